@@ -1,0 +1,211 @@
+# slm - `make help` lists the targets. Wants GNU make and any C11 compiler, and cmocka for the tests.
+#
+# slm.c is one translation unit, so a library is one compiler call and everything depends on all of
+# its sources. Other compilers, flags and sanitizers use these same rules in a folder of their own:
+#
+#     make CC=clang CFLAGS='-O1 -g -fsanitize=address' BUILD=build/asan unit
+
+CFLAGS = -O2
+WARN   = -Wall -Wextra
+STRICT = -Wall -Wextra -Wshadow -Wconversion -Werror
+BUILD  = build
+PREFIX = /usr/local
+LIBDIR = $(PREFIX)/lib
+SHELL  = /bin/sh
+
+VERSION := $(shell sed -n 's/^\#define SLM_VERSION "\(.*\)"/\1/p' slm.h)
+ABI     := $(shell sed -n 's/^\#define SLM_ABI \([0-9]*\).*/\1/p' slm.h)
+SOURCES := slm.c slm.h $(sort $(shell find src kernels -name '*.[ch]' -o -name '*.inc'))
+
+ifeq ($(shell uname -s),Darwin)
+SO       = libslm.dylib
+SO_NAMED = libslm.$(ABI).dylib
+SO_FLAGS = -dynamiclib -install_name $(LIBDIR)/$(SO_NAMED)
+else
+SO       = libslm.so
+SO_NAMED = libslm.so.$(ABI)
+SO_FLAGS = -shared -Wl,-soname,$(SO_NAMED) -Wl,-Bsymbolic
+endif
+
+LIB      = $(BUILD)/libslm.a
+EXAMPLES = $(patsubst examples/%.c,$(BUILD)/%,$(wildcard examples/*.c))
+BENCHES  = $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/*.c))
+TESTS    = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c tests/check_kernels.c))
+COMPILE  = $(CC) $(CPPFLAGS) $(CFLAGS) $(WARN)
+MODEL    = examples/models/storyteller-q8_0.gguf
+
+all: $(LIB) $(BUILD)/$(SO) $(BUILD)/slm $(EXAMPLES) ## the libraries, the slm tool and the examples
+
+help: ## this list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
+	    awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo "Variables: CC CFLAGS BUILD; for install PREFIX LIBDIR DESTDIR"
+
+# ---- The library, the tool, the examples -------------------------------------------------------
+
+# Written anew only when the compiler or its flags change; then everything is compiled again.
+$(BUILD)/flags: always
+	@mkdir -p $(BUILD)
+	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' > $@
+
+$(BUILD)/slm.o: $(SOURCES) $(BUILD)/flags
+	$(COMPILE) -c slm.c -o $@
+
+$(BUILD)/slm.pic.o: $(SOURCES) $(BUILD)/flags
+	$(COMPILE) -fPIC -c slm.c -o $@
+
+$(LIB): $(BUILD)/slm.o
+	rm -f $@ && $(AR) rcs $@ $<
+
+$(BUILD)/$(SO): $(BUILD)/slm.pic.o
+	$(CC) $(CFLAGS) $(LDFLAGS) $(SO_FLAGS) $< -o $@ -pthread
+
+$(BUILD)/slm: $(wildcard examples/cli/*.[ch]) $(LIB)
+	$(COMPILE) $(wildcard examples/cli/*.c) $(LIB) $(LDFLAGS) -o $@ -pthread
+
+$(EXAMPLES): $(BUILD)/%: examples/%.c $(LIB)
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread
+
+$(BENCHES): $(BUILD)/%: bench/%.c $(LIB)
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread -lm
+
+demo: $(BUILD)/slm ## a model of 3 MB tells a story
+	@printf 'Once upon a time'
+	@$(BUILD)/slm run -m $(MODEL) -p 'Once upon a time' -n 200 --temp 0.8 --seed 7 --stats
+
+bench: $(BUILD)/slm $(BUILD)/check_kernels $(BENCHES) ## kernels, prefill and decode
+	$(foreach b,$(BENCHES),$(b) &&) true
+	$(BUILD)/check_kernels --bench
+	$(BUILD)/slm bench --shape llama3.2-1b --type q4_0
+	$(BUILD)/slm bench --shape llama3.2-1b --type q4_k_m
+
+install: all ## header, libraries, slm.pc and the tool into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 slm.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILD)/slm $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIB) $(DESTDIR)$(LIBDIR)
+	install -m 755 $(BUILD)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO_NAMED)
+	ln -sf $(SO_NAMED) $(DESTDIR)$(LIBDIR)/$(SO)
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
+	    'Name: slm' 'Description: small language models inside your program' \
+	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lslm' \
+	    'Libs.private: -pthread' > $(DESTDIR)$(LIBDIR)/pkgconfig/slm.pc
+
+# ---- Tests -------------------------------------------------------------------------------------
+
+cmocka:
+	@printf '#include <%s.h>\n' stdarg stddef stdint setjmp cmocka | \
+	    $(CC) $(CPPFLAGS) -fsyntax-only -xc - 2>/dev/null || { echo "The tests need cmocka," \
+	    "which this compiler does not find: install the package libcmocka-dev" >&2; exit 1; }
+
+# A test of internals includes slm.c; the others use the library as everybody does.
+TEST_LINK = $(if $(shell grep -l '^.include "../slm.c"' $<),,$(LIB)) $(LDFLAGS)
+
+$(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard tests/*.h) $(LIB)
+	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
+
+$(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
+	$(COMPILE) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
+
+$(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
+	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread
+
+# tests/run.sh takes NAME=COMMAND for each test.
+KERNELS_GOLDEN = check_kernels=$(BUILD)/check_kernels test_golden=$(BUILD)/test_golden \
+                 "test_golden_ref=$(BUILD)/test_golden --isa ref --threads 1"
+UNIT           = $(foreach t,$(filter-out check_kernels test_golden,$(TESTS)),$(t)=$(BUILD)/$(t)) \
+                 $(KERNELS_GOLDEN)
+
+unit: $(addprefix $(BUILD)/,$(TESTS)) ## the C tests alone
+	@tests/run.sh $(BUILD) $(UNIT)
+
+kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
+	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
+
+test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the ways to build, install and import
+	+@tests/run.sh $(BUILD) $(UNIT) "cli=tests/test_cli.sh $(BUILD)/slm" \
+	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
+	    "symbols=tests/check_symbols.sh $(BUILD)" \
+	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
+	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)"
+
+one-compiler-call:
+	@mkdir -p $(BUILD)/one_call
+	$(CC) -O2 examples/hello.c slm.c -pthread -o $(BUILD)/one_call/hello
+	$(BUILD)/one_call/hello
+
+check-symbols: $(BUILD)/$(SO) ## what the object imports and exports, no mutable data
+	@tests/check_symbols.sh $(BUILD)
+
+check-install: all
+	@rm -rf $(BUILD)/installed
+	@$(MAKE) -s install PREFIX=/usr DESTDIR=$(BUILD)/installed
+	$(CC) -O2 -I$(BUILD)/installed/usr/include -x c tests/dist/dist_test.c -x none \
+	    -L$(BUILD)/installed/usr/lib -lslm -Wl,-rpath,$(abspath $(BUILD))/installed/usr/lib \
+	    -o $(BUILD)/installed/dist_test
+	$(BUILD)/installed/dist_test
+
+# ---- dist: two files, or one header ------------------------------------------------------------
+
+AMALGAMATE = awk -f tests/dist/amalgamate.awk
+DIST       = $(addprefix $(BUILD)/dist/,slm.c slm.h slm_single.h)
+
+$(BUILD)/dist/slm.c: $(SOURCES) tests/dist/amalgamate.awk
+	@mkdir -p $(BUILD)/dist
+	$(AMALGAMATE) slm.c > $@
+
+$(BUILD)/dist/slm.h: slm.h
+	@mkdir -p $(BUILD)/dist
+	cp slm.h $@
+
+$(BUILD)/dist/slm_single.h: $(SOURCES) tests/dist/amalgamate.awk
+	@mkdir -p $(BUILD)/dist
+	$(AMALGAMATE) -v single=1 slm.c > $@
+
+dist: $(DIST) $(BUILD)/dist_test ## slm in two files, or one
+	@CC='$(CC)' tests/dist/check.sh $(BUILD)
+
+# ---- Checks for developers ---------------------------------------------------------------------
+
+HAVE = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all -DSLM_DEBUG
+
+check: check-warnings check-sanitizers check-flags ## all of check-warnings, check-sanitizers, check-flags
+
+check-warnings: ## as C11, as C++17, the header alone, the tool and the tests: no warnings
+	@mkdir -p $(BUILD)
+	@set -e; for cc in $(call HAVE,gcc clang); do echo "warnings: $$cc"; \
+	    $$cc -std=c11 -O2 $(STRICT) -Wc++-compat -pthread -c slm.c -o $(BUILD)/warnings.o; \
+	    $$cc -x c++ -std=c++17 -O1 $(STRICT) -c slm.c -o $(BUILD)/warnings.o; \
+	    $$cc -x c -std=c99 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
+	    $$cc -x c++ -std=c++11 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
+	    for f in $(wildcard examples/*.c examples/cli/*.c tests/*.c tests/dist/*.c bench/*.c); do \
+	        $$cc -O2 -I. $(STRICT) -c $$f -o $(BUILD)/warnings.o; done; done
+
+check-sanitizers: ## the C tests under address and undefined-behaviour sanitizers
+	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS='$(SANITIZE) -fsanitize=address,undefined'
+
+check-tsan: ## the C tests under the thread sanitizer
+	$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS='$(SANITIZE) -fsanitize=thread'
+
+check-flags: ## kernels and golden vectors at -O0, -Os, -O3 -march=native and -ffast-math
+	$(MAKE) kernels-golden BUILD=$(BUILD)/O0 CFLAGS='-O0 -DSLM_DEBUG'
+	$(MAKE) kernels-golden BUILD=$(BUILD)/Os CFLAGS=-Os
+	$(MAKE) kernels-golden BUILD=$(BUILD)/native CFLAGS='-O3 -march=native'
+	$(MAKE) kernels-golden BUILD=$(BUILD)/fast CFLAGS='-O2 -ffast-math'
+
+compile_commands: ## build/compile_commands.json for clangd and clang-tidy
+	tests/compile_commands.sh
+
+format: ## clang-format over our C files
+	clang-format -i $$(find slm.c slm.h src kernels examples tests bench -name '*.[ch]')
+
+clean: ## removes build/
+	rm -rf $(BUILD)
+
+always:
+.DELETE_ON_ERROR:
+.PHONY: all help demo bench install cmocka unit kernels-golden test one-compiler-call check-symbols \
+        check-install dist check check-warnings check-sanitizers check-tsan check-flags \
+        compile_commands format clean always

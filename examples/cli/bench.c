@@ -1,0 +1,311 @@
+/* bench.c - prefill and decode speed. Random tokens go straight into slm_eval: no sampling, no
+ * text.
+ *
+ * Trap: decode reads every weight once per token, but of an untied token embedding only one row.
+ * The bandwidth told leaves that matrix out. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cli_usage usage = {
+    CLI_BENCH,
+    "bench",
+    "(-m FILE | --shape NAME [--type NAME]) [options]",
+    "Measures prefill (a prompt at once) and decode (token after token) in tokens a second:\n"
+    "the mean of the repetitions and the slowest and fastest of them. With --shape the\n"
+    "weights are random and the speed is that of the real model.\n",
+    "  slm bench -m model.gguf -t 2\n"
+    "  slm bench --shape llama3.2-1b --type q4_0 -p 512 -n 32 -d 4096 --isa=avx2\n"
+    "  slm bench --shape list\n",
+};
+
+struct bench {
+    slm_model *model;
+    slm_context *context;
+    const struct cli_settings *s;
+    slm_model_info info;
+    int32_t n_threads;
+    uint64_t decode_bytes; /* weights read for a token */
+    uint64_t random;
+    int32_t *tokens; /* [as many as the longest test] */
+    struct cli_progress progress;
+};
+
+struct result {
+    double mean, least, most; /* tokens a second */
+};
+
+static int32_t random_token(struct bench *b)
+{
+    b->random = b->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (int32_t)((b->random >> 33) % (uint64_t)b->info.n_vocab);
+}
+
+static int failed(int status, const slm_error *err)
+{
+    return status == SLM_E_CANCELLED ? cli_fail("interrupted") : cli_fail("%s", err->message);
+}
+
+/* ---- The two tests -------------------------------------------------------------------------- */
+
+static int eval(struct bench *b, int32_t n)
+{
+    slm_error err;
+    slm_eval_options options;
+    slm_span span;
+    memset(&span, 0, sizeof span);
+    span.struct_size = sizeof span;
+    span.position = -1;
+    span.tokens = b->tokens;
+    span.n_tokens = n;
+    span.want = SLM_WANT_LAST;
+    slm_eval_options_init(&options, sizeof options);
+    options.cancel = cli_interrupt();
+    options.progress = n > 1 ? cli_progress_report : NULL;
+    options.progress_user = &b->progress;
+    int status = slm_eval(b->context, &span, 1, sizeof span, &options, &err);
+    return status == SLM_OK ? CLI_GO : failed(status, &err);
+}
+
+static int prefill(struct bench *b, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        b->tokens[i] = random_token(b);
+    }
+    return eval(b, n);
+}
+
+static int decode(struct bench *b, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        b->tokens[0] = random_token(b);
+        if (eval(b, 1) != CLI_GO) {
+            return CLI_FAILED;
+        }
+        cli_progress_report(&b->progress, (uint64_t)i + 1, (uint64_t)n);
+    }
+    return CLI_GO;
+}
+
+static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const char *what,
+                   int32_t n, struct result *result)
+{
+    slm_error err;
+    double sum = 0;
+    result->least = 1e300;
+    result->most = 0;
+    /* Repetition -1 warms up: pages come in, clocks rise. */
+    for (int32_t i = -1; i < b->s->bench_repeat; i++) {
+        cli_progress_begin(&b->progress, what);
+        int64_t begin_ns = slm_clock_ns();
+        int code = test(b, n);
+        int64_t ns = slm_clock_ns() - begin_ns;
+        cli_progress_end(&b->progress);
+        int status = slm_sequence_rewind(b->context, 0, b->s->bench_depth, &err);
+        if (code != CLI_GO || status != SLM_OK) {
+            return code != CLI_GO ? code : failed(status, &err);
+        }
+        if (i < 0) {
+            continue;
+        }
+        double speed = n * 1e9 / (double)(ns > 0 ? ns : 1);
+        sum += speed;
+        result->least = speed < result->least ? speed : result->least;
+        result->most = speed > result->most ? speed : result->most;
+    }
+    result->mean = sum / b->s->bench_repeat;
+    return CLI_GO;
+}
+
+/* ---- What is said --------------------------------------------------------------------------- */
+
+static const char *label(const struct cli_settings *s, char *buffer, size_t size)
+{
+    const char *slash = s->model != NULL ? strrchr(s->model, '/') : NULL;
+    if (s->shape != NULL) {
+        snprintf(buffer, size, "%s %s", s->shape, s->type);
+    } else {
+        snprintf(buffer, size, "%s", slash != NULL ? slash + 1 : s->model);
+    }
+    return buffer;
+}
+
+static void print_head(const struct bench *b)
+{
+    char name[256], weights[CLI_BYTES_SIZE], read[CLI_BYTES_SIZE];
+    label(b->s, name, sizeof name);
+    if (b->s->csv) {
+        printf("model,weight_bytes,isa,threads,kv,exact,depth,test,tokens,repetitions,"
+               "tokens_per_second,slowest,fastest,weight_bytes_per_second\n");
+        return;
+    }
+    cli_print_escaped(stdout, name, strlen(name), sizeof name);
+    printf(": %s of weights, %s read for a token; %s, %d thread%s, %s cache%s\n",
+           cli_bytes(b->info.weight_bytes, weights), cli_bytes(b->decode_bytes, read), b->info.isa,
+           (int)b->n_threads, b->n_threads == 1 ? "" : "s",
+           b->s->kv_type == SLM_KV_F32 ? "f32" : "f16", b->s->exact ? ", exact" : "");
+}
+
+/* bytes: weights read for each token, 0 where that says nothing. */
+static int print_result(const struct bench *b, const char *test, int32_t n,
+                        const struct result *result, uint64_t bytes)
+{
+    const struct cli_settings *s = b->s;
+    double bandwidth = result->mean * (double)bytes;
+    if (s->csv) {
+        char name[256];
+        label(s, name, sizeof name);
+        putchar('"');
+        for (const char *p = name; *p != 0; p++) {
+            printf(*p == '"' ? "\"\"" : "%c", *p);
+        }
+        printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f\n",
+               (unsigned long long)b->info.weight_bytes, b->info.isa, (int)b->n_threads,
+               s->kv_type == SLM_KV_F32 ? "f32" : "f16", s->exact, (int)s->bench_depth, test,
+               (int)n, (int)s->bench_repeat, result->mean, result->least, result->most, bandwidth);
+    } else {
+        printf("%-8s %6d tokens at depth %-6d %10.2f tokens/s  (%.2f .. %.2f, %d runs)", test,
+               (int)n, (int)s->bench_depth, result->mean, result->least, result->most,
+               (int)s->bench_repeat);
+        if (bytes > 0) {
+            printf("  %.2f GB/s", bandwidth / 1e9);
+        }
+        putchar('\n');
+    }
+    fflush(stdout);
+    return ferror(stdout) ? cli_finish() : CLI_GO;
+}
+
+/* ---- Setup ---------------------------------------------------------------------------------- */
+
+static int count_bytes(struct bench *b)
+{
+    slm_error err;
+    uint64_t embedding = 0;
+    int tied = 1;
+    for (int32_t i = 0; i < b->info.n_tensors; i++) {
+        slm_tensor_info tensor;
+        memset(&tensor, 0, sizeof tensor);
+        tensor.struct_size = sizeof tensor;
+        if (slm_model_tensor(b->model, i, &tensor, &err) != SLM_OK) {
+            return cli_fail("%s", err.message);
+        }
+        if (tensor.name_size == 17 && memcmp(tensor.name, "token_embd.weight", 17) == 0) {
+            embedding = tensor.size;
+        }
+        tied &= !(tensor.name_size == 13 && memcmp(tensor.name, "output.weight", 13) == 0);
+    }
+    b->decode_bytes = b->info.weight_bytes - (tied ? 0 : embedding);
+    return CLI_GO;
+}
+
+static int setup(struct bench *b)
+{
+    const struct cli_settings *s = b->s;
+    slm_error err;
+    slm_context_options options;
+    slm_context_info context;
+    int32_t longest = s->bench_prefill > s->bench_decode ? s->bench_prefill : s->bench_decode;
+    int32_t n_tokens = longest > s->bench_depth ? longest : s->bench_depth;
+    b->info.struct_size = sizeof b->info;
+    memset(&context, 0, sizeof context);
+    context.struct_size = sizeof context;
+    slm_context_options_init(&options, sizeof options);
+    options.n_ctx = s->bench_depth + longest;
+    options.n_threads = s->n_threads;
+    options.kv_type = s->kv_type;
+    options.flags = s->exact ? SLM_CONTEXT_EXACT : 0;
+    if (slm_model_get_info(b->model, &b->info, &err) != SLM_OK ||
+        slm_context_create(&b->context, b->model, &options, &err) != SLM_OK ||
+        slm_context_get_info(b->context, &context, &err) != SLM_OK) {
+        return cli_fail("%s", err.message);
+    }
+    b->n_threads = context.n_threads;
+    b->random = 1;
+    b->tokens = malloc((size_t)n_tokens * sizeof *b->tokens);
+    if (b->tokens == NULL) {
+        return cli_fail("no memory for %d tokens", (int)n_tokens);
+    }
+    return count_bytes(b);
+}
+
+static int measure_all(struct bench *b)
+{
+    const struct cli_settings *s = b->s;
+    struct result result;
+    print_head(b);
+    fflush(stdout);
+    if (s->bench_depth > 0) {
+        cli_progress_begin(&b->progress, "filling the cache");
+        int code = prefill(b, s->bench_depth);
+        cli_progress_end(&b->progress);
+        if (code != CLI_GO) {
+            return code;
+        }
+    }
+    if (s->bench_prefill > 0) {
+        if (measure(b, prefill, "prefill", s->bench_prefill, &result) != CLI_GO ||
+            print_result(b, "prefill", s->bench_prefill, &result, 0) != CLI_GO) {
+            return CLI_FAILED;
+        }
+    }
+    if (s->bench_decode > 0) {
+        if (measure(b, decode, "decode", s->bench_decode, &result) != CLI_GO ||
+            print_result(b, "decode", s->bench_decode, &result, b->decode_bytes) != CLI_GO) {
+            return CLI_FAILED;
+        }
+    }
+    return cli_finish();
+}
+
+static int check_settings(const struct cli_settings *s)
+{
+    if (s->shape != NULL && strcmp(s->shape, "list") == 0) {
+        printf("shapes: %s\ntypes: %s\n", cli_synth_shapes(), cli_synth_types());
+        return cli_finish();
+    }
+    if ((s->model == NULL) == (s->shape == NULL)) {
+        cli_say("bench takes one of -m FILE and --shape NAME; slm bench --help says more");
+        return CLI_USAGE;
+    }
+    if (s->bench_prefill == 0 && s->bench_decode == 0) {
+        cli_say("-p 0 -n 0 leaves nothing to measure");
+        return CLI_USAGE;
+    }
+    return CLI_GO;
+}
+
+int cli_bench(int argc, char **argv)
+{
+    struct cli_settings s;
+    struct bench b;
+    char *path = NULL;
+    int code = cli_parse(&usage, &s, argc, argv);
+    if (code == CLI_GO) {
+        code = check_settings(&s);
+    }
+    if (code != CLI_GO) {
+        return code;
+    }
+    memset(&b, 0, sizeof b);
+    b.s = &s;
+    cli_catch_interrupt(1);
+    if (s.shape != NULL) {
+        code = cli_synth(s.shape, s.type, &path);
+    }
+    if (code == CLI_GO) {
+        code = cli_open_model(&b.model, path != NULL ? path : s.model, 0, s.cpu);
+    }
+    if (code == CLI_GO) {
+        code = setup(&b);
+    }
+    if (code == CLI_GO) {
+        code = measure_all(&b);
+    }
+    free(b.tokens);
+    free(path);
+    slm_context_free(b.context);
+    slm_model_free(b.model);
+    return code;
+}

@@ -1,0 +1,172 @@
+/* cli.h - what the subcommands of the slm tool share.
+ *
+ *     main.c      the table of subcommands, `slm help`
+ *     options.c   one parser for every subcommand's table of options
+ *     stream.c    standard output and error, reading whole files, escaping
+ *     setup.c     opening a model, making a sampler, Ctrl-C
+ *     progress.c  one line on a terminal for long work
+ *     synth.c     files of random weights in known shapes, for bench
+ *     run.c chat.c tokens.c logits.c info.c bench.c   one subcommand each
+ *
+ * The tool uses slm.h alone and is an example of doing so. Standard output carries the result and
+ * nothing else; everything said beside it goes to standard error. */
+#ifndef CLI_H
+#define CLI_H
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "../../slm.h"
+
+#include <stdio.h>
+
+/* Exit codes. CLI_GO is none of them: go on. */
+#define CLI_GO (-1)
+#define CLI_OK 0
+#define CLI_FAILED 1
+#define CLI_USAGE 2
+
+#define CLI_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+#if defined(__GNUC__) || defined(__clang__)
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define CLI_PRINTF(text, first)
+#endif
+
+/* ---- Options (options.c) -------------------------------------------------------------------- */
+
+#define CLI_STOPS_MAX 16
+
+struct cli_stops {
+    const char *text[CLI_STOPS_MAX];
+    int32_t n;
+};
+
+struct cli_seed {
+    uint64_t value;
+    int given;
+};
+
+struct cli_sampling {
+    float temperature, top_p, min_p, repeat;
+    int32_t top_k;
+    struct cli_seed seed; /* chosen by cli_make_sampler unless given */
+};
+
+/* What the options of all subcommands can set. cli_parse fills in the defaults first. */
+struct cli_settings {
+    const char *model;
+    const char *prompt, *prompt_file, *system, *chat_template, *tokens, *shape, *type;
+    int32_t n_predict;
+    int32_t n_threads, n_ctx, kv_type;
+    uint64_t cpu;
+    struct cli_sampling sampling;
+    struct cli_stops stops;
+    int stats, special, bos, decode, metadata, tensors, csv, exact;
+    int32_t bench_prefill, bench_decode, bench_depth, bench_repeat;
+};
+
+/* One bit for each subcommand, for the table of options. */
+#define CLI_RUN 1u
+#define CLI_CHAT 2u
+#define CLI_TOKENS 4u
+#define CLI_LOGITS 8u
+#define CLI_INFO 16u
+#define CLI_BENCH 32u
+
+struct cli_usage {
+    unsigned command;     /* CLI_RUN ... */
+    const char *name;     /* "run" */
+    const char *synopsis; /* what follows `slm run` */
+    const char *text;     /* what it does, ending in a newline */
+    const char *examples; /* lines ending in newlines, or NULL */
+};
+
+/* argv[0] is the subcommand's name. CLI_GO, or the code to exit with: help was asked for, or a
+ * line on standard error says what is wrong. */
+int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int argc, char **argv);
+/* Says that an option is wanted. CLI_USAGE. */
+int cli_wanted(const struct cli_usage *usage, const char *option);
+
+/* ---- Streams (stream.c) --------------------------------------------------------------------- */
+
+/* One line on standard error: "slm: " and the message, control characters made visible. */
+void cli_say(const char *format, ...) CLI_PRINTF(1, 2);
+/* The same, and CLI_FAILED. */
+int cli_fail(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* Writes and flushes. CLI_GO, or CLI_FAILED after saying why. */
+int cli_write(const void *data, size_t size);
+/* Text that a model wrote: on a terminal control characters other than newline and tab are made
+ * visible, so that no model can send it commands; elsewhere the bytes go out as they are. */
+int cli_write_text(const char *text, size_t size);
+/* Flushes what printf left and finds errors that it met. CLI_OK or CLI_FAILED. */
+int cli_finish(void);
+
+/* Text of unknown origin: what is not printable UTF-8 is written as \n, \x1b, \u{202e}. At most
+ * limit bytes of text, then "...". */
+void cli_print_escaped(FILE *to, const char *text, size_t size, size_t limit);
+
+/* All of a file ("-" or NULL: standard input), to be freed. CLI_GO or CLI_FAILED. */
+int cli_read_all(const char *path, char **data, size_t *size);
+
+/* "1.2 GiB" in buffer. */
+#define CLI_BYTES_SIZE 32
+const char *cli_bytes(uint64_t bytes, char *buffer);
+
+/* ---- Setup (setup.c) ------------------------------------------------------------------------ */
+
+/* Ctrl-C sets a flag instead of killing. once: a second Ctrl-C kills after all. */
+void cli_catch_interrupt(int once);
+int32_t *cli_interrupt(void);
+
+/* Opens a model with a progress line. CLI_GO, or CLI_FAILED after saying why. */
+int cli_open_model(slm_model **model, const char *path, uint32_t flags, uint64_t cpu);
+
+int cli_make_sampler(slm_sampler **sampler, slm_model *model, struct cli_sampling *sampling);
+
+/* Tokens in a growing array. Zero to begin with; free(data) when done. */
+struct cli_tokens {
+    int32_t *data;
+    size_t n, capacity;
+};
+
+int cli_push_token(struct cli_tokens *tokens, int32_t token);
+int cli_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
+                 struct cli_tokens *tokens); /* appends */
+/* Decimal numbers between white space and commas. what: for the message. CLI_GO or CLI_FAILED. */
+int cli_parse_tokens(const char *what, const char *text, size_t size, struct cli_tokens *tokens);
+
+/* ---- Progress (progress.c) ------------------------------------------------------------------ */
+
+struct cli_progress {
+    const char *what;
+    int64_t last_ns;
+    int shown;
+};
+
+void cli_progress_begin(struct cli_progress *progress, const char *what);
+/* A slm_progress_fn whose user is the struct. Stops the work after Ctrl-C. */
+int32_t cli_progress_report(void *progress, uint64_t done, uint64_t total);
+void cli_progress_end(struct cli_progress *progress);
+
+/* ---- Random weights (synth.c) --------------------------------------------------------------- */
+
+/* The path (to be freed) of a file of random weights, made now unless it is there already. */
+int cli_synth(const char *shape, const char *type, char **path);
+/* "name, name, ...". Static memory. */
+const char *cli_synth_shapes(void);
+const char *cli_synth_types(void);
+
+/* ---- Subcommands ---------------------------------------------------------------------------- */
+
+int cli_run(int argc, char **argv);
+int cli_chat(int argc, char **argv);
+int cli_tokens_command(int argc, char **argv);
+int cli_logits(int argc, char **argv);
+int cli_info(int argc, char **argv);
+int cli_bench(int argc, char **argv);
+
+#endif

@@ -1,0 +1,83 @@
+/* main.c - the table of subcommands. */
+#include "cli.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const struct cli_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"run", cli_run, "continue a prompt; the text goes to standard output"},
+    {"chat", cli_chat, "talk with a model that was trained for it"},
+    {"tokens", cli_tokens_command, "text to token ids, and back"},
+    {"logits", cli_logits, "the raw logits of every position of a row of tokens"},
+    {"info", cli_info, "what a file is, what it needs, what it says about itself"},
+    {"bench", cli_bench, "prefill and decode speed, of a file or of a known shape"},
+};
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (int i = 0; i < CLI_COUNT(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int help(void)
+{
+    printf("slm runs small language models from GGUF files on this computer's CPU.\n\n"
+           "usage: slm COMMAND [options]\n\n");
+    for (int i = 0; i < CLI_COUNT(commands); i++) {
+        printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+    }
+    printf("  %-8s this text, or that of one command: slm help run\n"
+           "  %-8s the version of the library\n\n",
+           "help", "version");
+    printf("try:\n"
+           "  slm run -m examples/models/storyteller-q8_0.gguf -p \"Once upon a time\"\n"
+           "  slm chat -m examples/models/storyteller-q8_0.gguf\n"
+           "  slm info -m model.gguf\n"
+           "  slm bench --shape llama3.2-1b --type q4_k_m\n\n"
+           "A value follows its option as the next word or after a '=': --temp 0.5, --temp=0.5.\n"
+           "Standard output carries the result alone; everything else is on standard error.\n"
+           "Exit status: 0 done, 1 failed or interrupted (one line says why), 2 wrong usage.\n");
+    return cli_finish();
+}
+
+static int unknown_command(const char *name)
+{
+    cli_say("unknown command '%s'; slm help lists them", name);
+    return CLI_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    /* A reader that goes away is an error of write, told like any other. */
+    signal(SIGPIPE, SIG_IGN);
+
+    if (argc < 2) {
+        cli_say("which command? slm help lists them");
+        return CLI_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        if (argc < 3) {
+            return help();
+        }
+        const struct cli_command *command = find_command(argv[2]);
+        char flag[] = "--help";
+        char *help_argv[] = {argv[2], flag, NULL};
+        return command != NULL ? command->run(2, help_argv) : unknown_command(argv[2]);
+    }
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
+        int32_t v = slm_version();
+        printf("slm %d.%d.%d\n", (int)(v / 1000000), (int)(v / 1000 % 1000), (int)(v % 1000));
+        return cli_finish();
+    }
+    const struct cli_command *command = find_command(name);
+    return command != NULL ? command->run(argc - 1, argv + 1) : unknown_command(name);
+}

@@ -1,0 +1,122 @@
+/* cpu.c - what this CPU and operating system offer, and the table of kernels for it.
+ *
+ * An instruction set counts only when the operating system saves its registers (xgetbv): a CPU that
+ * has AVX under a kernel that does not know it would lose half of every vector at a task switch. */
+
+/* In the order of the SLM_CPU_ bits. */
+static const char *const cpu_names[64] = {
+    "avx2",       "avx_vnni", "avx512",  "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", NULL,
+    NULL,         NULL,       NULL,      NULL,          NULL,          NULL,       NULL,       NULL,
+    "neon",       "dotprod",  "i8mm"};
+
+static const char *cpu_feature_name(int32_t bit)
+{
+    return bit >= 0 && bit < 64 ? cpu_names[bit] : NULL;
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+struct cpu_leaf {
+    uint32_t a, b, c, d;
+};
+
+static struct cpu_leaf cpu_id(uint32_t leaf, uint32_t part)
+{
+    struct cpu_leaf r = {leaf, 0, part, 0};
+    __asm__ volatile("cpuid" : "+a"(r.a), "=b"(r.b), "+c"(r.c), "=d"(r.d));
+    return r;
+}
+
+/* The register files that the operating system saves. */
+static uint64_t cpu_saved_state(void)
+{
+    uint32_t low = 0, high = 0;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+#define CPU_ALL_OF(word, bits) (((word) & (bits)) == (bits))
+
+static uint64_t cpu_detect(void)
+{
+    const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
+    const uint32_t avx2 = 1u << 5;
+    const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* F DQ BW VL */
+    const uint64_t ymm = 0x6, zmm = 0xe6, tiles = 0x60000;
+    uint32_t highest = cpu_id(0, 0).a;
+    if (highest < 7) {
+        return 0;
+    }
+    struct cpu_leaf one = cpu_id(1, 0), seven = cpu_id(7, 0);
+    if (!CPU_ALL_OF(one.c, fma | osxsave | avx | f16c) || !CPU_ALL_OF(seven.b, avx2)) {
+        return 0;
+    }
+    struct cpu_leaf more = {0, 0, 0, 0};
+    if (seven.a >= 1) {
+        more = cpu_id(7, 1);
+    }
+    uint64_t saved = cpu_saved_state(), found = 0;
+    if (!CPU_ALL_OF(saved, ymm)) {
+        return 0;
+    }
+    found |= SLM_CPU_AVX2;
+    found |= (more.a & 1u << 4) != 0 ? SLM_CPU_AVX_VNNI : 0;
+    if (CPU_ALL_OF(saved, zmm) && CPU_ALL_OF(seven.b, avx512)) {
+        found |= SLM_CPU_AVX512;
+        found |= (seven.c & 1u << 11) != 0 ? SLM_CPU_AVX512_VNNI : 0;
+        found |= (more.a & 1u << 5) != 0 ? SLM_CPU_AVX512_BF16 : 0;
+    }
+    if (CPU_ALL_OF(saved, tiles) && (seven.d & 1u << 24) != 0) {
+        found |= (seven.d & 1u << 25) != 0 ? SLM_CPU_AMX_INT8 : 0;
+        found |= (seven.d & 1u << 22) != 0 ? SLM_CPU_AMX_BF16 : 0;
+    }
+    return found;
+}
+
+#undef CPU_ALL_OF
+
+#elif defined(__aarch64__)
+
+#if defined(__linux__) && !defined(SLM_FREESTANDING)
+/* Declared here: <sys/auxv.h> is not everywhere. */
+#ifdef __cplusplus
+extern "C"
+#endif
+    unsigned long getauxval(unsigned long type);
+#endif
+
+static uint64_t cpu_detect(void)
+{
+    uint64_t found = SLM_CPU_NEON;
+#if defined(__linux__) && !defined(SLM_FREESTANDING)
+    const unsigned long hwcap = 16, hwcap2 = 26;
+    found |= (getauxval(hwcap) & 1ul << 20) != 0 ? SLM_CPU_DOTPROD : 0;
+    found |= (getauxval(hwcap2) & 1ul << 13) != 0 ? SLM_CPU_I8MM : 0;
+#endif
+    return found;
+}
+
+#else
+
+static uint64_t cpu_detect(void)
+{
+    return 0;
+}
+
+#endif
+
+/* The reference, then what is allowed and there, in rising order. */
+static void kernels_init(struct kernels *k, uint64_t allowed)
+{
+    uint64_t usable = allowed & cpu_detect();
+    uint64_t used = 0;
+    kernels_set_ref(k);
+#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
+    if ((usable & SLM_CPU_AVX2) != 0) {
+        kernels_set_avx2(k);
+        used |= SLM_CPU_AVX2;
+    }
+#endif
+    (void)usable;
+    k->cpu = used;
+}

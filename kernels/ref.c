@@ -1,0 +1,1374 @@
+/* ref.c - the scalar reference: what every entry of the table of kernels computes.
+ *
+ * Owns: the 16-bit float conversions, the table of formats, the activation forms, and the reference
+ * product, attention and vector operations. It is the specification that other kernels are checked
+ * against, and what runs on machines and for types that have no kernel.
+ *
+ * One law for all block types. Every block expands (ref_expand_*) into small integers
+ *     w[e] = (d * scale[e / 16]) * q[e] - dmin * min[e / 16]
+ * each step rounded to float, and everything else is written once, in terms of that. The powers of
+ * two in some formulas (0.125 of the IQ2 types) stand in d, where they are exact.
+ *
+ * Orders of sums, so that a result depends on nothing but its operands:
+ *     int8 products   integers exactly in int32, one float term for each activation block (32 or
+ *                     256 elements), terms added in order in float; ref_dot_* has the formulas
+ *     f32 products    stretches of 256 elements, each summed in 8 lanes as ref_dot_f32 does, added
+ *                     in order in float
+ *     attention       scores as f32 products over stretches of 128 elements; pages, and positions
+ *                     in a page, in order
+ *
+ * Traps: a float is converted to an integer only after NaN and infinity are out (it would be
+ * undefined), and non-finite numbers are told from bits, since -ffast-math assumes there are none.
+ * Every index into a table is masked to its size where it is made: blocks are hostile bytes. */
+
+/* ---- Scalar conversions --------------------------------------------------------------------- */
+
+#define REF_INFINITY_BITS 0x7f800000u
+#define REF_NAN_BITS 0x7fc00000u
+
+static float f16_to_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    uint32_t exponent = (h >> 10) & 31;
+    uint32_t mantissa = h & 0x3ff;
+    if (exponent == 0) {
+        return bits_to_f32(f32_to_bits((float)mantissa * 0x1p-24f) | sign);
+    }
+    exponent = exponent == 31 ? 255 : exponent + 112;
+    return bits_to_f32(sign | exponent << 23 | mantissa << 13);
+}
+
+/* Nearest, ties to even; beyond the range infinity; NaN a quiet NaN. */
+static uint16_t f32_to_f16(float f)
+{
+    uint32_t bits = f32_to_bits(f);
+    uint32_t sign = (bits >> 16) & 0x8000;
+    uint32_t a = bits & 0x7fffffff;
+    if (a > REF_INFINITY_BITS) {
+        return (uint16_t)(sign | 0x7e00);
+    }
+    if (a >= 0x477ff000) { /* 65520, halfway between the largest f16 and the next power of two */
+        return (uint16_t)(sign | 0x7c00);
+    }
+    if (a >= 0x38800000) { /* 2^-14: a carry out of the mantissa moves the exponent, as it should */
+        a -= 112u << 23;
+        return (uint16_t)(sign | (a + 0xfff + ((a >> 13) & 1)) >> 13);
+    }
+    uint32_t shift = 126 - (a >> 23); /* in units of 2^-24, the smallest f16 */
+    if (shift > 24) {
+        return (uint16_t)sign;
+    }
+    uint32_t mantissa = (a & 0x7fffff) | 0x800000;
+    uint32_t half = (1u << (shift - 1)) - 1 + ((mantissa >> shift) & 1);
+    return (uint16_t)(sign | (mantissa + half) >> shift);
+}
+
+static float bf16_to_f32(uint16_t h)
+{
+    return bits_to_f32((uint32_t)h << 16);
+}
+
+static SLM_UNUSED uint16_t f32_to_bf16(float f)
+{
+    uint32_t bits = f32_to_bits(f);
+    if ((bits & 0x7fffffff) > REF_INFINITY_BITS) {
+        return (uint16_t)(bits >> 16 | 64);
+    }
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static float load_f16(const uint8_t *p)
+{
+    return f16_to_f32(load_u16(p));
+}
+
+/* 2^(x - 128), half of what E8M0 means: the FP4 table is doubled. */
+static float e8m0_half_to_f32(uint8_t x)
+{
+    return bits_to_f32(x < 2 ? 0x00200000u << x : (uint32_t)(x - 1) << 23);
+}
+
+/* UE4M3 in units of 2^-9 (or of 2^-10 with the doubled FP4 table): always a whole number. The
+ * highest bit is ignored, except that only 0x7f itself is NaN and read as 0. */
+static int32_t ue4m3_to_units(uint8_t x)
+{
+    int32_t exponent = (x >> 3) & 15;
+    int32_t mantissa = x & 7;
+    if (x == 0x7f) {
+        return 0;
+    }
+    return exponent == 0 ? mantissa : (8 + mantissa) << (exponent - 1);
+}
+
+/* Half to even, for |f| <= 2^22: in the sum with 1.5 * 2^23 the last bit is worth 1. Read from the
+ * bits, so that no optimisation can cancel the constant. */
+static int32_t ref_nearest(float f)
+{
+    return (int32_t)(f32_to_bits(f + 12582912.0f) & 0x7fffff) - 0x400000;
+}
+
+/* ---- Blocks as small integers --------------------------------------------------------------- */
+
+struct ref_block {
+    float d, dmin;
+    int32_t scale[16]; /* of elements 16 s .. 16 s + 15 */
+    int32_t min[16];
+    int8_t q[256];
+};
+
+static const int8_t ref_fp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+static const int8_t ref_iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                          1,    13,   25,  38,  53,  69,  89,  113};
+static const int8_t ref_iq2_levels[4] = {8, 25, 43, 0};
+static const int8_t ref_iq1_levels[4] = {-8, 0, 8, 0}; /* times 8, to add 1/8 as an integer */
+static const int8_t ref_iq3_xxs_levels[8] = {4, 12, 20, 28, 36, 44, 52, 62};
+static const int8_t ref_iq3_s_levels[8] = {1, 3, 5, 7, 9, 11, 13, 15};
+
+#include "codebooks.inc"
+
+/* One scale for all n elements, no minimum. */
+static void ref_uniform(struct ref_block *b, float d, int32_t n)
+{
+    b->d = d;
+    b->dmin = 0;
+    for (int32_t s = 0; s < n / 16; s++) {
+        b->scale[s] = 1;
+        b->min[s] = 0;
+    }
+}
+
+/* q[0..n-1] from the low and q[n..2n-1] from the high halves of n bytes. */
+static void ref_nibbles(int8_t *q, const uint8_t *src, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        q[i] = (int8_t)(src[i] & 15);
+        q[i + n] = (int8_t)(src[i] >> 4);
+    }
+}
+
+/* 256 elements of 2 bits as Q2_K, Q3_K and TQ2_0 pack them: four planes of 32, twice. */
+static void ref_two_bits(int8_t *q, const uint8_t *src)
+{
+    for (int32_t g = 0; g < 8; g++) {
+        const uint8_t *s = src + 32 * (g / 4);
+        for (int32_t i = 0; i < 32; i++) {
+            q[32 * g + i] = (int8_t)((s[i] >> 2 * (g % 4)) & 3);
+        }
+    }
+}
+
+static void ref_add(int8_t *q, int32_t n, int32_t addend)
+{
+    for (int32_t i = 0; i < n; i++) {
+        q[i] = (int8_t)(q[i] + addend);
+    }
+}
+
+static void ref_add_fifth_bit(int8_t *q, const uint8_t *qh)
+{
+    uint32_t bits = load_u32(qh);
+    for (int32_t e = 0; e < 32; e++) {
+        q[e] = (int8_t)(q[e] | (int32_t)((bits >> e) & 1) << 4);
+    }
+}
+
+static void ref_look_up(int8_t *q, int32_t n, const int8_t *levels)
+{
+    for (int32_t i = 0; i < n; i++) {
+        q[i] = levels[q[i] & 15];
+    }
+}
+
+static void ref_expand_q4_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q4_0 *x = (const struct block_q4_0 *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    ref_nibbles(b->q, x->qs, 16);
+    ref_add(b->q, 32, -8);
+}
+
+static void ref_expand_q4_1(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q4_1 *x = (const struct block_q4_1 *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    b->dmin = load_f16(x->m);
+    b->min[0] = b->min[1] = -1; /* the law subtracts */
+    ref_nibbles(b->q, x->qs, 16);
+}
+
+static void ref_expand_q5_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q5_0 *x = (const struct block_q5_0 *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    ref_nibbles(b->q, x->qs, 16);
+    ref_add_fifth_bit(b->q, x->qh);
+    ref_add(b->q, 32, -16);
+}
+
+static void ref_expand_q5_1(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q5_1 *x = (const struct block_q5_1 *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    b->dmin = load_f16(x->m);
+    b->min[0] = b->min[1] = -1;
+    ref_nibbles(b->q, x->qs, 16);
+    ref_add_fifth_bit(b->q, x->qh);
+}
+
+static void ref_expand_q8_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q8_0 *x = (const struct block_q8_0 *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    memcpy(b->q, x->qs, 32);
+}
+
+static void ref_expand_iq4_nl(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq4_nl *x = (const struct block_iq4_nl *)src;
+    ref_uniform(b, load_f16(x->d), 32);
+    ref_nibbles(b->q, x->qs, 16);
+    ref_look_up(b->q, 32, ref_iq4_levels);
+}
+
+static void ref_expand_mxfp4(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_mxfp4 *x = (const struct block_mxfp4 *)src;
+    ref_uniform(b, e8m0_half_to_f32(x->e), 32);
+    ref_nibbles(b->q, x->qs, 16);
+    ref_look_up(b->q, 32, ref_fp4_levels);
+}
+
+static void ref_expand_nvfp4(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_nvfp4 *x = (const struct block_nvfp4 *)src;
+    ref_uniform(b, 0x1p-10f, 64);
+    for (int32_t s = 0; s < 4; s++) {
+        b->scale[s] = ue4m3_to_units(x->d[s]);
+        ref_nibbles(b->q + 16 * s, x->qs + 8 * s, 8);
+    }
+    ref_look_up(b->q, 64, ref_fp4_levels);
+}
+
+static void ref_expand_q1_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q1_0 *x = (const struct block_q1_0 *)src;
+    ref_uniform(b, load_f16(x->d), 128);
+    for (int32_t e = 0; e < 128; e++) {
+        b->q[e] = (x->qs[e / 8] >> e % 8) & 1 ? 1 : -1;
+    }
+}
+
+static void ref_expand_q2_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q2_0 *x = (const struct block_q2_0 *)src;
+    ref_uniform(b, load_f16(x->d), 64);
+    for (int32_t e = 0; e < 64; e++) {
+        b->q[e] = (int8_t)(((x->qs[e / 4] >> 2 * (e % 4)) & 3) - 1);
+    }
+}
+
+static void ref_expand_q2_k(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q2_k *x = (const struct block_q2_k *)src;
+    b->d = load_f16(x->d);
+    b->dmin = load_f16(x->dmin);
+    for (int32_t s = 0; s < 16; s++) {
+        b->scale[s] = x->scales[s] & 15;
+        b->min[s] = x->scales[s] >> 4;
+    }
+    ref_two_bits(b->q, x->qs);
+}
+
+static void ref_expand_q3_k(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q3_k *x = (const struct block_q3_k *)src;
+    ref_uniform(b, load_f16(x->d), 256);
+    for (int32_t s = 0; s < 16; s++) {
+        int32_t low = s < 8 ? x->scales[s] & 15 : x->scales[s - 8] >> 4;
+        int32_t high = (x->scales[8 + s % 4] >> 2 * (s / 4)) & 3;
+        b->scale[s] = (low | high << 4) - 32;
+    }
+    ref_two_bits(b->q, x->qs);
+    for (int32_t g = 0; g < 8; g++) {
+        for (int32_t i = 0; i < 32; i++) { /* a set bit means: nothing to subtract */
+            int32_t high = (x->hmask[i] >> g) & 1;
+            b->q[32 * g + i] = (int8_t)(b->q[32 * g + i] + 4 * high - 4);
+        }
+    }
+}
+
+/* The 12 bytes of Q4_K and Q5_K: 8 scales and 8 minima of 6 bits. Bytes 0..3 and 4..7 hold scales
+ * and minima 0..3 with the top bits of numbers 4..7 above them, bytes 8..11 the low nibbles of
+ * those. */
+static void ref_scales_6_bits(struct ref_block *b, const uint8_t *k)
+{
+    for (int32_t s = 0; s < 8; s++) {
+        int32_t scale = s < 4 ? k[s] & 63 : (k[s + 4] & 15) | (k[s - 4] >> 6) << 4;
+        int32_t min = s < 4 ? k[s + 4] & 63 : k[s + 4] >> 4 | (k[s] >> 6) << 4;
+        b->scale[2 * s] = b->scale[2 * s + 1] = scale;
+        b->min[2 * s] = b->min[2 * s + 1] = min;
+    }
+}
+
+static void ref_expand_q4_k(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q4_k *x = (const struct block_q4_k *)src;
+    b->d = load_f16(x->d);
+    b->dmin = load_f16(x->dmin);
+    ref_scales_6_bits(b, x->scales);
+    for (int32_t i = 0; i < 4; i++) {
+        ref_nibbles(b->q + 64 * i, x->qs + 32 * i, 32);
+    }
+}
+
+static void ref_expand_q5_k(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q5_k *x = (const struct block_q5_k *)src;
+    b->d = load_f16(x->d);
+    b->dmin = load_f16(x->dmin);
+    ref_scales_6_bits(b, x->scales);
+    for (int32_t i = 0; i < 4; i++) {
+        ref_nibbles(b->q + 64 * i, x->qs + 32 * i, 32);
+    }
+    for (int32_t g = 0; g < 8; g++) {
+        for (int32_t i = 0; i < 32; i++) {
+            b->q[32 * g + i] = (int8_t)(b->q[32 * g + i] | ((x->qh[i] >> g) & 1) << 4);
+        }
+    }
+}
+
+static void ref_expand_q6_k(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_q6_k *x = (const struct block_q6_k *)src;
+    ref_uniform(b, load_f16(x->d), 256);
+    for (int32_t s = 0; s < 16; s++) {
+        b->scale[s] = (int8_t)x->scales[s];
+    }
+    for (int32_t n = 0; n < 2; n++) {
+        ref_nibbles(b->q + 128 * n, x->ql + 64 * n, 64);
+    }
+    for (int32_t g = 0; g < 8; g++) {
+        const uint8_t *qh = x->qh + 32 * (g / 4);
+        for (int32_t i = 0; i < 32; i++) {
+            int32_t high = (qh[i] >> 2 * (g % 4)) & 3;
+            b->q[32 * g + i] = (int8_t)((b->q[32 * g + i] | high << 4) - 32);
+        }
+    }
+}
+
+static void ref_expand_iq4_xs(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq4_xs *x = (const struct block_iq4_xs *)src;
+    uint32_t scales_h = load_u16(x->scales_h);
+    ref_uniform(b, load_f16(x->d), 256);
+    for (int32_t g = 0; g < 8; g++) {
+        int32_t low = (x->scales_l[g / 2] >> 4 * (g % 2)) & 15;
+        int32_t high = (int32_t)(scales_h >> 2 * g) & 3;
+        b->scale[2 * g] = b->scale[2 * g + 1] = (low | high << 4) - 32;
+        ref_nibbles(b->q + 32 * g, x->qs + 16 * g, 16);
+    }
+    ref_look_up(b->q, 256, ref_iq4_levels);
+}
+
+/* Trits of base 3, the first one most significant, scaled up so that each comes out as the carry of
+ * a multiplication by 3. n_trit planes of n bytes. */
+static void ref_trits(int8_t *q, const uint8_t *src, int32_t n, int32_t n_trit)
+{
+    for (int32_t i = 0; i < n; i++) {
+        uint32_t byte = src[i];
+        for (int32_t t = 0; t < n_trit; t++) {
+            q[t * n + i] = (int8_t)((int32_t)(byte * 3 >> 8) - 1);
+            byte = byte * 3 & 255;
+        }
+    }
+}
+
+static void ref_expand_tq1_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_tq1_0 *x = (const struct block_tq1_0 *)src;
+    ref_uniform(b, load_f16(x->d), 256);
+    ref_trits(b->q, x->qs, 32, 5);
+    ref_trits(b->q + 160, x->qs + 32, 16, 5);
+    ref_trits(b->q + 240, x->qh, 4, 4);
+}
+
+static void ref_expand_tq2_0(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_tq2_0 *x = (const struct block_tq2_0 *)src;
+    ref_uniform(b, load_f16(x->d), 256);
+    ref_two_bits(b->q, x->qs);
+    ref_add(b->q, 256, -1);
+}
+
+/* ---- Codebook types: groups g of 32 elements, in each 4 grid points l of 8 ------------------ */
+
+/* The stored 7 signs make an 8th: the number of negative ones is even. */
+static uint32_t ref_even_signs(uint32_t index)
+{
+    uint32_t parity = index ^ index >> 4;
+    parity ^= parity >> 2;
+    parity ^= parity >> 1;
+    return index | (parity & 1) << 7;
+}
+
+/* 8 levels of a packed index with 2-bit fields; bit j of signs makes element j negative. */
+static void ref_grid_8(int8_t *q, uint32_t packed, const int8_t *levels, uint32_t signs)
+{
+    for (int32_t j = 0; j < 8; j++) {
+        int8_t level = levels[(packed >> 2 * j) & 3];
+        q[j] = (int8_t)((signs >> j) & 1 ? -level : level);
+    }
+}
+
+/* The same for 4 levels of 3-bit fields. */
+static void ref_grid_4(int8_t *q, uint32_t packed, const int8_t *levels, uint32_t signs)
+{
+    for (int32_t j = 0; j < 4; j++) {
+        int8_t level = levels[(packed >> 3 * j) & 7];
+        q[j] = (int8_t)((signs >> j) & 1 ? -level : level);
+    }
+}
+
+static void ref_expand_iq2_xxs(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq2_xxs *x = (const struct block_iq2_xxs *)src;
+    ref_uniform(b, load_f16(x->d) * 0.125f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        const uint8_t *index = x->qs + 8 * g;
+        uint32_t signs = load_u32(index + 4);
+        b->scale[2 * g] = b->scale[2 * g + 1] = 2 * (int32_t)(signs >> 28) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            ref_grid_8(b->q + 32 * g + 8 * l, ref_grid_iq2_xxs[index[l]], ref_iq2_levels,
+                       ref_even_signs((signs >> 7 * l) & 127));
+        }
+    }
+}
+
+static void ref_expand_iq2_xs(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq2_xs *x = (const struct block_iq2_xs *)src;
+    ref_uniform(b, load_f16(x->d) * 0.125f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        b->scale[2 * g] = 2 * (x->scales[g] & 15) + 1;
+        b->scale[2 * g + 1] = 2 * (x->scales[g] >> 4) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            uint32_t u = load_u16(x->qs + 2 * (4 * g + l));
+            ref_grid_8(b->q + 32 * g + 8 * l, ref_grid_iq2_xs[u & 511], ref_iq2_levels,
+                       ref_even_signs(u >> 9));
+        }
+    }
+}
+
+static void ref_expand_iq2_s(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq2_s *x = (const struct block_iq2_s *)src;
+    ref_uniform(b, load_f16(x->d) * 0.125f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        b->scale[2 * g] = 2 * (x->scales[g] & 15) + 1;
+        b->scale[2 * g + 1] = 2 * (x->scales[g] >> 4) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            uint32_t index = x->qs[4 * g + l] | ((uint32_t)x->qh[g] << (8 - 2 * l) & 0x300);
+            ref_grid_8(b->q + 32 * g + 8 * l, ref_grid_iq2_s[index], ref_iq2_levels,
+                       x->signs[4 * g + l]);
+        }
+    }
+}
+
+static void ref_expand_iq3_xxs(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq3_xxs *x = (const struct block_iq3_xxs *)src;
+    ref_uniform(b, load_f16(x->d) * 0.25f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        uint32_t sas = load_u32(x->sas + 4 * g); /* scale and signs */
+        b->scale[2 * g] = b->scale[2 * g + 1] = 2 * (int32_t)(sas >> 28) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            const uint8_t *index = x->qs + 8 * g + 2 * l;
+            uint32_t signs = ref_even_signs((sas >> 7 * l) & 127);
+            int8_t *q = b->q + 32 * g + 8 * l;
+            ref_grid_4(q, ref_grid_iq3_xxs[index[0]], ref_iq3_xxs_levels, signs);
+            ref_grid_4(q + 4, ref_grid_iq3_xxs[index[1]], ref_iq3_xxs_levels, signs >> 4);
+        }
+    }
+}
+
+static void ref_expand_iq3_s(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq3_s *x = (const struct block_iq3_s *)src;
+    ref_uniform(b, load_f16(x->d), 256);
+    for (int32_t g = 0; g < 8; g++) {
+        int32_t nibble = (x->scales[g / 2] >> 4 * (g % 2)) & 15;
+        b->scale[2 * g] = b->scale[2 * g + 1] = 2 * nibble + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            const uint8_t *low = x->qs + 8 * g + 2 * l;
+            uint32_t high = x->qh[g];
+            uint32_t signs = x->signs[4 * g + l];
+            int8_t *q = b->q + 32 * g + 8 * l;
+            uint32_t first = low[0] | (high << (8 - 2 * l) & 256);
+            uint32_t second = low[1] | (high << (7 - 2 * l) & 256);
+            ref_grid_4(q, ref_grid_iq3_s[first], ref_iq3_s_levels, signs);
+            ref_grid_4(q + 4, ref_grid_iq3_s[second], ref_iq3_s_levels, signs >> 4);
+        }
+    }
+}
+
+static void ref_expand_iq1_s(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq1_s *x = (const struct block_iq1_s *)src;
+    ref_uniform(b, load_f16(x->d) * 0.125f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        uint32_t h = load_u16(x->qh + 2 * g);
+        b->scale[2 * g] = b->scale[2 * g + 1] = 2 * (int32_t)((h >> 12) & 7) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            uint32_t index = x->qs[4 * g + l] | ((h >> 3 * l) & 7) << 8;
+            ref_grid_8(b->q + 32 * g + 8 * l, ref_grid_iq1[index], ref_iq1_levels, 0);
+        }
+        ref_add(b->q + 32 * g, 32, h & 0x8000 ? -1 : 1);
+    }
+}
+
+/* The f16 scale of IQ1_M is spread over the top nibbles of its four words of small scales. */
+static uint16_t ref_iq1_m_scale(const struct block_iq1_m *x)
+{
+    return (uint16_t)(load_u16(x->scales) >> 12 | (load_u16(x->scales + 2) >> 8 & 0x00f0) |
+                      (load_u16(x->scales + 4) >> 4 & 0x0f00) | (load_u16(x->scales + 6) & 0xf000));
+}
+
+static void ref_expand_iq1_m(struct ref_block *b, const uint8_t *src)
+{
+    const struct block_iq1_m *x = (const struct block_iq1_m *)src;
+    ref_uniform(b, f16_to_f32(ref_iq1_m_scale(x)) * 0.125f, 256);
+    for (int32_t g = 0; g < 8; g++) {
+        uint32_t scales = (uint32_t)load_u16(x->scales + 2 * (g / 2)) >> 6 * (g % 2);
+        b->scale[2 * g] = 2 * (int32_t)(scales & 7) + 1;
+        b->scale[2 * g + 1] = 2 * (int32_t)((scales >> 3) & 7) + 1;
+        for (int32_t l = 0; l < 4; l++) {
+            uint32_t h = (uint32_t)x->qh[2 * g + l / 2] >> 4 * (l % 2); /* 3 index bits, sign */
+            int8_t *q = b->q + 32 * g + 8 * l;
+            ref_grid_8(q, ref_grid_iq1[x->qs[4 * g + l] | (h & 7) << 8], ref_iq1_levels, 0);
+            ref_add(q, 8, h & 8 ? -1 : 1);
+        }
+    }
+}
+
+/* ---- Activations ---------------------------------------------------------------------------- */
+
+/* Below this the scale rounds to 0 whatever the quants are, and 127 / amax may overflow: such a
+ * block is all zero. */
+#define REF_TINY_BITS 0x0d800000u /* 2^-100 */
+
+/* The bits of the largest magnitude; *at its index, the first among equals. NaN is the largest. */
+static uint32_t ref_largest(const float *x, int64_t n, int64_t *at)
+{
+    uint32_t largest = 0;
+    *at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t a = f32_to_bits(x[i]) & 0x7fffffff;
+        if (a > largest) {
+            largest = a;
+            *at = i;
+        }
+    }
+    return largest;
+}
+
+static size_t ref_act_q8_0_bytes(int64_t k)
+{
+    return act_pad((size_t)k) + 2 * act_pad((size_t)k / 32 * 4);
+}
+
+/* What is not finite makes the whole block NaN: the products say so rather than invent numbers. */
+static void ref_quantize_q8_0(int8_t *q, float *d, float *s, const float *x)
+{
+    int64_t at = 0;
+    uint32_t largest = ref_largest(x, 32, &at);
+    memset(q, 0, 32);
+    *d = *s = 0;
+    if (largest >= REF_INFINITY_BITS) {
+        *d = *s = bits_to_f32(REF_NAN_BITS);
+    } else if (largest >= REF_TINY_BITS) {
+        float amax = bits_to_f32(largest);
+        float scale = amax / 127.0f;
+        float inverse = 127.0f / amax;
+        int32_t sum = 0;
+        for (int32_t i = 0; i < 32; i++) {
+            int32_t nearest = ref_nearest(x[i] * inverse);
+            q[i] = (int8_t)nearest;
+            sum += nearest;
+        }
+        *d = f16_to_f32(f32_to_f16(scale));
+        *s = f16_to_f32(f32_to_f16(scale * (float)sum));
+    }
+}
+
+static void ref_prepare_q8_0(void *act, const float *x, int64_t n_token, int64_t k)
+{
+    for (int64_t t = 0; t < n_token; t++) {
+        uint8_t *row = (uint8_t *)act + (size_t)t * ref_act_q8_0_bytes(k);
+        struct act_q8_0_planes to = act_q8_0_at(row, k);
+        for (int64_t i = 0; i < k / 32; i++) {
+            ref_quantize_q8_0(to.q + 32 * i, to.d + i, to.s + i, x + t * k + 32 * i);
+        }
+    }
+}
+
+static size_t ref_act_q8_k_bytes(int64_t k)
+{
+    return act_pad((size_t)k) + act_pad((size_t)k / 256 * 4) + act_pad((size_t)k / 16 * 2);
+}
+
+static void ref_quantize_q8_k(int8_t *q, float *d, int16_t *bsums, const float *x)
+{
+    int64_t at = 0;
+    uint32_t largest = ref_largest(x, 256, &at);
+    memset(q, 0, 256);
+    memset(bsums, 0, 16 * sizeof *bsums);
+    *d = 0;
+    if (largest >= REF_INFINITY_BITS) {
+        *d = bits_to_f32(REF_NAN_BITS);
+    } else if (largest >= REF_TINY_BITS) {
+        float inverse = -127.0f / x[at];
+        for (int32_t i = 0; i < 256; i++) {
+            int32_t nearest = min_i32(127, ref_nearest(inverse * x[i]));
+            q[i] = (int8_t)nearest;
+            bsums[i / 16] = (int16_t)(bsums[i / 16] + nearest);
+        }
+        *d = 1.0f / inverse;
+    }
+}
+
+static void ref_prepare_q8_k(void *act, const float *x, int64_t n_token, int64_t k)
+{
+    for (int64_t t = 0; t < n_token; t++) {
+        uint8_t *row = (uint8_t *)act + (size_t)t * ref_act_q8_k_bytes(k);
+        struct act_q8_k_planes to = act_q8_k_at(row, k);
+        for (int64_t i = 0; i < k / 256; i++) {
+            ref_quantize_q8_k(to.q + 256 * i, to.d + i, to.bsums + 16 * i, x + t * k + 256 * i);
+        }
+    }
+}
+
+static size_t ref_act_f32_bytes(int64_t k)
+{
+    return act_pad((size_t)k * 4);
+}
+
+static void ref_prepare_f32(void *act, const float *x, int64_t n_token, int64_t k)
+{
+    for (int64_t t = 0; t < n_token; t++) {
+        uint8_t *row = (uint8_t *)act + (size_t)t * ref_act_f32_bytes(k);
+        memcpy(row, x + t * k, (size_t)k * 4);
+    }
+}
+
+static const struct kernel_act act_q8_0 = {"q8_0", ref_act_q8_0_bytes, ref_prepare_q8_0};
+static const struct kernel_act act_q8_k = {"q8_k", ref_act_q8_k_bytes, ref_prepare_q8_k};
+static const struct kernel_act act_f32 = {"f32", ref_act_f32_bytes, ref_prepare_f32};
+
+/* ---- Formats -------------------------------------------------------------------------------- */
+
+static void ref_decode_f32(float *y, const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = load_f32(src + 4 * i);
+    }
+}
+
+static void ref_decode_f16(float *y, const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = load_f16(src + 2 * i);
+    }
+}
+
+static void ref_decode_bf16(float *y, const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = bf16_to_f32(load_u16(src + 2 * i));
+    }
+}
+
+static void ref_decode_f64(float *y, const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = (float)load_f64(src + 8 * i);
+    }
+}
+
+/* What a block type is, for the functions that are written once. */
+struct ref_type {
+    int32_t elements;
+    int32_t bytes;
+    void (*expand)(struct ref_block *b, const uint8_t *src);
+    const struct kernel_act *act;
+    /* sum + the products of this block, elements first .. first + n - 1 of a row, with the same
+     * elements of the prepared row of k elements at act. */
+    float (*dot)(float sum, const struct ref_block *b, int32_t n, const void *act, int64_t first,
+                 int64_t k);
+};
+
+static void ref_decode_blocks(const struct ref_type *type, float *y, const uint8_t *src, int64_t n)
+{
+    struct ref_block b;
+    for (int64_t i = 0; i < n; i += type->elements, src += type->bytes) {
+        type->expand(&b, src);
+        for (int32_t s = 0; s < type->elements / 16; s++) {
+            float scale = b.d * (float)b.scale[s];
+            float min = b.dmin * (float)b.min[s];
+            for (int32_t e = 16 * s; e < 16 * s + 16; e++) {
+                y[i + e] = scale * (float)b.q[e] - min;
+            }
+        }
+    }
+}
+
+/* Is an f16 at any of `count` places from `offset` on in these blocks NaN or infinite? */
+static int ref_nonfinite_scales(const uint8_t *src, int64_t n_block, size_t bytes, size_t offset,
+                                int32_t count)
+{
+    for (int64_t i = 0; i < n_block; i++) {
+        for (int32_t j = 0; j < count; j++) {
+            uint16_t h = load_u16(src + (size_t)i * bytes + offset + 2 * (size_t)j);
+            if ((h & 0x7c00) == 0x7c00) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int ref_nonfinite_none(const uint8_t *src, int64_t n)
+{
+    (void)src;
+    (void)n;
+    return 0;
+}
+
+static int ref_nonfinite_f32(const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if ((load_u32(src + 4 * i) & 0x7f800000u) == 0x7f800000u) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int ref_nonfinite_f16(const uint8_t *src, int64_t n)
+{
+    return ref_nonfinite_scales(src, n, 2, 0, 1);
+}
+
+static int ref_nonfinite_bf16(const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if ((load_u16(src + 2 * i) & 0x7f80) == 0x7f80) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int ref_nonfinite_f64(const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if ((load_u64(src + 8 * i) >> 52 & 0x7ff) == 0x7ff) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int ref_nonfinite_mxfp4(const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n / 32; i++) {
+        if (src[i * (int64_t)sizeof(struct block_mxfp4)] == 0xff) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int ref_nonfinite_iq1_m(const uint8_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n / 256; i++) {
+        const struct block_iq1_m *x = (const struct block_iq1_m *)src + i;
+        if ((ref_iq1_m_scale(x) & 0x7c00) == 0x7c00) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Types whose f16 scales stand together, d first. */
+#define REF_NONFINITE(type, elements, n_scales)                                                    \
+    static int ref_nonfinite_##type(const uint8_t *src, int64_t n)                                 \
+    {                                                                                              \
+        return ref_nonfinite_scales(src, n / (elements), sizeof(struct block_##type),              \
+                                    offsetof(struct block_##type, d), n_scales);                   \
+    }
+
+REF_NONFINITE(q4_0, 32, 1)
+REF_NONFINITE(q4_1, 32, 2)
+REF_NONFINITE(q5_0, 32, 1)
+REF_NONFINITE(q5_1, 32, 2)
+REF_NONFINITE(q8_0, 32, 1)
+REF_NONFINITE(q2_k, 256, 2)
+REF_NONFINITE(q3_k, 256, 1)
+REF_NONFINITE(q4_k, 256, 2)
+REF_NONFINITE(q5_k, 256, 2)
+REF_NONFINITE(q6_k, 256, 1)
+REF_NONFINITE(iq2_xxs, 256, 1)
+REF_NONFINITE(iq2_xs, 256, 1)
+REF_NONFINITE(iq2_s, 256, 1)
+REF_NONFINITE(iq3_xxs, 256, 1)
+REF_NONFINITE(iq3_s, 256, 1)
+REF_NONFINITE(iq1_s, 256, 1)
+REF_NONFINITE(iq4_nl, 32, 1)
+REF_NONFINITE(iq4_xs, 256, 1)
+REF_NONFINITE(tq1_0, 256, 1)
+REF_NONFINITE(tq2_0, 256, 1)
+REF_NONFINITE(q1_0, 128, 1)
+REF_NONFINITE(q2_0, 64, 1)
+
+/* ---- Dot products of a block ---------------------------------------------------------------- */
+
+static int32_t ref_dot_16(const int8_t *a, const int8_t *b)
+{
+    int32_t sum = 0;
+    for (int32_t i = 0; i < 16; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+/* sum += (d * dx) * integers, for every 32 elements. */
+static float ref_dot_q8_0(float sum, const struct ref_block *b, int32_t n, const void *act,
+                          int64_t first, int64_t k)
+{
+    struct act_q8_0_planes x = act_q8_0_at((void *)act, k);
+    for (int32_t e = 0; e < n; e += 32) {
+        const int8_t *q = x.q + first + e;
+        int32_t integers = ref_dot_16(b->q + e, q) + ref_dot_16(b->q + e + 16, q + 16);
+        sum += (b->d * x.d[(first + e) / 32]) * (float)integers;
+    }
+    return sum;
+}
+
+/* sum += (d * dx) * integers + m * sx: blocks of 32 with a minimum. */
+static float ref_dot_q8_0_min(float sum, const struct ref_block *b, int32_t n, const void *act,
+                              int64_t first, int64_t k)
+{
+    struct act_q8_0_planes x = act_q8_0_at((void *)act, k);
+    return sum + (ref_dot_q8_0(0, b, n, act, first, k) + b->dmin * x.s[first / 32]);
+}
+
+/* sum += dx * (d * scale) * integers, for every 16 elements: the integers times these scales would
+ * not fit 32 bits. */
+static float ref_dot_q8_0_scaled(float sum, const struct ref_block *b, int32_t n, const void *act,
+                                 int64_t first, int64_t k)
+{
+    struct act_q8_0_planes x = act_q8_0_at((void *)act, k);
+    for (int32_t e = 0; e < n; e += 16) {
+        float scale = b->d * (float)b->scale[e / 16];
+        int32_t integers = ref_dot_16(b->q + e, x.q + first + e);
+        sum += (scale * x.d[(first + e) / 32]) * (float)integers;
+    }
+    return sum;
+}
+
+/* sum += (d * dx) * (scales * integers) - (dmin * dx) * (minima * sums of 16), for 256 elements.
+ * The first integer is the largest for Q6_K: 128 * 32 * 127 * 256 = 2^27. */
+static float ref_dot_q8_k(float sum, const struct ref_block *b, int32_t n, const void *act,
+                          int64_t first, int64_t k)
+{
+    struct act_q8_k_planes x = act_q8_k_at((void *)act, k);
+    float dx = x.d[first / 256];
+    int32_t products = 0;
+    int32_t minima = 0;
+    for (int32_t s = 0; s < n / 16; s++) {
+        products += b->scale[s] * ref_dot_16(b->q + 16 * s, x.q + first + 16 * s);
+        minima += b->min[s] * x.bsums[first / 16 + s];
+    }
+    return sum + ((b->d * dx) * (float)products - (b->dmin * dx) * (float)minima);
+}
+
+/* Lane i of 8 takes the elements i, i + 8, ..., then ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)). */
+static float ref_dot_f32(const float *a, const float *b, int64_t n)
+{
+    float lane[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (int32_t j = 0; j < 8; j++) {
+            lane[j] += a[i + j] * b[i + j];
+        }
+    }
+    for (int32_t j = 0; i + j < n; j++) {
+        lane[j] += a[i + j] * b[i + j];
+    }
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+/* ---- The types ------------------------------------------------------------------------------ */
+
+/* X(type, elements, activations, dot) of every type made of blocks: its decoder and its products
+ * are the same functions with another struct ref_type. */
+#define REF_BLOCK_TYPES(X)                                                                         \
+    X(Q4_0, q4_0, 32, act_q8_0, ref_dot_q8_0)                                                      \
+    X(Q4_1, q4_1, 32, act_q8_0, ref_dot_q8_0_min)                                                  \
+    X(Q5_0, q5_0, 32, act_q8_0, ref_dot_q8_0)                                                      \
+    X(Q5_1, q5_1, 32, act_q8_0, ref_dot_q8_0_min)                                                  \
+    X(Q8_0, q8_0, 32, act_q8_0, ref_dot_q8_0)                                                      \
+    X(IQ4_NL, iq4_nl, 32, act_q8_0, ref_dot_q8_0)                                                  \
+    X(MXFP4, mxfp4, 32, act_q8_0, ref_dot_q8_0)                                                    \
+    X(NVFP4, nvfp4, 64, act_q8_0, ref_dot_q8_0_scaled)                                             \
+    X(Q1_0, q1_0, 128, act_q8_0, ref_dot_q8_0)                                                     \
+    X(Q2_0, q2_0, 64, act_q8_0, ref_dot_q8_0)                                                      \
+    X(Q2_K, q2_k, 256, act_q8_k, ref_dot_q8_k)                                                     \
+    X(Q3_K, q3_k, 256, act_q8_k, ref_dot_q8_k)                                                     \
+    X(Q4_K, q4_k, 256, act_q8_k, ref_dot_q8_k)                                                     \
+    X(Q5_K, q5_k, 256, act_q8_k, ref_dot_q8_k)                                                     \
+    X(Q6_K, q6_k, 256, act_q8_k, ref_dot_q8_k)                                                     \
+    X(IQ4_XS, iq4_xs, 256, act_q8_k, ref_dot_q8_k)                                                 \
+    X(IQ1_S, iq1_s, 256, act_q8_k, ref_dot_q8_k)                                                   \
+    X(IQ1_M, iq1_m, 256, act_q8_k, ref_dot_q8_k)                                                   \
+    X(IQ2_XXS, iq2_xxs, 256, act_q8_k, ref_dot_q8_k)                                               \
+    X(IQ2_XS, iq2_xs, 256, act_q8_k, ref_dot_q8_k)                                                 \
+    X(IQ2_S, iq2_s, 256, act_q8_k, ref_dot_q8_k)                                                   \
+    X(IQ3_XXS, iq3_xxs, 256, act_q8_k, ref_dot_q8_k)                                               \
+    X(IQ3_S, iq3_s, 256, act_q8_k, ref_dot_q8_k)                                                   \
+    X(TQ1_0, tq1_0, 256, act_q8_k, ref_dot_q8_k)                                                   \
+    X(TQ2_0, tq2_0, 256, act_q8_k, ref_dot_q8_k)
+
+#define REF_PLAIN_TYPES(X) X(F32, f32) X(F16, f16) X(BF16, bf16) X(F64, f64)
+
+#define REF_TYPE(id, type, elements, act, dot)                                                     \
+    static const struct ref_type ref_type_##type = {                                               \
+        elements, (int32_t)sizeof(struct block_##type), ref_expand_##type, &act, dot};             \
+    static void ref_decode_##type(float *y, const uint8_t *src, int64_t n)                         \
+    {                                                                                              \
+        ref_decode_blocks(&ref_type_##type, y, src, n);                                            \
+    }
+REF_BLOCK_TYPES(REF_TYPE)
+
+/* Every id in order. C++17 has no designated initialisers: the enum below counts the rows, and the
+ * assertions compare that with the ids. */
+#define KERNEL_FORMATS(ROW, NONE)                                                                  \
+    ROW(F32, 1, 4, ref_decode_f32, ref_nonfinite_f32)                                              \
+    ROW(F16, 1, 2, ref_decode_f16, ref_nonfinite_f16)                                              \
+    ROW(Q4_0, 32, 18, ref_decode_q4_0, ref_nonfinite_q4_0)                                         \
+    ROW(Q4_1, 32, 20, ref_decode_q4_1, ref_nonfinite_q4_1)                                         \
+    NONE(4)                                                                                        \
+    NONE(5)                                                                                        \
+    ROW(Q5_0, 32, 22, ref_decode_q5_0, ref_nonfinite_q5_0)                                         \
+    ROW(Q5_1, 32, 24, ref_decode_q5_1, ref_nonfinite_q5_1)                                         \
+    ROW(Q8_0, 32, 34, ref_decode_q8_0, ref_nonfinite_q8_0)                                         \
+    ROW(Q8_1, 32, 36, NULL, ref_nonfinite_none)                                                    \
+    ROW(Q2_K, 256, 84, ref_decode_q2_k, ref_nonfinite_q2_k)                                        \
+    ROW(Q3_K, 256, 110, ref_decode_q3_k, ref_nonfinite_q3_k)                                       \
+    ROW(Q4_K, 256, 144, ref_decode_q4_k, ref_nonfinite_q4_k)                                       \
+    ROW(Q5_K, 256, 176, ref_decode_q5_k, ref_nonfinite_q5_k)                                       \
+    ROW(Q6_K, 256, 210, ref_decode_q6_k, ref_nonfinite_q6_k)                                       \
+    ROW(Q8_K, 256, 292, NULL, ref_nonfinite_none)                                                  \
+    ROW(IQ2_XXS, 256, 66, ref_decode_iq2_xxs, ref_nonfinite_iq2_xxs)                               \
+    ROW(IQ2_XS, 256, 74, ref_decode_iq2_xs, ref_nonfinite_iq2_xs)                                  \
+    ROW(IQ3_XXS, 256, 98, ref_decode_iq3_xxs, ref_nonfinite_iq3_xxs)                               \
+    ROW(IQ1_S, 256, 50, ref_decode_iq1_s, ref_nonfinite_iq1_s)                                     \
+    ROW(IQ4_NL, 32, 18, ref_decode_iq4_nl, ref_nonfinite_iq4_nl)                                   \
+    ROW(IQ3_S, 256, 110, ref_decode_iq3_s, ref_nonfinite_iq3_s)                                    \
+    ROW(IQ2_S, 256, 82, ref_decode_iq2_s, ref_nonfinite_iq2_s)                                     \
+    ROW(IQ4_XS, 256, 136, ref_decode_iq4_xs, ref_nonfinite_iq4_xs)                                 \
+    ROW(I8, 1, 1, NULL, ref_nonfinite_none)                                                        \
+    ROW(I16, 1, 2, NULL, ref_nonfinite_none)                                                       \
+    ROW(I32, 1, 4, NULL, ref_nonfinite_none)                                                       \
+    ROW(I64, 1, 8, NULL, ref_nonfinite_none)                                                       \
+    ROW(F64, 1, 8, ref_decode_f64, ref_nonfinite_f64)                                              \
+    ROW(IQ1_M, 256, 56, ref_decode_iq1_m, ref_nonfinite_iq1_m)                                     \
+    ROW(BF16, 1, 2, ref_decode_bf16, ref_nonfinite_bf16)                                           \
+    NONE(31)                                                                                       \
+    NONE(32)                                                                                       \
+    NONE(33)                                                                                       \
+    ROW(TQ1_0, 256, 54, ref_decode_tq1_0, ref_nonfinite_tq1_0)                                     \
+    ROW(TQ2_0, 256, 66, ref_decode_tq2_0, ref_nonfinite_tq2_0)                                     \
+    NONE(36)                                                                                       \
+    NONE(37)                                                                                       \
+    NONE(38)                                                                                       \
+    ROW(MXFP4, 32, 17, ref_decode_mxfp4, ref_nonfinite_mxfp4)                                      \
+    ROW(NVFP4, 64, 36, ref_decode_nvfp4, ref_nonfinite_none)                                       \
+    ROW(Q1_0, 128, 18, ref_decode_q1_0, ref_nonfinite_q1_0)                                        \
+    ROW(Q2_0, 64, 18, ref_decode_q2_0, ref_nonfinite_q2_0)
+
+#define KERNEL_FORMAT_ROW(id, elements, bytes, decode, has_nonfinite)                              \
+    {#id, elements, bytes, decode, has_nonfinite},
+#define KERNEL_FORMAT_NO_ROW(id) {NULL, 0, 0, NULL, NULL},
+#define KERNEL_FORMAT_COUNT(id, elements, bytes, decode, has_nonfinite) KERNEL_FORMAT_AT_##id,
+#define KERNEL_FORMAT_NO_COUNT(id) KERNEL_FORMAT_AT_##id,
+#define KERNEL_FORMAT_CHECK(id, elements, bytes, decode, has_nonfinite)                            \
+    SLM_STATIC_ASSERT((int)KERNEL_FORMAT_AT_##id == (int)ENC_##id, #id " is in the wrong row");
+#define KERNEL_FORMAT_NO_CHECK(id)                                                                 \
+    SLM_STATIC_ASSERT(KERNEL_FORMAT_AT_##id == id, #id " is in the wrong row");
+
+enum {
+    KERNEL_FORMATS(KERNEL_FORMAT_COUNT, KERNEL_FORMAT_NO_COUNT) KERNEL_FORMAT_ROWS
+};
+KERNEL_FORMATS(KERNEL_FORMAT_CHECK, KERNEL_FORMAT_NO_CHECK)
+SLM_STATIC_ASSERT((int)KERNEL_FORMAT_ROWS == (int)ENC_COUNT, "a row for every id");
+
+static const struct kernel_format kernel_formats[ENC_COUNT] = {
+    KERNEL_FORMATS(KERNEL_FORMAT_ROW, KERNEL_FORMAT_NO_ROW)};
+
+/* ---- Products ------------------------------------------------------------------------------- */
+
+static size_t ref_no_scratch(int64_t n_token, int64_t k)
+{
+    (void)n_token;
+    (void)k;
+    return 0;
+}
+
+/* A block is expanded once and used for all tokens; the sums wait in y. */
+static void ref_multiply_blocks(const struct ref_type *type, float *y, int64_t y_stride,
+                                const uint8_t *w, int64_t row0, int64_t row1, const void *act,
+                                int64_t n_token, int64_t k)
+{
+    struct ref_block b;
+    int64_t n_block = k / type->elements;
+    size_t act_bytes = type->act->row_bytes(k);
+    for (int64_t r = row0; r < row1; r++) {
+        const uint8_t *src = w + r * n_block * type->bytes;
+        for (int64_t t = 0; t < n_token; t++) {
+            y[t * y_stride + r] = 0;
+        }
+        for (int64_t i = 0; i < n_block; i++, src += type->bytes) {
+            type->expand(&b, src);
+            for (int64_t t = 0; t < n_token; t++) {
+                float *sum = y + t * y_stride + r;
+                const uint8_t *row = (const uint8_t *)act + (size_t)t * act_bytes;
+                *sum = type->dot(*sum, &b, type->elements, row, i * type->elements, k);
+            }
+        }
+    }
+}
+
+/* Any type with f32 activations: decodes 256 elements, a multiple of every block, at a time. */
+static void ref_multiply_f32(const struct kernel_format *format, float *y, int64_t y_stride,
+                             const uint8_t *w, int64_t row0, int64_t row1, const void *act,
+                             int64_t n_token, int64_t k)
+{
+    float values[256];
+    int64_t row_bytes = k / format->block_elements * format->block_bytes;
+    size_t act_bytes = ref_act_f32_bytes(k);
+    for (int64_t r = row0; r < row1; r++) {
+        for (int64_t t = 0; t < n_token; t++) {
+            y[t * y_stride + r] = 0;
+        }
+        for (int64_t i = 0; i < k; i += 256) {
+            int64_t n = min_i64(256, k - i);
+            format->decode(values,
+                           w + r * row_bytes + i / format->block_elements * format->block_bytes, n);
+            for (int64_t t = 0; t < n_token; t++) {
+                const uint8_t *row = (const uint8_t *)act + (size_t)t * act_bytes;
+                const float *x = (const float *)(const void *)row + i;
+                y[t * y_stride + r] += ref_dot_f32(values, x, n);
+            }
+        }
+    }
+}
+
+/* struct kernel_product has no room for the type, so each gets its own pair of entry points. */
+#define REF_PRODUCT(id, type, elements, act_form, dot)                                             \
+    static void ref_multiply_##type(float *y, int64_t y_stride, const uint8_t *w, int64_t row0,    \
+                                    int64_t row1, const void *act, int64_t n_token, int64_t k,     \
+                                    void *scratch)                                                 \
+    {                                                                                              \
+        (void)scratch;                                                                             \
+        ref_multiply_blocks(&ref_type_##type, y, y_stride, w, row0, row1, act, n_token, k);        \
+    }                                                                                              \
+    static const struct kernel_product ref_product_##type = {&act_form, ref_no_scratch,            \
+                                                             ref_multiply_##type};                 \
+    REF_EXACT_PRODUCT(id, type)
+
+#define REF_EXACT_PRODUCT(id, type)                                                                \
+    static void ref_multiply_exact_##type(float *y, int64_t y_stride, const uint8_t *w,            \
+                                          int64_t row0, int64_t row1, const void *act,             \
+                                          int64_t n_token, int64_t k, void *scratch)               \
+    {                                                                                              \
+        (void)scratch;                                                                             \
+        ref_multiply_f32(&kernel_formats[ENC_##id], y, y_stride, w, row0, row1, act, n_token, k);  \
+    }                                                                                              \
+    static const struct kernel_product ref_exact_##type = {&act_f32, ref_no_scratch,               \
+                                                           ref_multiply_exact_##type};
+
+REF_BLOCK_TYPES(REF_PRODUCT)
+REF_PLAIN_TYPES(REF_EXACT_PRODUCT)
+
+/* ---- Attention ------------------------------------------------------------------------------ */
+
+#define REF_ATTENTION_STRETCH 128 /* elements of k or v decoded at a time */
+
+/* The loops go over positions first, queries second: a row of the page is decoded once for all the
+ * queries that see it. */
+static int ref_sees(const struct kernel_attention_job *job, int32_t i, int32_t p)
+{
+    return job->from[i] <= p && p < job->to[i];
+}
+
+/* scores[i][p % KV_PAGE] = dot(q_i, k_p) for the positions p0..p1-1 of one page. */
+static void ref_attention_scores(const struct kernel_attention_job *job,
+                                 const struct kernel_format *kv, const uint8_t *page, int32_t p0,
+                                 int32_t p1, float *scores)
+{
+    float k[REF_ATTENTION_STRETCH];
+    int64_t row_bytes = (int64_t)job->head_dim * kv->block_bytes;
+    for (int32_t p = p0; p < p1; p++) {
+        const uint8_t *row = page + job->k_offset + p % KV_PAGE * row_bytes;
+        for (int32_t e = 0; e < job->head_dim; e += REF_ATTENTION_STRETCH) {
+            int32_t n = min_i32(REF_ATTENTION_STRETCH, job->head_dim - e);
+            kv->decode(k, row + (int64_t)e * kv->block_bytes, n);
+            for (int32_t i = 0; i < job->n_q; i++) {
+                if (ref_sees(job, i, p)) {
+                    float *score = scores + (int64_t)i * KV_PAGE + p % KV_PAGE;
+                    float before = e == 0 ? 0 : *score;
+                    *score = before + ref_dot_f32(job->q + i * job->q_stride + e, k, n);
+                }
+            }
+        }
+    }
+}
+
+/* Turns the scores of query i on one page into weights exp(score - max), and brings sum and out,
+ * which stand for the pages before, down to the new maximum. */
+static void ref_attention_weights(const struct kernel_attention_job *job, int32_t i, int32_t p0,
+                                  int32_t p1, float *scores)
+{
+    int32_t first = max_i32(p0, job->from[i]);
+    int32_t last = min_i32(p1, job->to[i]) - 1;
+    if (first > last) {
+        return;
+    }
+    float *s = scores + (int64_t)i * KV_PAGE + first % KV_PAGE;
+    int32_t n = last - first + 1;
+    for (int32_t j = 0; job->softcap != 0 && j < n; j++) {
+        s[j] = job->softcap * math_tanhf(s[j] / job->softcap);
+    }
+    float max = s[0];
+    for (int32_t j = 1; j < n; j++) {
+        max = s[j] > max ? s[j] : max;
+    }
+    if (max > job->max[i]) { /* on its first page: from -infinity, factor 0 */
+        float factor = math_expf(job->max[i] - max);
+        float *out = job->out + i * job->out_stride;
+        job->sum[i] *= factor;
+        for (int32_t e = 0; e < job->head_dim_v; e++) {
+            out[e] *= factor;
+        }
+    } else {
+        max = job->max[i];
+    }
+    job->max[i] = max;
+    for (int32_t j = 0; j < n; j++) {
+        s[j] = math_expf(s[j] - max);
+        job->sum[i] += s[j];
+    }
+}
+
+/* out_i += weight * v_p, position after position. */
+static void ref_attention_values(const struct kernel_attention_job *job,
+                                 const struct kernel_format *kv, const uint8_t *page, int32_t p0,
+                                 int32_t p1, const float *weights)
+{
+    float v[REF_ATTENTION_STRETCH];
+    int64_t row_bytes = (int64_t)job->head_dim_v * kv->block_bytes;
+    for (int32_t p = p0; p < p1; p++) {
+        const uint8_t *row = page + job->v_offset + p % KV_PAGE * row_bytes;
+        for (int32_t e = 0; e < job->head_dim_v; e += REF_ATTENTION_STRETCH) {
+            int32_t n = min_i32(REF_ATTENTION_STRETCH, job->head_dim_v - e);
+            kv->decode(v, row + (int64_t)e * kv->block_bytes, n);
+            for (int32_t i = 0; i < job->n_q; i++) {
+                if (ref_sees(job, i, p)) {
+                    float weight = weights[(int64_t)i * KV_PAGE + p % KV_PAGE];
+                    float *out = job->out + i * job->out_stride + e;
+                    for (int32_t j = 0; j < n; j++) {
+                        out[j] += weight * v[j];
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void ref_attention(const struct kernel_attention_job *job, const struct kernel_format *kv,
+                          float *scores)
+{
+    for (int32_t i = 0; i < job->n_q; i++) {
+        job->max[i] = bits_to_f32(REF_INFINITY_BITS | 0x80000000u);
+        job->sum[i] = 0;
+        memset(job->out + i * job->out_stride, 0, (size_t)job->head_dim_v * sizeof(float));
+    }
+    int32_t p1;
+    for (int32_t p0 = job->position0; p0 < job->position1; p0 = p1) {
+        const uint8_t *page = job->pages[p0 / KV_PAGE];
+        p1 = min_i32(job->position1, p0 - p0 % KV_PAGE + KV_PAGE);
+        ref_attention_scores(job, kv, page, p0, p1, scores);
+        for (int32_t i = 0; i < job->n_q; i++) {
+            ref_attention_weights(job, i, p0, p1, scores);
+        }
+        ref_attention_values(job, kv, page, p0, p1, scores);
+    }
+}
+
+static void ref_attention_f16(const struct kernel_attention_job *job, void *scratch)
+{
+    ref_attention(job, &kernel_formats[ENC_F16], (float *)scratch);
+}
+
+static void ref_attention_f32(const struct kernel_attention_job *job, void *scratch)
+{
+    ref_attention(job, &kernel_formats[ENC_F32], (float *)scratch);
+}
+
+static void ref_kv_store_f16(uint8_t *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h = f32_to_f16(src[i]);
+        dst[2 * i] = (uint8_t)h;
+        dst[2 * i + 1] = (uint8_t)(h >> 8);
+    }
+}
+
+static void ref_kv_store_f32(uint8_t *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = f32_to_bits(src[i]);
+        for (int32_t j = 0; j < 4; j++) {
+            dst[4 * i + j] = (uint8_t)(bits >> 8 * j);
+        }
+    }
+}
+
+/* ---- Vectors -------------------------------------------------------------------------------- */
+
+static void ref_rms_norm(float *y, const float *x, const float *weight, int64_t n, float eps)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    float scale = (float)(1.0 / math_sqrt(sum / (double)n + (double)eps));
+    for (int64_t i = 0; i < n; i++) {
+        float normal = x[i] * scale;
+        y[i] = weight != NULL ? normal * weight[i] : normal;
+    }
+}
+
+static void ref_rotate(float *a, float *b, float cosine, float sine)
+{
+    float x = *a;
+    float y = *b;
+    *a = x * cosine - y * sine;
+    *b = x * sine + y * cosine;
+}
+
+static void ref_rope_norm(float *x, const float *cos_table, const float *sin_table, int64_t n_rot)
+{
+    for (int64_t i = 0; i < n_rot / 2; i++) {
+        ref_rotate(x + 2 * i, x + 2 * i + 1, cos_table[i], sin_table[i]);
+    }
+}
+
+static void ref_rope_neox(float *x, const float *cos_table, const float *sin_table, int64_t n_rot)
+{
+    for (int64_t i = 0; i < n_rot / 2; i++) {
+        ref_rotate(x + i, x + n_rot / 2 + i, cos_table[i], sin_table[i]);
+    }
+}
+
+/* silu(g) = g / (1 + exp(-g)). */
+static void ref_swiglu(float *y, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = gate[i] / (1.0f + math_expf(-gate[i])) * up[i];
+    }
+}
+
+static void ref_vector_add(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+/* A number that orders as f does, with -0 equal to 0 and every NaN below -infinity. */
+static uint32_t ref_order(float f)
+{
+    uint32_t bits = f32_to_bits(f);
+    if ((bits & 0x7fffffff) > REF_INFINITY_BITS) {
+        return 0;
+    }
+    if ((bits & 0x7fffffff) == 0) {
+        bits = 0;
+    }
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+static int64_t ref_argmax(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++) {
+        if (ref_order(x[i]) > ref_order(x[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* ---- The table ------------------------------------------------------------------------------ */
+
+static void ref_set_matrix(struct kernel_matrix *m, const struct kernel_product *product)
+{
+    m->one = m->few = m->many = product;
+    m->few_min = m->many_min = INT32_MAX;
+}
+
+/* Fills every entry with the reference. Types without a decoder keep NULL products. */
+static void kernels_set_ref(struct kernels *k)
+{
+    memset(k, 0, sizeof *k);
+    k->isa = "ref";
+
+#define REF_SET_BLOCK(id, type, elements, act, dot)                                                \
+    ref_set_matrix(&k->matrix[ENC_##id], &ref_product_##type);                                     \
+    ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);
+#define REF_SET_PLAIN(id, type)                                                                    \
+    ref_set_matrix(&k->matrix[ENC_##id], &ref_exact_##type);                                       \
+    ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);
+    REF_BLOCK_TYPES(REF_SET_BLOCK)
+    REF_PLAIN_TYPES(REF_SET_PLAIN)
+
+    k->attention[KV_F16] = ref_attention_f16;
+    k->attention[KV_F32] = ref_attention_f32;
+    k->kv_store[KV_F16] = ref_kv_store_f16;
+    k->kv_store[KV_F32] = ref_kv_store_f32;
+    k->rms_norm = ref_rms_norm;
+    k->rope[ROPE_NORM] = ref_rope_norm;
+    k->rope[ROPE_NEOX] = ref_rope_neox;
+    k->swiglu = ref_swiglu;
+    k->add = ref_vector_add;
+    k->argmax = ref_argmax;
+}
+
+#undef KERNEL_FORMAT_ROW
+#undef KERNEL_FORMAT_NO_ROW
+#undef KERNEL_FORMAT_COUNT
+#undef KERNEL_FORMAT_NO_COUNT
+#undef KERNEL_FORMAT_CHECK
+#undef KERNEL_FORMAT_NO_CHECK
+#undef KERNEL_FORMATS
+#undef REF_NONFINITE
+#undef REF_TYPE
+#undef REF_PRODUCT
+#undef REF_EXACT_PRODUCT
+#undef REF_SET_BLOCK
+#undef REF_SET_PLAIN
+#undef REF_BLOCK_TYPES
+#undef REF_PLAIN_TYPES

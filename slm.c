@@ -1,0 +1,74 @@
+/* slm.c - the one translation unit. Build:
+ *
+ *     cc -O2 -c slm.c
+ *
+ * Modules include nothing themselves: this file gives each what stands before it, so the order below
+ * is the map of the program. Read it top to bottom and you have read the architecture. Nobody edits
+ * it except to add a line. `make dist` expands it into one file. */
+
+#include "slm.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The same sums on every compiler: no fused multiply-add unless written out. gcc has no pragma for
+ * contraction and would fuse even separate intrinsics. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+/* The ground: errors, memory, numbers, the operating system, threads. */
+#include "src/base.c"
+#include "src/math.c"
+#include "src/platform.c"
+#include "src/threads.c"
+
+/* Numbers in bulk: formats, the table of kernels, one file per instruction set. */
+#include "kernels/kernels.h"
+#include "kernels/ref.c"
+#include "kernels/x86_avx2.c"
+#include "kernels/cpu.c"
+
+/* The file, and text to tokens and back. */
+#include "src/gguf.c"
+#include "src/unicode.c"
+#include "src/tokenizer/pretokenize.c"
+#include "src/tokenizer/vocab.c"
+#include "src/tokenizer/spm.c"
+#include "src/tokenizer/bpe.c"
+#include "src/tokenizer/tokenize.c"
+
+/* What a family is, and the families. */
+#include "src/arch.h"
+#include "src/arch/llama.c"
+#include "src/arch/qwen2.c"
+#include "src/arch/qwen3.c"
+#include "src/arch/list.c"
+
+/* A model and what it can be made of. */
+#include "src/config.c"
+#include "src/rope.c"
+#include "src/model.c"
+#include "src/cache.c"
+#include "src/context.c"
+#include "src/mixer/matmul.c"
+#include "src/mixer/attention.c"
+#include "src/mixer/ffn.c"
+#include "src/forward.c"
+
+/* From logits to text. */
+#include "src/sampler.c"
+#include "src/generate.c"
+
+/* The public functions: check arguments, then one call down. */
+#include "src/api.c"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif

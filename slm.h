@@ -1,0 +1,779 @@
+/* slm - small language models inside your program.
+ *
+ * This header is the whole public interface and its manual: what is not here is not API.
+ *
+ *     #include "slm.h"
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         slm_error err;
+ *         slm_model *model = NULL;
+ *         slm_context *context = NULL;
+ *         slm_generator *gen = NULL;
+ *         slm_piece piece = {sizeof piece};
+ *         if (slm_model_open(&model, "model.gguf", NULL, &err) == SLM_OK &&
+ *             slm_context_create(&context, model, NULL, &err) == SLM_OK &&
+ *             slm_generate_begin(&gen, context, 0, NULL, "Once upon a time", 16, NULL, &err) ==
+ * SLM_OK) while (slm_generate_next(gen, &piece, &err) == SLM_OK && piece.kind == SLM_PIECE_TEXT)
+ *                 fwrite(piece.text, 1, piece.size, stdout);
+ *         slm_generate_end(gen);
+ *         slm_context_free(context);
+ *         slm_model_free(model);
+ *     }
+ *
+ * Build:  cc -O2 hello.c slm.c -pthread
+ *
+ * Objects
+ *     slm_model     weights and vocabulary. Immutable once open: any number of threads may use one
+ *                   model at a time. (Adapters will attach to a model and belong to a sequence.)
+ *     slm_context   KV cache, scratch memory and the sequences of tokens being worked on. One
+ * thread at a time; several contexts may share a model and a thread pool. slm_sampler   how a token
+ * is chosen from logits. One thread at a time. slm_generator prompt in, pieces of text out. Belongs
+ * to one context. slm_threads   a pool of worker threads, or the host's own, that contexts may
+ * share.
+ *
+ * Errors
+ *     Every function that can fail returns a status: SLM_OK (0) or a negative SLM_E_ code, and
+ * takes a last argument slm_error * that may be NULL. The message names the tensor, key, byte
+ * offset, token or argument concerned. After an error every object is as valid as before the call;
+ * what a failed slm_eval had committed is told in slm_span.n_done. slm never aborts, exits, prints,
+ *     raises a signal, reads the environment or keeps a mutable global.
+ *
+ * Structs
+ *     Options and results begin with `uint32_t struct_size`, set by the caller to sizeof the struct
+ *     it was compiled with; slm_*_options_init does that and fills in the defaults. The library
+ *     reads and writes only what both sides know, so that a program and a library of different
+ *     versions work together; a non-zero byte beyond what the library knows is SLM_E_ARGUMENT
+ *     (a newer program asks for something this library cannot do). Where a function takes an
+ *     options pointer, NULL means all defaults. The memory of options, and whatever they point to,
+ *     is only read during the call unless a comment says otherwise.
+ *
+ * Buffers
+ *     Functions that fill a buffer take (buffer, capacity, *needed). Too small is SLM_E_SPACE, the
+ *     buffer is untouched and *needed says how much is wanted; buffer NULL with capacity 0 asks.
+ *
+ * Lifetime
+ *     Objects count references to each other (a context keeps its model, a generator its context),
+ *     so they may be freed in any order. Freeing NULL does nothing. Free an object only when no
+ *     call on it is running.
+ *
+ * Callbacks
+ *     Run only on the thread that called slm and must return (no longjmp, no exception through
+ *     slm). Calling the same context, sampler or generator from inside one is SLM_E_BUSY.
+ *
+ * fork()
+ *     Models go on working in a child. A context, sampler, generator or thread pool made before the
+ *     fork answers SLM_E_FORKED there; freeing it is allowed.
+ *
+ * Text
+ *     UTF-8 with explicit lengths; nothing needs to be 0-terminated. Invalid UTF-8 is accepted.
+ *
+ * Mapped files
+ *     slm_model_open maps the file and reads weights where they lie. The one risk of mapping: if
+ *     somebody shortens the file while the model is in use, the system raises SIGBUS in the thread
+ *     that reads. SLM_LOAD_READ copies the file instead and is free of that.
+ */
+#ifndef SLM_H
+#define SLM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLM_VERSION_MAJOR 0
+#define SLM_VERSION_MINOR 1
+#define SLM_VERSION_PATCH 0
+#define SLM_VERSION "0.1.0"
+#define SLM_ABI 0 /* 0: the header may still change, with a line in CHANGES.md */
+
+/* Compile-time switches, for slm.c and for every includer alike:
+ *     SLM_PREFIX      another prefix for every function, such as -DSLM_PREFIX=acme_slm_, so that
+ *                     two differently built copies can live in one program
+ *     SLM_API         linkage of public functions (default: extern, C linkage)
+ * and for slm.c alone:
+ *     SLM_NO_THREADS  no pthreads: everything runs on the calling thread
+ *     SLM_NO_FILES    no file access: models come from memory or through a callback
+ *     SLM_NO_SIMD     the scalar reference only
+ *     SLM_DEBUG       internal assertions (they trap: for tests only) */
+#ifndef SLM_API
+#define SLM_API extern
+#endif
+
+#ifdef SLM_PREFIX
+#define SLM_PASTE_EXPANDED(a, b) a##b
+#define SLM_PASTE(a, b) SLM_PASTE_EXPANDED(a, b)
+#define SLM_NAME(name) SLM_PASTE(SLM_PREFIX, name)
+#define slm_version SLM_NAME(version)
+#define slm_status_name SLM_NAME(status_name)
+#define slm_clock_ns SLM_NAME(clock_ns)
+#define slm_cpu_features SLM_NAME(cpu_features)
+#define slm_cpu_feature_name SLM_NAME(cpu_feature_name)
+#define slm_encoding_find SLM_NAME(encoding_find)
+#define slm_model_options_init SLM_NAME(model_options_init)
+#define slm_model_open SLM_NAME(model_open)
+#define slm_model_open_memory SLM_NAME(model_open_memory)
+#define slm_model_open_callback SLM_NAME(model_open_callback)
+#define slm_model_free SLM_NAME(model_free)
+#define slm_model_get_info SLM_NAME(model_get_info)
+#define slm_model_metadata SLM_NAME(model_metadata)
+#define slm_model_metadata_find SLM_NAME(model_metadata_find)
+#define slm_model_tensor SLM_NAME(model_tensor)
+#define slm_tokenize SLM_NAME(tokenize)
+#define slm_detokenize SLM_NAME(detokenize)
+#define slm_decode_token SLM_NAME(decode_token)
+#define slm_token_get_info SLM_NAME(token_get_info)
+#define slm_token_find SLM_NAME(token_find)
+#define slm_threads_options_init SLM_NAME(threads_options_init)
+#define slm_threads_create SLM_NAME(threads_create)
+#define slm_threads_free SLM_NAME(threads_free)
+#define slm_context_options_init SLM_NAME(context_options_init)
+#define slm_plan_memory SLM_NAME(plan_memory)
+#define slm_context_create SLM_NAME(context_create)
+#define slm_context_free SLM_NAME(context_free)
+#define slm_context_get_info SLM_NAME(context_get_info)
+#define slm_sequence_length SLM_NAME(sequence_length)
+#define slm_sequence_fork SLM_NAME(sequence_fork)
+#define slm_sequence_rewind SLM_NAME(sequence_rewind)
+#define slm_eval_options_init SLM_NAME(eval_options_init)
+#define slm_eval SLM_NAME(eval)
+#define slm_logits SLM_NAME(logits)
+#define slm_sampler_create SLM_NAME(sampler_create)
+#define slm_sampler_free SLM_NAME(sampler_free)
+#define slm_sampler_clone SLM_NAME(sampler_clone)
+#define slm_sampler_options_init SLM_NAME(sampler_options_init)
+#define slm_sample SLM_NAME(sample)
+#define slm_sampler_apply SLM_NAME(sampler_apply)
+#define slm_sampler_choose SLM_NAME(sampler_choose)
+#define slm_sampler_accept SLM_NAME(sampler_accept)
+#define slm_sampler_rewind SLM_NAME(sampler_rewind)
+#define slm_generate_options_init SLM_NAME(generate_options_init)
+#define slm_generate_begin SLM_NAME(generate_begin)
+#define slm_generate_next SLM_NAME(generate_next)
+#define slm_generate_get_stats SLM_NAME(generate_get_stats)
+#define slm_generate_end SLM_NAME(generate_end)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status ------------------------------------------------------------------------------- */
+
+#define SLM_OK 0
+#define SLM_E_ARGUMENT (-1)    /* a NULL, a value out of range, a wrong struct_size */
+#define SLM_E_MEMORY (-2)      /* the allocator gave nothing, or a max_bytes cap was reached */
+#define SLM_E_IO (-3)          /* a file could not be opened or read */
+#define SLM_E_FORMAT (-4)      /* the bytes are not a valid GGUF file */
+#define SLM_E_MODEL (-5)       /* a valid GGUF file that is not a consistent model */
+#define SLM_E_UNSUPPORTED (-6) /* an unknown family, encoding, tokenizer or format version */
+#define SLM_E_SPACE (-7)       /* the buffer is too small; *needed tells how much it takes */
+#define SLM_E_FULL (-8)        /* the context has no room for these tokens */
+#define SLM_E_CANCELLED (-9)   /* *cancel became non-zero, or a progress callback asked to stop */
+#define SLM_E_DEADLINE (-10)   /* the time is up; call again to go on */
+#define SLM_E_BUSY (-11)       /* the object is in use by another call */
+#define SLM_E_FORKED (-12)     /* the object was made before fork() */
+#define SLM_E_NUMERIC (-13)    /* no finite logit to choose from */
+#define SLM_E_THREAD (-14)     /* the system gave no thread */
+
+/* Always 256 bytes. The message is English, one line, 0-terminated, valid UTF-8. */
+typedef struct slm_error {
+    int32_t code;      /* the status returned */
+    uint32_t reserved; /* 0 */
+    int64_t position;  /* byte offset in the file or the index of the token, span or stage; or -1 */
+    char message[240];
+} slm_error;
+
+/* The library's version as major * 1000000 + minor * 1000 + patch. Any thread. */
+SLM_API int32_t slm_version(void);
+
+/* "SLM_E_FORMAT" and so on; "unknown status" for any other number. Static memory. Any thread. */
+SLM_API const char *slm_status_name(int status);
+
+/* Nanoseconds of a monotonic clock: the clock of every deadline_ns. Any thread. */
+SLM_API int64_t slm_clock_ns(void);
+
+#define SLM_NO_DEADLINE INT64_MAX
+
+/* ---- Hooks -------------------------------------------------------------------------------- */
+
+/* One function for all memory of an object.
+ *     ptr NULL       allocate new_size bytes at a multiple of align (a power of two, at most 64)
+ *     new_size 0     free ptr, which was allocated with old_size and align
+ * slm never asks to resize. Returns NULL when there is no memory: the call in progress then fails
+ * with SLM_E_MEMORY. A model's hook may be called from any thread that uses the model; a context's,
+ * sampler's and generator's only from the thread in the call. Must outlive the object. */
+typedef void *(*slm_alloc_fn)(void *user, void *ptr, size_t old_size, size_t new_size,
+                              size_t align);
+
+#define SLM_LOG_INFO 1
+#define SLM_LOG_WARN 2
+
+/* One line of English without newline, valid during the call. Without a callback slm is silent. */
+typedef void (*slm_log_fn)(void *user, int32_t level, const char *message);
+
+/* How far a long call is: done of total (bytes when loading, tokens in prefill). Return 0 to go on,
+ * anything else to stop with SLM_E_CANCELLED. */
+typedef int32_t (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/* Fills buffer with size bytes of file number `file` (0-based) from `offset`; returns the number of
+ * bytes read (fewer only at the end of the file), or -1. */
+typedef int64_t (*slm_read_fn)(void *user, int32_t file, uint64_t offset, void *buffer,
+                               size_t size);
+
+/* ---- CPU ---------------------------------------------------------------------------------- */
+
+#define SLM_CPU_AVX2 (UINT64_C(1) << 0) /* with FMA and F16C */
+#define SLM_CPU_AVX_VNNI (UINT64_C(1) << 1)
+#define SLM_CPU_AVX512 (UINT64_C(1) << 2) /* F, BW, VL, DQ */
+#define SLM_CPU_AVX512_VNNI (UINT64_C(1) << 3)
+#define SLM_CPU_AVX512_BF16 (UINT64_C(1) << 4)
+#define SLM_CPU_AMX_INT8 (UINT64_C(1) << 5)
+#define SLM_CPU_AMX_BF16 (UINT64_C(1) << 6)
+#define SLM_CPU_NEON (UINT64_C(1) << 16)
+#define SLM_CPU_DOTPROD (UINT64_C(1) << 17)
+#define SLM_CPU_I8MM (UINT64_C(1) << 18)
+#define SLM_CPU_ALL UINT64_MAX
+
+/* What this CPU and operating system offer, as SLM_CPU_ bits. Any thread. */
+SLM_API uint64_t slm_cpu_features(void);
+
+/* The name of one SLM_CPU_ bit given by its index 0 to 63 ("avx2"), NULL where there is none. */
+SLM_API const char *slm_cpu_feature_name(int32_t index);
+
+/* ---- Encodings ---------------------------------------------------------------------------- */
+
+typedef struct slm_encoding_info {
+    uint32_t struct_size;
+    int32_t type;           /* the GGUF type id */
+    const char *name;       /* "Q4_K"; static memory */
+    int32_t block_elements; /* a row is a whole number of blocks */
+    int32_t block_bytes;
+} slm_encoding_info;
+
+/* Describes tensor type `type`, or where name is not NULL the type of that name (any case).
+ * SLM_E_UNSUPPORTED if there is no such type. Any thread. */
+SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info *info,
+                              slm_error *err);
+
+/* ---- Model -------------------------------------------------------------------------------- */
+
+typedef struct slm_model slm_model;
+
+#define SLM_LOAD_READ 1u /* copy the weights into memory rather than map the file */
+#define SLM_LOAD_METADATA                                                                          \
+    2u /* metadata, vocabulary and tensor table only: no weights are read and                      \
+          no context can be made; slm_plan_memory works */
+#define SLM_LOAD_CHECK                                                                             \
+    4u /* look through all weights for NaN and infinity: SLM_E_MODEL names the                     \
+          first tensor that has one */
+
+typedef struct slm_model_options {
+    uint32_t struct_size;
+    uint32_t flags;     /* SLM_LOAD_ bits; default 0 */
+    slm_alloc_fn alloc; /* NULL: malloc and free */
+    void *alloc_user;
+    slm_log_fn log;           /* NULL: silent */
+    void *log_user;           /* log and log_user are kept: contexts of this model use them too */
+    slm_progress_fn progress; /* NULL: none */
+    void *progress_user;
+    const int32_t *cancel; /* polled while loading; NULL: none */
+    uint64_t max_bytes;    /* cap on this model's heap bytes; default UINT64_MAX */
+    uint64_t cpu;          /* features that may be used; default SLM_CPU_ALL, 0 = the reference */
+} slm_model_options;
+
+SLM_API int slm_model_options_init(slm_model_options *options, size_t size);
+
+/* Opens a GGUF file (version 2 or 3) and gives the caller one reference to the model. Of a split
+ * model (name-00001-of-00005.gguf) the first file is named and the others are found beside it. */
+SLM_API int slm_model_open(slm_model **model, const char *path, const slm_model_options *options,
+                           slm_error *err);
+
+/* Opens a model that lies in memory: data[i], size[i] for each of n_files files (1 unless split),
+ * at any alignment. Weights are used in place: the memory must stay as it is until the model is
+ * freed, and its contexts too. SLM_LOAD_READ copies and lifts that. */
+SLM_API int slm_model_open_memory(slm_model **model, const void *const *data, const size_t *size,
+                                  int32_t n_files, const slm_model_options *options,
+                                  slm_error *err);
+
+/* Opens a model whose n_files files of size[i] bytes are read through a callback, during the call
+ * only. Weights are copied into memory. */
+SLM_API int slm_model_open_callback(slm_model **model, slm_read_fn read, void *read_user,
+                                    const uint64_t *size, int32_t n_files,
+                                    const slm_model_options *options, slm_error *err);
+
+/* Gives back the caller's reference; memory goes when the last context is gone too. */
+SLM_API void slm_model_free(slm_model *model);
+
+/* Pointers are valid as long as the model. Ids are -1 and numbers 0 where the file has none. */
+typedef struct slm_model_info {
+    uint32_t struct_size;
+    int32_t n_vocab;
+    int32_t n_ctx_train; /* positions the model was trained for */
+    int32_t n_embd;
+    int32_t n_layer;
+    int32_t n_head;
+    int32_t n_kv_head;
+    int32_t head_dim;
+    int32_t n_ff;
+    int32_t bos_token;
+    int32_t eos_token;
+    int32_t eot_token;
+    int32_t unk_token;
+    int32_t pad_token;
+    int32_t add_bos; /* 1 if the vocabulary asks for a start token */
+    int32_t add_eos;
+    int32_t n_metadata; /* for slm_model_metadata */
+    int32_t n_tensors;  /* for slm_model_tensor */
+    int32_t file_type;  /* general.file_type, informational */
+    int32_t gguf_version;
+    const char *family;    /* general.architecture */
+    const char *name;      /* general.name, or "" */
+    const char *tokenizer; /* "spm", "bpe" or "none" */
+    const char *isa;       /* the highest instruction set whose kernels are in use: "avx2", "ref" */
+    const char *chat_template; /* tokenizer.chat_template, 0-terminated, or NULL */
+    uint64_t n_parameters;     /* elements of all tensors */
+    uint64_t weight_bytes;     /* bytes of all tensors */
+    uint64_t mapped_bytes;     /* of files mapped into memory */
+    uint64_t heap_bytes;       /* of the allocator, now */
+    uint64_t heap_peak_bytes;  /* of the allocator, at most so far: while loading */
+    uint64_t cpu;              /* SLM_CPU_ bits in use */
+} slm_model_info;
+
+SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm_error *err);
+
+#define SLM_TYPE_UINT8 0
+#define SLM_TYPE_INT8 1
+#define SLM_TYPE_UINT16 2
+#define SLM_TYPE_INT16 3
+#define SLM_TYPE_UINT32 4
+#define SLM_TYPE_INT32 5
+#define SLM_TYPE_FLOAT32 6
+#define SLM_TYPE_BOOL 7
+#define SLM_TYPE_STRING 8
+#define SLM_TYPE_ARRAY 9
+#define SLM_TYPE_UINT64 10
+#define SLM_TYPE_INT64 11
+#define SLM_TYPE_FLOAT64 12
+
+/* One metadata value. Strings are as they stand in the file: not 0-terminated, not checked to be
+ * UTF-8, valid as long as the model. */
+typedef struct slm_metadata {
+    uint32_t struct_size;
+    int32_t type; /* SLM_TYPE_ of the value; of the elements if is_array */
+    int32_t is_array;
+    int32_t reserved;
+    uint64_t count; /* elements of an array, else 1 */
+    const char *key;
+    size_t key_size;
+    int64_t integer;  /* integer types and bool (uint64 values above INT64_MAX wrap) */
+    double real;      /* every number as a double */
+    const char *text; /* strings, else NULL */
+    size_t text_size;
+} slm_metadata;
+
+/* Metadata entry `index` in file order; `element` picks the element of an array (0 for others). An
+ * empty array gives type and count and no value. */
+SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t element,
+                               slm_metadata *value, slm_error *err);
+
+/* The index of a key, or -1 if the file has no such key. */
+SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, int32_t *index,
+                                    slm_error *err);
+
+typedef struct slm_tensor_info {
+    uint32_t struct_size;
+    int32_t type;     /* for slm_encoding_find */
+    const char *name; /* not 0-terminated */
+    size_t name_size;
+    const char *type_name;
+    int64_t shape[4]; /* fastest-varying dimension first, 1 where there is none */
+    int32_t n_dims;
+    int32_t file;    /* which file of a split model */
+    uint64_t offset; /* in that file */
+    uint64_t size;   /* bytes */
+} slm_tensor_info;
+
+SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_info *info,
+                             slm_error *err);
+
+/* ---- Text and tokens ---------------------------------------------------------------------- */
+
+#define SLM_TEXT_BOS 1u /* add the start and end tokens the vocabulary asks for */
+#define SLM_TEXT_SPECIAL                                                                           \
+    2u /* encode: special tokens in the text become tokens (never set this for                     \
+          text from a user); decode: they are written out rather than dropped */
+
+/* Text to token ids. Exactly the model's own tokenisation. Allocates scratch from the model's
+ * allocator during the call. Any thread. */
+SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
+                         int32_t *tokens, size_t capacity, size_t *needed, slm_error *err);
+
+/* Token ids to text: raw bytes as the vocabulary has them, nothing added, no 0 at the end. With
+ * SLM_TEXT_BOS the start and end token and the space that encoding put in front are taken away
+ * again. Any thread. */
+SLM_API int slm_detokenize(const slm_model *model, const int32_t *tokens, size_t n_tokens,
+                           uint32_t flags, char *text, size_t capacity, size_t *needed,
+                           slm_error *err);
+
+/* State of a token by token decoder: always 64 bytes, all zero to begin with, free to copy. */
+typedef struct slm_text_stream {
+    uint8_t state[64];
+} slm_text_stream;
+
+#define SLM_DECODE_MAX(n_token_bytes) ((n_token_bytes)*3 + 16)
+
+/* The text that one more token completes: whole, valid UTF-8 characters only. The start of a
+ * character is held back until its end has come; bytes that can never become one come out as
+ * U+FFFD. token -1 ends the stream and gives out what is held back. On SLM_E_SPACE the stream is
+ * unchanged. Any thread (one at a time per stream). */
+SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, int32_t token,
+                             uint32_t flags, char *text, size_t capacity, size_t *needed,
+                             slm_error *err);
+
+#define SLM_TOKEN_NORMAL 1
+#define SLM_TOKEN_UNKNOWN 2
+#define SLM_TOKEN_CONTROL 3
+#define SLM_TOKEN_USER 4
+#define SLM_TOKEN_UNUSED 5
+#define SLM_TOKEN_BYTE 6
+
+typedef struct slm_token_info {
+    uint32_t struct_size;
+    int32_t type;   /* SLM_TOKEN_, 0 undefined */
+    int32_t is_end; /* 1 if generation ends at this token */
+    float score;
+    const char
+        *text; /* as the vocabulary stores it, not 0-terminated; valid as long as the model */
+    size_t text_size;
+} slm_token_info;
+
+SLM_API int slm_token_get_info(const slm_model *model, int32_t token, slm_token_info *info,
+                               slm_error *err);
+
+/* The id of the token stored as exactly this text, or -1. */
+SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size, int32_t *token,
+                           slm_error *err);
+
+/* ---- Threads ------------------------------------------------------------------------------ */
+
+typedef struct slm_threads slm_threads;
+
+/* The host's own parallel for: call task(arg, i) once for every i in 0..n-1, on any threads in any
+ * order (tasks never wait for each other), and return when all have returned. */
+typedef void (*slm_task_fn)(void *arg, int32_t index);
+typedef void (*slm_parallel_fn)(void *user, int32_t n, slm_task_fn task, void *arg);
+
+#define SLM_AUTO (-1)
+
+typedef struct slm_threads_options {
+    uint32_t struct_size;
+    int32_t n_threads;        /* including the calling one; default SLM_AUTO: the CPUs this process
+                                 may use, after affinity mask and cgroup quota. At most 1024 */
+    slm_parallel_fn parallel; /* the host's executor: no threads are made. n_threads then says how
+                                 many tasks may run at once, a hint */
+    void *parallel_user;
+    slm_alloc_fn alloc;
+    void *alloc_user;
+} slm_threads_options;
+
+SLM_API int slm_threads_options_init(slm_threads_options *options, size_t size);
+
+/* Workers have 256 KiB of stack, block all signals, sleep between calls and spin for at most 100 us
+ * inside one. A pool may be shared by contexts in different threads: while it works for one, the
+ * others compute on their own thread alone. */
+SLM_API int slm_threads_create(slm_threads **threads, const slm_threads_options *options,
+                               slm_error *err);
+
+/* Gives back the caller's reference. */
+SLM_API void slm_threads_free(slm_threads *threads);
+
+/* ---- Context ------------------------------------------------------------------------------ */
+
+typedef struct slm_context slm_context;
+
+#define SLM_KV_F16 0
+#define SLM_KV_F32 1
+
+#define SLM_CONTEXT_EXACT                                                                          \
+    1u /* do not round activations to 8 bits: slower, closer to the exact                          \
+          product with the quantised weights */
+#define SLM_CONTEXT_BATCH_INVARIANT                                                                \
+    2u /* the same bits however a prompt is split into batches and                                 \
+          whichever sequences share a batch; slower */
+
+typedef struct slm_context_options {
+    uint32_t struct_size;
+    uint32_t flags;      /* SLM_CONTEXT_ bits; default 0 */
+    int32_t n_ctx;       /* positions a sequence may have; default SLM_AUTO: min(trained, 4096) */
+    int32_t n_sequences; /* default 1, at most 256 */
+    int32_t n_pages;     /* KV pages of 128 positions shared by all sequences; default SLM_AUTO:
+                            enough for every sequence to be full */
+    int32_t n_batch;     /* tokens computed at once; default 512, at most 4096 */
+    int32_t n_logits;    /* rows of logits one slm_eval can give; default SLM_AUTO: n_sequences */
+    int32_t kv_type;     /* SLM_KV_; default SLM_KV_F16 */
+    int32_t
+        n_threads;    /* a pool of the context's own; default SLM_AUTO. Ignored if threads is set */
+    int32_t reserved; /* 0 */
+    slm_threads *threads; /* a pool to share, kept by the context; default NULL */
+    slm_alloc_fn alloc;   /* NULL: malloc and free */
+    void *alloc_user;
+    uint64_t max_bytes; /* cap on this context's heap bytes; default UINT64_MAX */
+} slm_context_options;
+
+SLM_API int slm_context_options_init(slm_context_options *options, size_t size);
+
+/* What a model and a context need. Exact: context_heap_bytes is the peak of the context's allocator
+ * (its pool included), model_heap_bytes that of a model opened as this one without
+ * SLM_LOAD_METADATA. */
+typedef struct slm_plan {
+    uint32_t struct_size;
+    int32_t n_threads;
+    int32_t n_ctx;
+    int32_t n_pages;
+    uint64_t model_mapped_bytes;
+    uint64_t model_heap_bytes;
+    uint64_t context_heap_bytes;
+    uint64_t kv_bytes;    /* the part of it that is KV pages */
+    uint64_t stack_bytes; /* of the pool's workers */
+} slm_plan;
+
+SLM_API int slm_plan_memory(const slm_model *model, const slm_context_options *options,
+                            slm_plan *plan, slm_error *err);
+
+/* All memory is taken here: no later call on the context allocates. */
+SLM_API int slm_context_create(slm_context **context, slm_model *model,
+                               const slm_context_options *options, slm_error *err);
+
+/* Gives back the caller's reference. */
+SLM_API void slm_context_free(slm_context *context);
+
+typedef struct slm_context_info {
+    uint32_t struct_size;
+    int32_t n_ctx;
+    int32_t n_sequences;
+    int32_t n_batch;
+    int32_t n_logits;
+    int32_t n_pages;
+    int32_t n_pages_free;
+    int32_t n_threads;
+    uint64_t heap_bytes;
+} slm_context_info;
+
+SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *info,
+                                 slm_error *err);
+
+/* ---- Sequences ---------------------------------------------------------------------------- */
+
+/* A sequence is a row of token positions 0..length-1 with their keys and values, numbered 0 to
+ * n_sequences - 1. All begin empty. */
+
+SLM_API int slm_sequence_length(const slm_context *context, int32_t sequence, int32_t *length,
+                                slm_error *err);
+
+/* Makes `to` a copy of `from`, whatever it was before. Pages are shared until one side writes. */
+SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, slm_error *err);
+
+/* Keeps the first `length` positions; 0 empties the sequence. */
+SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
+                                slm_error *err);
+
+/* ---- Evaluation --------------------------------------------------------------------------- */
+
+#define SLM_WANT_NONE 0
+#define SLM_WANT_LAST 1 /* logits of the span's last token */
+#define SLM_WANT_ALL 2  /* logits of every token */
+
+/* A run of tokens for one sequence. (Embedding rows, positions per axis, bidirectional attention
+ * and hidden states will be further fields.) */
+typedef struct slm_span {
+    uint32_t struct_size;
+    int32_t sequence;
+    int32_t position; /* of the first token: the sequence's length, or -1 which means that */
+    int32_t n_tokens;
+    const int32_t *tokens; /* [n_tokens] */
+    int32_t want;          /* SLM_WANT_ */
+    int32_t n_done;        /* out: how many of its tokens are committed */
+} slm_span;
+
+typedef struct slm_eval_options {
+    uint32_t struct_size;
+    int32_t reserved;      /* 0 */
+    int64_t deadline_ns;   /* on the clock of slm_clock_ns; default SLM_NO_DEADLINE */
+    const int32_t *cancel; /* polled between layers; may be set by any thread or signal handler */
+    slm_progress_fn progress; /* after every batch */
+    void *progress_user;
+} slm_eval_options;
+
+SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
+
+/* Runs the model over spans[0..n_spans-1], each span_size bytes long (sizeof(slm_span)), several
+ * sequences in one batch if they fit. All arguments are checked before anything changes. Tokens
+ * are committed batch by batch, a batch wholly or not at all; if the call ends early, with
+ * SLM_E_CANCELLED, SLM_E_DEADLINE or another error, n_done of each span says how far it came, and
+ * calling again with the rest gives what one call would have given. Under a deadline, batches are
+ * made small enough to make progress. SLM_E_FULL: the tokens do not fit n_ctx or the free pages;
+ * SLM_E_SPACE: more logits wanted than n_logits. */
+SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, size_t span_size,
+                     const slm_eval_options *options, slm_error *err);
+
+/* Row `index` (-1: the last) of the logits of the last slm_eval, [n_vocab], numbered in the order
+ * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context. */
+SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
+                       slm_error *err);
+
+/* ---- Sampling ----------------------------------------------------------------------------- */
+
+typedef struct slm_sampler slm_sampler;
+
+/* A chain is a row of stages; each narrows or reweighs the candidates, then one is drawn by its
+ * probability. Formulas are those of the samplers of the same name in llama.cpp. A grammar will be
+ * a stage, too. */
+#define SLM_STAGE_TEMPERATURE 1 /* value: logits are divided by it; <= 0 keeps only the best */
+#define SLM_STAGE_TOP_K 2       /* n: keep the n best; <= 0 keeps all */
+#define SLM_STAGE_TOP_P 3       /* value, n = least number kept */
+#define SLM_STAGE_MIN_P 4       /* value, n = least number kept */
+#define SLM_STAGE_PENALTIES                                                                        \
+    5 /* n = window of tokens, at most 4096 (<= 0 is off); repeat, frequency, presence */
+#define SLM_STAGE_LOGIT_BIAS 6 /* biases, n_biases: copied */
+
+typedef struct slm_logit_bias {
+    int32_t token;
+    float bias; /* added to the logit; -infinity bans the token */
+} slm_logit_bias;
+
+typedef struct slm_sampler_stage {
+    uint32_t struct_size;
+    int32_t kind; /* SLM_STAGE_ */
+    int32_t n;
+    float value;
+    float repeat;
+    float frequency;
+    float presence;
+    int32_t n_biases;
+    const slm_logit_bias *biases;
+} slm_sampler_stage;
+
+typedef struct slm_sampler_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    uint64_t seed;    /* default 0; the same seed and logits give the same tokens everywhere */
+    slm_alloc_fn alloc;
+    void *alloc_user;
+} slm_sampler_options;
+
+SLM_API int slm_sampler_options_init(slm_sampler_options *options, size_t size);
+
+/* Makes a chain of stages[0..n_stages-1], each stage_size bytes (sizeof(slm_sampler_stage)),
+ * applied in this order. No stages at all is greedy: the best token, the lowest id among equals.
+ * Keeps the model. At most 64 stages. */
+SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
+                               const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
+                               const slm_sampler_options *options, slm_error *err);
+SLM_API void slm_sampler_free(slm_sampler *sampler);
+
+/* A copy with the same history and random state, independent from then on. */
+SLM_API int slm_sampler_clone(slm_sampler **copy, const slm_sampler *sampler, slm_error *err);
+
+typedef struct slm_candidate {
+    int32_t token;
+    float logit;
+    float probability; /* set by slm_sampler_choose */
+} slm_candidate;
+
+/* Chooses a token from a row of n_vocab logits: all stages, then the draw. Changes nothing but the
+ * random state. SLM_E_NUMERIC if no logit is finite. */
+SLM_API int slm_sample(slm_sampler *sampler, const float *logits, int32_t n_vocab, int32_t *token,
+                       slm_error *err);
+
+/* The same in two steps, on a list the caller owns and may change before and between: the stages
+ * reorder candidates[0..*n-1] and lower *n; choose sets probabilities and draws. */
+SLM_API int slm_sampler_apply(slm_sampler *sampler, slm_candidate *candidates, int32_t *n,
+                              slm_error *err);
+SLM_API int slm_sampler_choose(slm_sampler *sampler, slm_candidate *candidates, int32_t n,
+                               int32_t *token, slm_error *err);
+
+/* Tells the chain which token became part of the text. */
+SLM_API int slm_sampler_accept(slm_sampler *sampler, int32_t token, slm_error *err);
+
+#define SLM_REWIND_MAX 1024
+
+/* Takes the last n accepted tokens back, the random state included: the chain is as it was before
+ * the first of them was accepted. n at most the tokens accepted and SLM_REWIND_MAX; INT32_MAX
+ * forgets everything and starts over from the seed. */
+SLM_API int slm_sampler_rewind(slm_sampler *sampler, int32_t n, slm_error *err);
+
+/* ---- Generation --------------------------------------------------------------------------- */
+
+typedef struct slm_generator slm_generator;
+
+typedef struct slm_generate_options {
+    uint32_t struct_size;
+    uint32_t flags;     /* SLM_TEXT_ bits for the prompt; default SLM_TEXT_BOS, and only where
+                           the sequence is empty */
+    int32_t max_tokens; /* default SLM_AUTO: until the context is full */
+    int32_t n_stops;
+    const char *const *stops;     /* n_stops 0-terminated strings that end the text, each 1 to 255
+                                     bytes,     at most 16; copied */
+    const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
+    int32_t n_prompt_tokens;
+    int32_t reserved;      /* 0 */
+    int64_t deadline_ns;   /* for each slm_generate_next: nanoseconds it may take, default
+                              SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
+    const int32_t *cancel; /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
+    slm_progress_fn progress; /* during prefill */
+    void *progress_user;
+} slm_generate_options;
+
+SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);
+
+/* Begins to continue the sequence with a prompt (size bytes of UTF-8). Nothing is computed yet.
+ * sampler NULL is greedy. Keeps context and sampler; the sequence must not be changed until
+ * slm_generate_end, another generator may work on another one. Allocates from the context's
+ * allocator hook. */
+SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, int32_t sequence,
+                               slm_sampler *sampler, const char *prompt, size_t size,
+                               const slm_generate_options *options, slm_error *err);
+
+#define SLM_PIECE_TEXT 1 /* text of at least one byte */
+#define SLM_PIECE_END 2  /* no more; reason says why */
+
+#define SLM_END_TOKEN 1 /* the model ended its answer */
+#define SLM_END_STOP 2  /* a stop string came, which is not part of the text */
+#define SLM_END_LIMIT 3 /* max_tokens */
+#define SLM_END_FULL 4  /* the context is full */
+
+typedef struct slm_piece {
+    uint32_t struct_size;
+    int32_t kind;     /* SLM_PIECE_ */
+    int32_t reason;   /* SLM_END_ when kind is SLM_PIECE_END */
+    int32_t token;    /* the last token that went into the text; -1 at the end */
+    const char *text; /* valid UTF-8, whole characters, not 0-terminated; valid until the next call
+                         on the generator */
+    size_t size;
+} slm_piece;
+
+/* The next piece of text: as many tokens as it takes to have at least one whole character that
+ * cannot belong to a stop string. The first call runs the prompt. After SLM_PIECE_END the same
+ * piece comes again. */
+SLM_API int slm_generate_next(slm_generator *generator, slm_piece *piece, slm_error *err);
+
+typedef struct slm_generate_stats {
+    uint32_t struct_size;
+    int32_t n_prompt;      /* tokens of the prompt */
+    int32_t n_prompt_done; /* of these, computed */
+    int32_t n_generated;
+    int64_t prompt_ns;      /* time spent on the prompt */
+    int64_t generate_ns;    /* time spent on generated tokens, sampling included */
+    int64_t first_token_ns; /* from begin to the first token chosen, 0 before */
+} slm_generate_stats;
+
+SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_stats *stats,
+                                   slm_error *err);
+
+/* Ends and frees. What was generated stays in the sequence. */
+SLM_API void slm_generate_end(slm_generator *generator);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* SLM_H */

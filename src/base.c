@@ -1,0 +1,583 @@
+/* base.c - what every module stands on: errors, checked arithmetic, bytes, memory, sorted text.
+ *
+ * Owns nothing. Nothing here knows what a model is. */
+
+/* ---- Compiler ------------------------------------------------------------------------------ */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define SLM_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#define SLM_UNUSED __attribute__((unused))
+#define SLM_NOINLINE __attribute__((noinline))
+#define SLM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SLM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define SLM_PRINTF(text, first)
+#define SLM_UNUSED
+#define SLM_NOINLINE
+#define SLM_LIKELY(x) (x)
+#define SLM_UNLIKELY(x) (x)
+#endif
+
+#ifdef __cplusplus
+#define SLM_STATIC_ASSERT(condition, text) static_assert(condition, text)
+#else
+#define SLM_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
+#endif
+
+/* Two kinds of check: what comes from a user or a file is checked always and returns a status; what
+ * we promise ourselves is asserted, in debug builds only. */
+#ifdef SLM_DEBUG
+#define SLM_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
+#else
+#define SLM_ASSERT(condition) ((void)0)
+#endif
+
+#define SLM_COUNT(array) ((int32_t)(sizeof(array) / sizeof((array)[0])))
+
+/* ---- Limits -------------------------------------------------------------------------------- */
+
+#define LIMIT_METADATA_BYTES ((uint64_t)1 << 30) /* header, keys and tensor table of one file */
+#define LIMIT_ARRAY_ELEMENTS ((uint64_t)1 << 30)
+#define LIMIT_KEY_BYTES 65535u
+#define LIMIT_TENSOR_NAME_BYTES 63u
+#define LIMIT_ALIGNMENT (1u << 20)
+#define LIMIT_SPLIT_FILES 1024
+#define LIMIT_LAYERS 512
+#define LIMIT_VOCABULARY (1 << 24)
+#define LIMIT_TOKEN_BYTES 65535u
+#define LIMIT_HEADS 1024
+#define LIMIT_HEAD_DIM 1024
+#define LIMIT_WIDTH (1 << 20) /* n_embd, n_ff */
+#define LIMIT_CONTEXT (1 << 24)
+#define LIMIT_SEQUENCES 256
+#define LIMIT_BATCH 4096
+#define LIMIT_THREADS 1024
+#define LIMIT_STAGES 64
+#define LIMIT_STOPS 16
+#define LIMIT_STOP_BYTES 255
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/* The macro pair that lets the happy path read straight down. */
+#define SLM_FAIL(err, code, position, ...) return error_set(err, code, position, __VA_ARGS__)
+#define SLM_TRY(call)                                                                              \
+    do {                                                                                           \
+        int status_of_try = (call);                                                                \
+        if (status_of_try != SLM_OK) {                                                             \
+            return status_of_try;                                                                  \
+        }                                                                                          \
+    } while (0)
+
+struct text_writer {
+    char *buffer;
+    size_t capacity; /* including the 0 at the end */
+    size_t size;
+};
+
+static void writer_char(struct text_writer *w, char c)
+{
+    if (w->size + 1 < w->capacity) {
+        w->buffer[w->size++] = c;
+    }
+}
+
+/* Names come from files: control characters and non-ASCII bytes become '?', so that a message is
+ * always one line of valid UTF-8. */
+static void writer_text(struct text_writer *w, const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        writer_char(w, (s[i] >= 0x20 && s[i] < 0x7f) ? s[i] : '?');
+    }
+}
+
+static void writer_u64(struct text_writer *w, uint64_t value, unsigned base)
+{
+    char digits[24];
+    int n = 0;
+    do {
+        digits[n++] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value != 0);
+    while (n > 0) {
+        writer_char(w, digits[--n]);
+    }
+}
+
+static size_t string_length(const char *s)
+{
+    size_t n = 0;
+    while (s[n] != 0) {
+        n++;
+    }
+    return n;
+}
+
+/* The part of printf that messages need: %s %.*s %c %d %u %x %lld %llu %zu %%. Anything else ends
+ * the text. Returns the length without the 0 at the end; never writes beyond capacity. */
+static size_t format_text_va(char *buffer, size_t capacity, const char *format, va_list args)
+{
+    struct text_writer w = {buffer, capacity, 0};
+    for (const char *p = format; *p != 0; p++) {
+        if (*p != '%') {
+            writer_char(&w, *p);
+            continue;
+        }
+        p++;
+        size_t limit = SIZE_MAX;
+        int longs = 0;
+        if (p[0] == '.' && p[1] == '*') {
+            int n = va_arg(args, int);
+            limit = n < 0 ? 0 : (size_t)n;
+            p += 2;
+        }
+        while (*p == 'l' || *p == 'z') {
+            longs += *p == 'z' ? 8 : 1;
+            p++;
+        }
+        if (*p == 's') {
+            const char *s = va_arg(args, const char *);
+            size_t n = 0;
+            while (n < limit && s[n] != 0) {
+                n++;
+            }
+            writer_text(&w, s, n);
+        } else if (*p == 'c') {
+            char c = (char)va_arg(args, int);
+            writer_text(&w, &c, 1);
+        } else if (*p == 'd') {
+            int64_t v = longs >= 2 ? (int64_t)va_arg(args, long long) : (int64_t)va_arg(args, int);
+            if (v < 0) {
+                writer_char(&w, '-');
+            }
+            writer_u64(&w, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, 10);
+        } else if (*p == 'u' || *p == 'x') {
+            uint64_t v = longs >= 8   ? (uint64_t)va_arg(args, size_t)
+                         : longs >= 2 ? (uint64_t)va_arg(args, unsigned long long)
+                                      : (uint64_t)va_arg(args, unsigned);
+            writer_u64(&w, v, *p == 'x' ? 16 : 10);
+        } else if (*p == '%') {
+            writer_char(&w, '%');
+        } else {
+            break;
+        }
+    }
+    if (capacity > 0) {
+        buffer[w.size] = 0;
+    }
+    return w.size;
+}
+
+static size_t SLM_PRINTF(3, 4) format_text(char *buffer, size_t capacity, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t n = format_text_va(buffer, capacity, format, args);
+    va_end(args);
+    return n;
+}
+
+/* Fills *err if there is one and returns code. Cold: kept out of line. */
+static int SLM_PRINTF(4, 5) SLM_NOINLINE
+    error_set(slm_error *err, int code, int64_t position, const char *format, ...)
+{
+    if (err != NULL) {
+        va_list args;
+        memset(err, 0, sizeof *err);
+        err->code = code;
+        err->position = position;
+        va_start(args, format);
+        format_text_va(err->message, sizeof err->message, format, args);
+        va_end(args);
+    }
+    return code;
+}
+
+static void error_clear(slm_error *err)
+{
+    if (err != NULL) {
+        memset(err, 0, sizeof *err);
+        err->position = -1;
+    }
+}
+
+/* ---- Checked arithmetic: 1 and *out if it fits, 0 if not ------------------------------------ */
+
+static int add_u64(uint64_t a, uint64_t b, uint64_t *out)
+{
+    *out = a + b;
+    return *out >= a;
+}
+
+static int mul_u64(uint64_t a, uint64_t b, uint64_t *out)
+{
+    *out = a * b;
+    return a == 0 || *out / a == b;
+}
+
+static int align_u64(uint64_t a, uint64_t align, uint64_t *out)
+{
+    if (!add_u64(a, align - 1, out)) {
+        return 0;
+    }
+    *out &= ~(align - 1);
+    return 1;
+}
+
+static int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int32_t min_i32(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int32_t max_i32(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- Little-endian bytes at any alignment --------------------------------------------------- */
+
+static uint16_t load_u16(const void *p)
+{
+    const uint8_t *b = (const uint8_t *)p;
+    return (uint16_t)(b[0] | b[1] << 8);
+}
+
+static uint32_t load_u32(const void *p)
+{
+    const uint8_t *b = (const uint8_t *)p;
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static uint64_t load_u64(const void *p)
+{
+    const uint8_t *b = (const uint8_t *)p;
+    return (uint64_t)load_u32(b) | (uint64_t)load_u32(b + 4) << 32;
+}
+
+static float bits_to_f32(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t f32_to_bits(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static float load_f32(const void *p)
+{
+    return bits_to_f32(load_u32(p));
+}
+
+static double load_f64(const void *p)
+{
+    uint64_t bits = load_u64(p);
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
+/* NaN and infinity are told from the bits: -ffast-math must not change an answer. */
+static int f32_is_finite(float f)
+{
+    return (f32_to_bits(f) & 0x7f800000u) != 0x7f800000u;
+}
+
+static int f32_is_nan(float f)
+{
+    return (f32_to_bits(f) & 0x7fffffffu) > 0x7f800000u;
+}
+
+/* ---- Strings from files: pointer and length, no 0 at the end --------------------------------- */
+
+struct text {
+    const char *s;
+    size_t n;
+};
+
+static int text_equal(struct text a, struct text b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
+}
+
+static int text_is(struct text a, const char *s)
+{
+    return a.n == string_length(s) && (a.n == 0 || memcmp(a.s, s, a.n) == 0);
+}
+
+static struct text text_of(const char *s)
+{
+    struct text t = {s, string_length(s)};
+    return t;
+}
+
+static int text_contains(struct text a, const char *part)
+{
+    size_t n = string_length(part);
+    for (size_t i = 0; i + n <= a.n; i++) {
+        if (memcmp(a.s + i, part, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* For "%.*s". */
+static int text_width(struct text t)
+{
+    return t.n > 200 ? 200 : (int)t.n;
+}
+
+/* 64-bit hash for our own tables: 8 bytes a step by multiply and fold (wyhash family). Not for
+ * anything stored in a file. Attackers who choose collisions make a load slow, bounded by probing a
+ * table at most half full of distinct keys. */
+static uint64_t hash_mix(uint64_t a, uint64_t b)
+{
+#ifdef __SIZEOF_INT128__
+    __extension__ typedef unsigned __int128 u128;
+    u128 p = (u128)a * b;
+    return (uint64_t)p ^ (uint64_t)(p >> 64);
+#else
+    uint64_t h = (a ^ (b >> 31)) * UINT64_C(0x9E3779B97F4A7C15);
+    h ^= h >> 29;
+    h = (h + b) * UINT64_C(0xBF58476D1CE4E5B9);
+    return h ^ (h >> 32);
+#endif
+}
+
+static uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
+{
+    const uint8_t *p = (const uint8_t *)data;
+    uint64_t h = seed ^ (uint64_t)n * UINT64_C(0x9E3779B97F4A7C15);
+    while (n >= 8) {
+        h = hash_mix(h ^ load_u64(p), UINT64_C(0xA0761D6478BD642F));
+        p += 8;
+        n -= 8;
+    }
+    uint64_t tail = 0;
+    for (size_t i = 0; i < n; i++) {
+        tail |= (uint64_t)p[i] << (8 * i);
+    }
+    return hash_mix(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
+}
+
+/* ---- Memory --------------------------------------------------------------------------------- */
+
+#define MEMORY_ALIGN 64
+
+/* The allocator of one object: the hook, the cap and the count. A model's is used by many threads
+ * at once (slm_tokenize takes scratch), so the counts are atomic. */
+struct memory {
+    slm_alloc_fn alloc;
+    void *user;
+    uint64_t cap;
+    uint64_t used;
+    uint64_t peak;
+};
+
+static uint64_t atomic_load_u64(const uint64_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+/* malloc with alignment, by hand: the original pointer stands just below what is given out. */
+static void *memory_libc(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)
+{
+    (void)user;
+    (void)old_size;
+    if (new_size == 0) {
+        if (ptr != NULL) {
+            free(((void **)ptr)[-1]);
+        }
+        return NULL;
+    }
+    size_t extra = align + sizeof(void *);
+    if (new_size > SIZE_MAX - extra) {
+        return NULL;
+    }
+    uint8_t *raw = (uint8_t *)malloc(new_size + extra);
+    if (raw == NULL) {
+        return NULL;
+    }
+    uintptr_t aligned = ((uintptr_t)raw + extra) & ~(uintptr_t)(align - 1);
+    ((void **)aligned)[-1] = raw;
+    return (void *)aligned;
+}
+
+static struct memory memory_make(slm_alloc_fn alloc, void *user, uint64_t cap)
+{
+    struct memory m = {alloc != NULL ? alloc : memory_libc, alloc != NULL ? user : NULL, cap, 0, 0};
+    return m;
+}
+
+/* Uninitialised bytes, 64-byte aligned. NULL when the hook has none or the cap is reached. size 0
+ * gives one byte, so that NULL always means failure. */
+static void *memory_take(struct memory *m, uint64_t size)
+{
+    if (size == 0) {
+        size = 1;
+    }
+    if (size > SIZE_MAX) {
+        return NULL;
+    }
+    uint64_t used = __atomic_add_fetch(&m->used, size, __ATOMIC_RELAXED);
+    void *p = NULL;
+    if (used >= size && used <= m->cap) {
+        p = m->alloc(m->user, NULL, 0, (size_t)size, MEMORY_ALIGN);
+    }
+    if (p == NULL) {
+        __atomic_sub_fetch(&m->used, size, __ATOMIC_RELAXED);
+        return NULL;
+    }
+    uint64_t peak = atomic_load_u64(&m->peak);
+    while (used > peak && !__atomic_compare_exchange_n(&m->peak, &peak, used, 1, __ATOMIC_RELAXED,
+                                                       __ATOMIC_RELAXED)) {
+    }
+    return p;
+}
+
+static void memory_give(struct memory *m, void *ptr, uint64_t size)
+{
+    if (ptr == NULL) {
+        return;
+    }
+    if (size == 0) {
+        size = 1;
+    }
+    m->alloc(m->user, ptr, (size_t)size, 0, MEMORY_ALIGN);
+    __atomic_sub_fetch(&m->used, size, __ATOMIC_RELAXED);
+}
+
+/* The error of a memory_take that gave nothing: the cap or the system? */
+static int memory_error(const struct memory *m, uint64_t size, const char *what, slm_error *err)
+{
+    uint64_t used = atomic_load_u64(&m->used);
+    if (size > m->cap || used > m->cap - size) {
+        return error_set(err, SLM_E_MEMORY, -1,
+                         "%s needs %llu bytes: with the %llu in use that is over max_bytes %llu",
+                         what, (unsigned long long)size, (unsigned long long)used,
+                         (unsigned long long)m->cap);
+    }
+    return error_set(err, SLM_E_MEMORY, -1, "out of memory: %s needs %llu bytes", what,
+                     (unsigned long long)size);
+}
+
+/* ---- Arena: one block carved into parts ------------------------------------------------------ */
+
+/* Laid out twice by the same code: first with base NULL to measure, then with a block of that size.
+ * What is measured is therefore exactly what is used. */
+struct arena {
+    uint8_t *base;
+    uint64_t used;
+    int overflow;
+};
+
+static void *arena_take(struct arena *a, uint64_t count, uint64_t element_size)
+{
+    uint64_t bytes = 0;
+    uint64_t end = 0;
+    if (!mul_u64(count, element_size, &bytes) || !add_u64(a->used, bytes, &end) ||
+        !align_u64(end, MEMORY_ALIGN, &end) || end > (uint64_t)INT64_MAX) {
+        a->overflow = 1;
+        return NULL;
+    }
+    void *p = a->base != NULL ? a->base + a->used : NULL;
+    a->used = end;
+    return p;
+}
+
+/* ---- Busy: one call at a time -----------------------------------------------------------------
+ */
+
+static int busy_enter(int32_t *busy)
+{
+    int32_t free_value = 0;
+    return __atomic_compare_exchange_n(busy, &free_value, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void busy_leave(int32_t *busy)
+{
+    __atomic_store_n(busy, 0, __ATOMIC_RELEASE);
+}
+
+static void reference_add(int32_t *references)
+{
+    __atomic_add_fetch(references, 1, __ATOMIC_RELAXED);
+}
+
+/* 1 if that was the last one. */
+static int reference_drop(int32_t *references)
+{
+    return __atomic_sub_fetch(references, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+/* ---- Structs that tell their size ---------------------------------------------------------------
+ */
+
+/* Copies a caller's struct into ours: what the caller does not have keeps our default, what we do
+ * not have must be zero. */
+static int struct_read(void *ours, size_t our_size, const void *theirs, size_t their_size,
+                       const char *what, slm_error *err)
+{
+    if (their_size < sizeof(uint32_t) || their_size > 65536) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1,
+                 "%s: struct_size is %zu: call the init function or set it to sizeof", what,
+                 their_size);
+    }
+    for (size_t i = our_size; i < their_size; i++) {
+        if (((const uint8_t *)theirs)[i] != 0) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, (int64_t)i,
+                     "%s: byte %zu is set, but this library knows only %zu bytes of it", what, i,
+                     our_size);
+        }
+    }
+    memcpy(ours, theirs, their_size < our_size ? their_size : our_size);
+    uint32_t size = (uint32_t)our_size;
+    memcpy(ours, &size, sizeof size);
+    return SLM_OK;
+}
+
+/* Copies our struct out: no byte beyond the caller's size, zeros for what we do not know. */
+static int struct_write(void *theirs, const void *ours, size_t our_size, const char *what,
+                        slm_error *err)
+{
+    uint32_t their_size = 0;
+    if (theirs == NULL) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s is NULL", what);
+    }
+    memcpy(&their_size, theirs, sizeof their_size);
+    if (their_size < sizeof(uint32_t) || their_size > 65536) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s: struct_size is %u: set it to sizeof before the call",
+                 what, their_size);
+    }
+    memset(theirs, 0, their_size);
+    memcpy(theirs, ours, their_size < our_size ? their_size : our_size);
+    memcpy(theirs, &their_size, sizeof their_size);
+    return SLM_OK;
+}
+
+/* Writes defaults into a struct of `size` bytes: the body of every slm_*_options_init. */
+static int struct_init(void *theirs, size_t size, const void *defaults, size_t our_size)
+{
+    if (theirs == NULL || size < sizeof(uint32_t) || size > 65536) {
+        return SLM_E_ARGUMENT;
+    }
+    uint32_t struct_size = (uint32_t)size;
+    memset(theirs, 0, size);
+    memcpy(theirs, defaults, size < our_size ? size : our_size);
+    memcpy(theirs, &struct_size, sizeof struct_size);
+    return SLM_OK;
+}

@@ -1,0 +1,197 @@
+/* config.c - hyper-parameters: from the keys of a file to struct hparams, each checked against a
+ * range.
+ *
+ * Keys are "<family>.<name>". Integers of any type are taken as long as the value fits; a value of
+ * the wrong kind or out of range is an error that names the key, the value and what was expected.
+ */
+
+struct config {
+    const struct gguf *gguf;
+    struct text prefix; /* general.architecture */
+    slm_error *err;
+};
+
+#define CONFIG_KEY_BYTES 160
+
+static void config_key(const struct config *c, const char *name, char key[CONFIG_KEY_BYTES])
+{
+    format_text(key, CONFIG_KEY_BYTES, "%.*s.%s", text_width(c->prefix), c->prefix.s, name);
+}
+
+static int config_has(const struct config *c, const char *name)
+{
+    char key[CONFIG_KEY_BYTES];
+    config_key(c, name, key);
+    return gguf_find(c->gguf, key) >= 0;
+}
+
+/* An integer of low..high. Absent: *out stays as it is, unless `needed`. For a key that may be an
+ * array with one value per layer, `layer` says which and n_layer how many there must be. */
+static int config_layer_i32(const struct config *c, const char *name, int needed, int64_t low,
+                            int64_t high, int32_t layer, int32_t n_layer, int32_t *out)
+{
+    char key[CONFIG_KEY_BYTES];
+    int64_t value = 0;
+    struct gguf_array array;
+    config_key(c, name, key);
+    int found = gguf_find_i64(c->gguf, key, &value);
+    if (found < 0 && n_layer > 0 && gguf_find_array(c->gguf, key, &array) == 1) {
+        if (array.count != (uint64_t)n_layer || array.type == SLM_TYPE_STRING ||
+            gguf_is_real(array.type)) {
+            SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s': %d integers are expected, one a layer",
+                     key, n_layer);
+        }
+        value = gguf_array_i64(&array, (uint64_t)layer);
+        found = 1;
+    }
+    if (found == 0 && !needed) {
+        return SLM_OK;
+    }
+    if (found == 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is missing", key);
+    }
+    if (found < 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is no integer", key);
+    }
+    if (value < low || value > high) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is %lld: %lld to %lld is expected", key,
+                 (long long)value, (long long)low, (long long)high);
+    }
+    *out = (int32_t)value;
+    return SLM_OK;
+}
+
+static int config_i32(const struct config *c, const char *name, int needed, int64_t low,
+                      int64_t high, int32_t *out)
+{
+    return config_layer_i32(c, name, needed, low, high, 0, 0, out);
+}
+
+/* A finite number; above zero if `positive`. Absent: *out stays as it is, unless `needed`. */
+static int config_f64(const struct config *c, const char *name, int needed, int positive,
+                      double *out)
+{
+    char key[CONFIG_KEY_BYTES];
+    double value = 0;
+    config_key(c, name, key);
+    int found = gguf_find_f64(c->gguf, key, &value);
+    if (found == 0 && !needed) {
+        return SLM_OK;
+    }
+    if (found != 1) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is %s", key,
+                 found == 0 ? "missing" : "no number");
+    }
+    if (!f32_is_finite((float)value) || (positive && !(value > 0)) || value < 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is not a finite %s number", key,
+                 positive ? "positive" : "non-negative");
+    }
+    *out = value;
+    return SLM_OK;
+}
+
+static int config_attention(const struct config *c, struct hparams *h)
+{
+    double eps = 0;
+    SLM_TRY(
+        config_layer_i32(c, "attention.head_count", 1, 1, LIMIT_HEADS, 0, h->n_layer, &h->n_head));
+    h->n_kv_head = h->n_head;
+    SLM_TRY(config_layer_i32(c, "attention.head_count_kv", 0, 1, LIMIT_HEADS, 0, h->n_layer,
+                             &h->n_kv_head));
+    h->head_dim = h->n_embd / h->n_head;
+    if (!config_has(c, "attention.key_length") && h->head_dim * h->n_head != h->n_embd) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1,
+                 "embedding_length %d is no multiple of head_count %d, and there is no key_length",
+                 h->n_embd, h->n_head);
+    }
+    h->head_dim_v = h->head_dim;
+    SLM_TRY(config_i32(c, "attention.key_length", 0, 1, LIMIT_HEAD_DIM, &h->head_dim));
+    SLM_TRY(config_i32(c, "attention.value_length", 0, 1, LIMIT_HEAD_DIM, &h->head_dim_v));
+    if (h->head_dim < 1 || h->head_dim > LIMIT_HEAD_DIM || h->head_dim_v > LIMIT_HEAD_DIM) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "a head of %d elements: 1 to %d is expected", h->head_dim,
+                 LIMIT_HEAD_DIM);
+    }
+    SLM_TRY(config_f64(c, "attention.layer_norm_rms_epsilon", 1, 0, &eps));
+    h->norm_eps = (float)eps;
+    h->attn_scale = (float)(1.0 / math_sqrt((double)h->head_dim));
+    h->attn_softcap = 0;
+    return SLM_OK;
+}
+
+static int config_rope_scaling(const struct config *c, struct hparams *h)
+{
+    static const char *const names[] = {"none", "linear", "yarn"};
+    char key[CONFIG_KEY_BYTES];
+    struct text type = {"linear", 6};
+    config_key(c, "rope.scaling.type", key);
+    if (gguf_find_text(c->gguf, key, &type) < 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is no string", key);
+    }
+    for (h->rope_scaling = 0; h->rope_scaling < SLM_COUNT(names); h->rope_scaling++) {
+        if (text_is(type, names[h->rope_scaling])) {
+            return SLM_OK;
+        }
+    }
+    SLM_FAIL(c->err, SLM_E_UNSUPPORTED, -1, "key '%s': '%.*s' is not known", key, text_width(type),
+             type.s);
+}
+
+static int config_rope(const struct config *c, struct hparams *h)
+{
+    double factor = 0;
+    h->n_rot = h->head_dim;
+    h->rope_base = 10000;
+    h->rope_attn_factor = 1;
+    h->rope_ctx_orig = h->n_ctx_train;
+    h->yarn_beta_fast = 32;
+    h->yarn_beta_slow = 1;
+    SLM_TRY(config_i32(c, "rope.dimension_count", 0, 2, h->head_dim, &h->n_rot));
+    SLM_TRY(config_f64(c, "rope.freq_base", 0, 1, &h->rope_base));
+    SLM_TRY(config_rope_scaling(c, h));
+    SLM_TRY(config_f64(c, "rope.scale_linear", 0, 0, &factor)); /* the name until 2023 */
+    SLM_TRY(config_f64(c, "rope.scaling.factor", 0, 0, &factor));
+    h->rope_factor = factor == 0 || h->rope_scaling == ROPE_SCALING_NONE ? 1 : factor;
+    SLM_TRY(config_f64(c, "rope.scaling.attn_factor", 0, 1, &h->rope_attn_factor));
+    SLM_TRY(config_i32(c, "rope.scaling.original_context_length", 0, 1, LIMIT_CONTEXT,
+                       &h->rope_ctx_orig));
+    if (h->n_rot % 2 != 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "rope.dimension_count is odd: %d", h->n_rot);
+    }
+    return SLM_OK;
+}
+
+/* The keys common to all families. n_vocab comes from the tensors. */
+static int config_read(const struct config *c, struct hparams *h)
+{
+    int32_t n_expert = 0;
+    memset(h, 0, sizeof *h);
+    SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_layer));
+    SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
+    SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
+    SLM_TRY(config_i32(c, "expert_count", 0, 0, INT32_MAX, &n_expert));
+    if (n_expert > 0) {
+        SLM_FAIL(c->err, SLM_E_UNSUPPORTED, -1,
+                 "the model is a mixture of %d experts, which this version cannot run", n_expert);
+    }
+    SLM_TRY(config_attention(c, h));
+    return config_rope(c, h);
+}
+
+/* What may differ from layer to layer. */
+static int config_read_layer(const struct config *c, const struct hparams *h, int32_t i,
+                             struct layer *l)
+{
+    SLM_TRY(
+        config_layer_i32(c, "attention.head_count", 1, 1, LIMIT_HEADS, i, h->n_layer, &l->n_head));
+    l->n_kv_head = l->n_head;
+    SLM_TRY(config_layer_i32(c, "attention.head_count_kv", 0, 1, LIMIT_HEADS, i, h->n_layer,
+                             &l->n_kv_head));
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
+    if (l->n_head % l->n_kv_head != 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, i,
+                 "layer %d: head_count %d is no multiple of head_count_kv %d", i, l->n_head,
+                 l->n_kv_head);
+    }
+    return SLM_OK;
+}

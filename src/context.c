@@ -1,0 +1,395 @@
+/* context.c - a context: the KV cache, the batch being computed and scratch for it.
+ *
+ * All of it is one block from the context's allocator, laid out by context_layout, which also
+ * measures it for the plan: nothing is allocated afterwards. One call at a time (`busy`). */
+
+/* The tokens of one pass through the layers; segments are runs of one sequence. */
+struct segment {
+    int32_t sequence;
+    int32_t first; /* token of the batch */
+    int32_t n_tokens;
+    int32_t position; /* of the first token */
+};
+
+struct batch {
+    int32_t n_tokens;
+    int32_t n_segments;
+    int32_t n_rows;           /* logits wanted */
+    int32_t *tokens;          /* [n_batch] */
+    int32_t *positions;       /* [n_batch] */
+    int32_t *rows;            /* [n_batch] tokens whose logits are wanted */
+    struct segment *segments; /* [n_batch] */
+};
+
+/* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
+#define ACT_FORMS_MAX 8
+
+struct slm_context {
+    struct memory memory;
+    int32_t references;
+    int32_t busy;
+    int64_t process_id;
+    struct slm_model *model;
+    struct slm_threads *threads;
+    uint64_t block_bytes;
+    uint64_t heap_bytes; /* block and pool */
+    uint32_t flags;      /* SLM_CONTEXT_ */
+    int32_t n_ctx;
+    int32_t n_batch;
+    int32_t n_logits;
+    int32_t n_threads;  /* parts that may run at once: scratch for each */
+    int32_t pool_owned; /* during a call: threads_begin's answer */
+
+    struct kv_cache cache;
+    struct batch batch;
+
+    /* [n_batch] rows each */
+    float *x;        /* [n_embd] the residual stream */
+    float *h;        /* [n_in_max] input of a product before it is prepared */
+    float *q;        /* [n_head][head_dim] */
+    float *k;        /* [n_kv_head][head_dim] */
+    float *v;        /* [n_kv_head][head_dim_v] */
+    float *attn;     /* [n_head][head_dim_v] */
+    float *gate;     /* [n_ff] */
+    float *up;       /* [n_ff] */
+    float *y;        /* [n_embd] output of a product that is added to x */
+    float *rope_cos; /* [n_rot / 2] */
+    float *rope_sin; /* [n_rot / 2] */
+
+    const struct kernel_act *forms[ACT_FORMS_MAX]; /* in use by the model's encodings */
+    uint8_t *prepared[ACT_FORMS_MAX];              /* [n_batch][row_bytes(n_in_max)] */
+    int32_t n_forms;
+
+    float *logits; /* [n_logits][n_vocab] */
+    int32_t n_logits_valid;
+    float *row_x; /* [n_logits][n_embd] residual rows whose logits are wanted */
+
+    const uint8_t **pages; /* [n_sequences][max_pages] addresses, for the attention kernel */
+    uint8_t *part_scratch; /* [n_threads][part_bytes] */
+    uint64_t part_bytes;
+    struct attention_plan {
+        int32_t tile_tokens; /* queries of so many tokens are worked on together */
+        int32_t n_runs_max;
+        int32_t split_tokens; /* batches up to this size also split positions between tasks */
+        float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v + 2] */
+    } attention;
+
+    double ns_per_token; /* measured; how batches are sized under a deadline */
+};
+
+static const struct kernel_matrix *context_kernel(const struct slm_context *c, int32_t type)
+{
+    return (c->flags & SLM_CONTEXT_EXACT) != 0 ? &c->model->kernels.exact[type]
+                                               : &c->model->kernels.matrix[type];
+}
+
+static const struct kernel_product *context_product(const struct slm_context *c, int32_t type,
+                                                    int32_t n_tokens)
+{
+    const struct kernel_matrix *k = context_kernel(c, type);
+    if (n_tokens < k->few_min || (c->flags & SLM_CONTEXT_BATCH_INVARIANT) != 0) {
+        return k->one;
+    }
+    return n_tokens < k->many_min ? k->few : k->many;
+}
+
+/* ---- Layout
+ * ----------------------------------------------------------------------------------------- */
+
+static void context_add_form(struct slm_context *c, const struct kernel_act *form)
+{
+    for (int32_t i = 0; i < c->n_forms; i++) {
+        if (c->forms[i] == form) {
+            return;
+        }
+    }
+    SLM_ASSERT(c->n_forms < ACT_FORMS_MAX);
+    c->forms[c->n_forms++] = form;
+}
+
+/* Forms and product scratch of one matrix. */
+static void context_visit(struct slm_context *c, const struct linear *w, uint64_t *scratch)
+{
+    if (w->n_out == 0) {
+        return;
+    }
+    const struct kernel_matrix *k = context_kernel(c, w->type);
+    const struct kernel_product *products[3] = {k->one, k->few, k->many};
+    for (int i = 0; i < 3; i++) {
+        context_add_form(c, products[i]->act);
+        uint64_t bytes = products[i]->scratch_bytes(c->n_batch, w->n_in);
+        *scratch = bytes > *scratch ? bytes : *scratch;
+    }
+}
+
+/* What the model's matrices ask for. A plan of a model opened with SLM_LOAD_METADATA has no layers
+ * to look at: the tensor table has the encodings. */
+static uint64_t context_visit_model(struct slm_context *c)
+{
+    const struct slm_model *m = c->model;
+    uint64_t scratch = 0;
+    for (uint64_t i = 0; i < m->gguf.n_tensors; i++) {
+        const struct gguf_tensor *t = &m->gguf.tensors[i];
+        struct linear w;
+        memset(&w, 0, sizeof w);
+        w.type = t->type;
+        w.n_in = t->shape[0];
+        w.n_out = t->n_dims >= 2 && kernel_formats[t->type].decode != NULL ? 1 : 0;
+        if (w.n_in <= m->n_in_max) {
+            context_visit(c, &w, &scratch);
+        }
+    }
+    return scratch;
+}
+
+static float *context_rows(struct slm_context *c, struct arena *a, int64_t n)
+{
+    return (float *)arena_take(a, (uint64_t)c->n_batch * (uint64_t)n, sizeof(float));
+}
+
+static void context_layout_batch(struct slm_context *c, struct arena *a)
+{
+    uint64_t n = (uint64_t)c->n_batch;
+    c->batch.tokens = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    c->batch.positions = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    c->batch.rows = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    c->batch.segments = (struct segment *)arena_take(a, n, sizeof(struct segment));
+}
+
+static void context_layout_activations(struct slm_context *c, struct arena *a)
+{
+    const struct slm_model *m = c->model;
+    const struct hparams *h = &m->hparams;
+    c->x = context_rows(c, a, h->n_embd);
+    c->h = context_rows(c, a, m->n_in_max);
+    c->q = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim);
+    c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
+    c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
+    c->attn = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim_v);
+    c->gate = context_rows(c, a, m->n_ff_max);
+    c->up = context_rows(c, a, m->n_ff_max);
+    c->y = context_rows(c, a, h->n_embd);
+    c->rope_cos = context_rows(c, a, h->n_rot / 2);
+    c->rope_sin = context_rows(c, a, h->n_rot / 2);
+    for (int32_t i = 0; i < c->n_forms; i++) {
+        c->prepared[i] =
+            (uint8_t *)arena_take(a, (uint64_t)c->n_batch, c->forms[i]->row_bytes(m->n_in_max));
+    }
+    c->logits = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_vocab, sizeof(float));
+    c->row_x = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_embd, sizeof(float));
+}
+
+static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *part_bytes);
+
+/* The same code measures (a->base NULL) and lays out. The context itself comes first. */
+static void context_layout(struct slm_context *c, struct arena *a)
+{
+    arena_take(a, 1, sizeof *c);
+    c->n_forms = 0;
+    c->part_bytes = context_visit_model(c);
+    cache_layout(&c->cache, a);
+    context_layout_batch(c, a);
+    context_layout_activations(c, a);
+    c->pages = (const uint8_t **)arena_take(
+        a, (uint64_t)c->cache.n_sequences * (uint64_t)c->cache.max_pages, sizeof(uint8_t *));
+    attention_layout(c, a, &c->part_bytes);
+    c->part_bytes = (c->part_bytes + MEMORY_ALIGN - 1) & ~(uint64_t)(MEMORY_ALIGN - 1);
+    c->part_scratch = (uint8_t *)arena_take(a, (uint64_t)c->n_threads, c->part_bytes);
+}
+
+static void *context_scratch(const struct slm_context *c, int32_t part)
+{
+    return c->part_scratch + (uint64_t)part * c->part_bytes;
+}
+
+/* ---- Options
+ * ------------------------------------------------------------------------------------------- */
+
+static int context_check(const char *name, int64_t value, int64_t low, int64_t high, slm_error *err)
+{
+    if (value < low || value > high) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s is %lld: %lld to %lld is expected", name,
+                 (long long)value, (long long)low, (long long)high);
+    }
+    return SLM_OK;
+}
+
+/* Fills c from options: everything context_layout needs. */
+static int context_configure(struct slm_context *c, struct slm_model *m,
+                             const slm_context_options *o, slm_error *err)
+{
+    int32_t n_ctx = o->n_ctx != SLM_AUTO ? o->n_ctx : min_i32(m->hparams.n_ctx_train, 4096);
+    memset(c, 0, sizeof *c);
+    SLM_TRY(context_check("n_ctx", n_ctx, 1, LIMIT_CONTEXT, err));
+    SLM_TRY(context_check("n_sequences", o->n_sequences, 1, LIMIT_SEQUENCES, err));
+    SLM_TRY(context_check("n_batch", o->n_batch, 1, LIMIT_BATCH, err));
+    SLM_TRY(context_check("kv_type", o->kv_type, 0, KV_COUNT - 1, err));
+    if ((o->flags & ~(SLM_CONTEXT_EXACT | SLM_CONTEXT_BATCH_INVARIANT)) != 0 || o->reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "context options: flags %x are not known", o->flags);
+    }
+    int32_t max_pages = cache_pages_for(n_ctx);
+    int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
+    SLM_TRY(context_check("n_pages", n_pages, 1, INT32_MAX / 2, err));
+    int32_t n_logits = o->n_logits != SLM_AUTO ? o->n_logits : o->n_sequences;
+    SLM_TRY(context_check("n_logits", n_logits, 0, LIMIT_CONTEXT, err));
+    c->model = m;
+    c->flags = o->flags;
+    c->n_ctx = n_ctx;
+    c->n_batch =
+        min_i32(o->n_batch, (int32_t)min_i64((int64_t)n_ctx * o->n_sequences, LIMIT_BATCH));
+    c->n_logits = n_logits;
+    c->cache.kv_type = o->kv_type;
+    c->cache.element_bytes = o->kv_type == SLM_KV_F16 ? 2 : 4;
+    c->cache.page_bytes = (uint64_t)m->kv_page_elements * (uint64_t)c->cache.element_bytes;
+    c->cache.n_pages = (int32_t)n_pages;
+    c->cache.n_sequences = o->n_sequences;
+    c->cache.max_pages = max_pages;
+    c->cache.n_ctx = n_ctx;
+    return SLM_OK;
+}
+
+/* Threads the context will have. A pool given by the caller counts for scratch only. */
+static int context_threads(struct slm_context *c, const slm_context_options *o, slm_error *err)
+{
+    if (o->threads != NULL) {
+        c->n_threads = threads_count(o->threads);
+        return SLM_OK;
+    }
+    c->n_threads = o->n_threads == SLM_AUTO ? platform_cpu_count() : o->n_threads;
+    return context_check("n_threads", c->n_threads, 1, LIMIT_THREADS, err);
+}
+
+/* ---- Plan, create, free
+ * ------------------------------------------------------------------------------------ */
+
+static int context_measure(struct slm_context *c, struct slm_model *m, const slm_context_options *o,
+                           uint64_t *bytes, slm_error *err)
+{
+    struct arena measure = {NULL, 0, 0};
+    if (!m->is_bound) {
+        SLM_FAIL(err, m->unbound.code != 0 ? m->unbound.code : SLM_E_MODEL, -1, "%s",
+                 m->unbound.code != 0 ? m->unbound.message : "the model has no weights");
+    }
+    SLM_TRY(context_configure(c, m, o, err));
+    SLM_TRY(context_threads(c, o, err));
+    context_layout(c, &measure);
+    if (measure.overflow || measure.used > SIZE_MAX) {
+        SLM_FAIL(err, SLM_E_MEMORY, -1, "this context is larger than the address space");
+    }
+    *bytes = measure.used;
+    return SLM_OK;
+}
+
+static int context_plan(struct slm_model *m, const slm_context_options *o, slm_plan *plan,
+                        slm_error *err)
+{
+    struct slm_context c;
+    uint64_t bytes = 0;
+    SLM_TRY(context_measure(&c, m, o, &bytes, err));
+    uint64_t own_pool = o->threads == NULL ? threads_heap_bytes(c.n_threads) : 0;
+    uint64_t full = atomic_load_u64(&m->memory.used) - m->block_bytes + m->block_planned;
+    uint64_t peak = atomic_load_u64(&m->memory.peak);
+    plan->n_threads = c.n_threads;
+    plan->n_ctx = c.n_ctx;
+    plan->n_pages = c.cache.n_pages;
+    plan->model_mapped_bytes = m->mapped_bytes;
+    plan->model_heap_bytes = peak > full ? peak : full;
+    plan->context_heap_bytes = bytes + own_pool;
+    plan->kv_bytes = (uint64_t)c.cache.n_pages * c.cache.page_bytes;
+    plan->stack_bytes = o->threads == NULL ? threads_stack_bytes(c.n_threads) : 0;
+    return SLM_OK;
+}
+
+static int context_own_pool(struct slm_context *c, const slm_context_options *o, slm_error *err)
+{
+    slm_threads_options pool;
+    memset(&pool, 0, sizeof pool);
+    pool.struct_size = sizeof pool;
+    pool.n_threads = c->n_threads;
+    pool.alloc = o->alloc;
+    pool.alloc_user = o->alloc_user;
+    return threads_create(&c->threads, &pool, err);
+}
+
+static void context_destroy(struct slm_context *c)
+{
+    struct memory memory = c->memory;
+    struct slm_model *model = c->model;
+    threads_release(c->threads);
+    memory_give(&memory, c, c->block_bytes);
+    model_release(model);
+}
+
+static int context_create(struct slm_context **out, struct slm_model *m,
+                          const slm_context_options *o, slm_error *err)
+{
+    struct slm_context measured;
+    struct memory memory = memory_make(o->alloc, o->alloc_user, o->max_bytes);
+    uint64_t bytes = 0;
+    if ((m->flags & SLM_LOAD_METADATA) != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "the model was opened with SLM_LOAD_METADATA");
+    }
+    SLM_TRY(context_measure(&measured, m, o, &bytes, err));
+    uint64_t own_pool = o->threads == NULL ? threads_heap_bytes(measured.n_threads) : 0;
+    if (bytes + own_pool > memory.cap) {
+        return memory_error(&memory, bytes + own_pool, "context", err);
+    }
+    struct arena arena = {(uint8_t *)memory_take(&memory, bytes), 0, 0};
+    if (arena.base == NULL) {
+        return memory_error(&memory, bytes, "context", err);
+    }
+    struct slm_context *c = (struct slm_context *)(void *)arena.base;
+    *c = measured;
+    context_layout(c, &arena);
+    c->memory = memory;
+    c->block_bytes = bytes;
+    c->heap_bytes = bytes + own_pool;
+    c->references = 1;
+    c->process_id = platform_process_id();
+    if (o->threads != NULL) {
+        threads_retain(o->threads);
+        c->threads = o->threads;
+    } else {
+        int status = context_own_pool(c, o, err);
+        if (status != SLM_OK) {
+            memory_give(&memory, c, bytes);
+            return status;
+        }
+    }
+    model_retain(m);
+    if (c->n_ctx > m->hparams.n_ctx_train) {
+        model_log(m, SLM_LOG_WARN, "a context of %d positions, but the model was trained for %d",
+                  c->n_ctx, m->hparams.n_ctx_train);
+    }
+    *out = c;
+    return SLM_OK;
+}
+
+static void context_retain(struct slm_context *c)
+{
+    reference_add(&c->references);
+}
+
+static void context_release(struct slm_context *c)
+{
+    if (c != NULL && reference_drop(&c->references)) {
+        context_destroy(c);
+    }
+}
+
+/* The way into every call that uses the context; SLM_OK must be followed by context_leave. */
+static int context_enter(struct slm_context *c, slm_error *err)
+{
+    if (c->process_id != platform_process_id()) {
+        SLM_FAIL(err, SLM_E_FORKED, -1, "the context was made before fork()");
+    }
+    if (!busy_enter(&c->busy)) {
+        SLM_FAIL(err, SLM_E_BUSY, -1, "the context is in use by another call");
+    }
+    return SLM_OK;
+}
+
+static void context_leave(struct slm_context *c)
+{
+    busy_leave(&c->busy);
+}

@@ -1,0 +1,315 @@
+/* forward.c - the order of a layer, and evaluation: spans to batches to layers to logits.
+ *
+ * Prefill and decode are the same path with different numbers of tokens. A batch is committed
+ * wholly or not at all: pages are reserved before it, lengths move after it, and a batch that was
+ * stopped between two layers has only written positions that no length covers. */
+
+/* ---- One batch
+ * ------------------------------------------------------------------------------------------ */
+
+struct forward_stop {
+    const slm_eval_options *options;
+    slm_error *err;
+};
+
+static int forward_poll(const struct forward_stop *s)
+{
+    const slm_eval_options *o = s->options;
+    if (o->cancel != NULL && __atomic_load_n(o->cancel, __ATOMIC_RELAXED) != 0) {
+        SLM_FAIL(s->err, SLM_E_CANCELLED, -1, "the evaluation was cancelled");
+    }
+    if (o->deadline_ns != SLM_NO_DEADLINE && platform_clock_ns() >= o->deadline_ns) {
+        SLM_FAIL(s->err, SLM_E_DEADLINE, -1, "the deadline has passed");
+    }
+    return SLM_OK;
+}
+
+/* x = embedding rows; cos and sin of the positions. One task a token. */
+static void forward_embed(void *arg, int32_t token, int32_t part)
+{
+    struct slm_context *c = (struct slm_context *)arg;
+    const struct slm_model *m = c->model;
+    const struct hparams *h = &m->hparams;
+    const struct linear *w = &m->globals.token_embd;
+    const struct kernel_format *f = &kernel_formats[w->type];
+    int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
+    int64_t half = h->n_rot / 2;
+    (void)part;
+    f->decode(c->x + (int64_t)token * h->n_embd, w->data + c->batch.tokens[token] * row_bytes,
+              h->n_embd);
+    rope_fill(m->rope_freq, (int32_t)half, m->rope_magnitude, c->batch.positions[token],
+              c->rope_cos + token * half, c->rope_sin + token * half);
+}
+
+/* Addresses of the pages of each sequence in the batch, for the attention kernel. */
+static void forward_list_pages(struct slm_context *c)
+{
+    for (int32_t i = 0; i < c->batch.n_segments; i++) {
+        int32_t sequence = c->batch.segments[i].sequence;
+        const struct sequence *s = &c->cache.sequences[sequence];
+        const uint8_t **list = c->pages + (int64_t)sequence * c->cache.max_pages;
+        for (int32_t p = 0; p < s->n_pages; p++) {
+            list[p] = cache_page(&c->cache, s->pages[p]);
+        }
+    }
+}
+
+/* Logits of the wanted rows, behind those of earlier batches. */
+static void forward_logits(struct slm_context *c)
+{
+    const struct slm_model *m = c->model;
+    int64_t n_embd = m->hparams.n_embd;
+    int64_t n_vocab = m->hparams.n_vocab;
+    struct batch *b = &c->batch;
+    for (int32_t done = 0; done < b->n_rows;) {
+        int32_t n = min_i32(b->n_rows - done, c->n_batch);
+        for (int32_t i = 0; i < n; i++) {
+            memcpy(c->row_x + i * n_embd, c->x + b->rows[done + i] * n_embd,
+                   (size_t)n_embd * sizeof(float));
+        }
+        struct matmul_input in = {INPUT_NORM, c->row_x, NULL, m->globals.output_norm, n_embd, n};
+        struct matmul_job head = {&m->globals.output,
+                                  c->logits + (c->n_logits_valid + done) * n_vocab, n_vocab, NULL};
+        matmul(c, &in, &head, 1);
+        done += n;
+    }
+}
+
+/* The whole model over c->batch, whose pages are reserved. */
+static int forward(struct slm_context *c, const struct forward_stop *stop)
+{
+    const struct slm_model *m = c->model;
+    forward_list_pages(c);
+    context_tiles(c, (int64_t)c->batch.n_tokens * m->hparams.n_embd * 8, c->batch.n_tokens,
+                  forward_embed, c);
+    for (int32_t i = 0; i < m->hparams.n_layer; i++) {
+        SLM_TRY(forward_poll(stop));
+        attention(c, &m->layers[i]);
+        ffn(c, &m->layers[i]);
+    }
+    SLM_TRY(forward_poll(stop));
+    forward_logits(c);
+    return SLM_OK;
+}
+
+/* ---- Checking a call
+ * -------------------------------------------------------------------------------------- */
+
+struct eval_call {
+    struct slm_context *c;
+    slm_span *spans; /* first of n_spans, span_size apart */
+    int32_t n_spans;
+    size_t span_size;
+    const slm_eval_options *options;
+    slm_error *err;
+    int64_t n_total; /* tokens */
+    int64_t n_done;
+};
+
+static slm_span *eval_span(const struct eval_call *e, int32_t i)
+{
+    return (slm_span *)(void *)((uint8_t *)e->spans + (size_t)i * e->span_size);
+}
+
+static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, int64_t *n_logits)
+{
+    struct slm_context *c = e->c;
+    if (s->sequence < 0 || s->sequence >= c->cache.n_sequences) {
+        SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d: sequence %d, but the context has %d", i,
+                 s->sequence, c->cache.n_sequences);
+    }
+    int32_t *length = &c->cache.wanted[s->sequence];
+    if (s->n_tokens < 1 || s->tokens == NULL) {
+        SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d has no tokens", i);
+    }
+    if (s->position != -1 && s->position != *length) {
+        SLM_FAIL(e->err, SLM_E_ARGUMENT, i,
+                 "span %d: position %d, but sequence %d has length %d (rewind it first)", i,
+                 s->position, s->sequence, *length);
+    }
+    if (s->want < SLM_WANT_NONE || s->want > SLM_WANT_ALL) {
+        SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d: want is %d", i, s->want);
+    }
+    if (s->n_tokens > c->n_ctx - *length) {
+        SLM_FAIL(e->err, SLM_E_FULL, i,
+                 "span %d: %d tokens after %d do not fit the %d positions of the context", i,
+                 s->n_tokens, *length, c->n_ctx);
+    }
+    for (int32_t t = 0; t < s->n_tokens; t++) {
+        if (s->tokens[t] < 0 || s->tokens[t] >= c->model->hparams.n_vocab) {
+            SLM_FAIL(e->err, SLM_E_ARGUMENT, t, "span %d: token %d is id %d, the vocabulary has %d",
+                     i, t, s->tokens[t], c->model->hparams.n_vocab);
+        }
+    }
+    *length += s->n_tokens;
+    *n_logits += s->want == SLM_WANT_ALL ? s->n_tokens : s->want == SLM_WANT_LAST ? 1 : 0;
+    return SLM_OK;
+}
+
+/* Everything that can be wrong with the arguments, before anything changes. */
+static int eval_check(struct eval_call *e)
+{
+    struct slm_context *c = e->c;
+    int64_t n_logits = 0;
+    if (e->n_spans < 0 || (e->n_spans > 0 && e->spans == NULL) ||
+        e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t)) {
+        SLM_FAIL(e->err, SLM_E_ARGUMENT, -1, "%d spans of %zu bytes: sizeof(slm_span) is %zu",
+                 e->n_spans, e->span_size, sizeof(slm_span));
+    }
+    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
+        c->cache.wanted[i] = c->cache.sequences[i].length;
+    }
+    for (int32_t i = 0; i < e->n_spans; i++) {
+        slm_span span;
+        SLM_TRY(struct_read(&span, sizeof span, eval_span(e, i), e->span_size, "span", e->err));
+        SLM_TRY(eval_check_span(e, i, &span, &n_logits));
+        e->n_total += span.n_tokens;
+    }
+    if (n_logits > c->n_logits) {
+        SLM_FAIL(e->err, SLM_E_SPACE, -1,
+                 "%lld rows of logits are wanted, the context was made for n_logits %d",
+                 (long long)n_logits, c->n_logits);
+    }
+    if (!cache_fits(&c->cache)) {
+        SLM_FAIL(e->err, SLM_E_FULL, -1, "these tokens need more KV pages than are free: %d of %d",
+                 c->cache.n_free, c->cache.n_pages);
+    }
+    return SLM_OK;
+}
+
+/* ---- Batches
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* How many tokens may be tried at once: all that fit, or under a deadline what should take half of
+ * the time left by the speed measured so far. */
+static int32_t eval_batch_limit(const struct eval_call *e)
+{
+    const struct slm_context *c = e->c;
+    if (e->options->deadline_ns == SLM_NO_DEADLINE) {
+        return c->n_batch;
+    }
+    if (!(c->ns_per_token > 0)) {
+        return min_i32(c->n_batch, 4);
+    }
+    double left = (double)(e->options->deadline_ns - platform_clock_ns());
+    double n = left / (2 * c->ns_per_token);
+    return n < 1 ? 1 : n > c->n_batch ? c->n_batch : (int32_t)n;
+}
+
+/* Takes the next tokens of the spans, in order. Positions follow the sequences' lengths. */
+static void eval_fill(struct eval_call *e, int32_t limit)
+{
+    struct slm_context *c = e->c;
+    struct batch *b = &c->batch;
+    b->n_tokens = b->n_segments = b->n_rows = 0;
+    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
+        c->cache.wanted[i] = c->cache.sequences[i].length;
+    }
+    for (int32_t i = 0; i < e->n_spans && b->n_tokens < limit; i++) {
+        const slm_span *s = eval_span(e, i);
+        int32_t n = min_i32(s->n_tokens - s->n_done, limit - b->n_tokens);
+        if (n == 0) {
+            continue;
+        }
+        struct segment *segment = &b->segments[b->n_segments++];
+        segment->sequence = s->sequence;
+        segment->first = b->n_tokens;
+        segment->n_tokens = n;
+        segment->position = c->cache.wanted[s->sequence];
+        c->cache.wanted[s->sequence] += n;
+        for (int32_t t = 0; t < n; t++) {
+            int32_t index = s->n_done + t;
+            b->tokens[b->n_tokens] = s->tokens[index];
+            b->positions[b->n_tokens] = segment->position + t;
+            if (s->want == SLM_WANT_ALL || (s->want == SLM_WANT_LAST && index == s->n_tokens - 1)) {
+                b->rows[b->n_rows++] = b->n_tokens;
+            }
+            b->n_tokens++;
+        }
+    }
+}
+
+static void eval_reserve(struct slm_context *c)
+{
+    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
+        int32_t n = c->cache.wanted[i] - c->cache.sequences[i].length;
+        if (n > 0) {
+            cache_reserve(&c->cache, i, n);
+        }
+    }
+}
+
+/* The batch counts: lengths, rows of logits, n_done. */
+static void eval_commit(struct eval_call *e)
+{
+    struct slm_context *c = e->c;
+    int32_t left = c->batch.n_tokens;
+    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
+        c->cache.sequences[i].length = c->cache.wanted[i];
+    }
+    for (int32_t i = 0; i < e->n_spans && left > 0; i++) {
+        slm_span *s = eval_span(e, i);
+        int32_t n = min_i32(s->n_tokens - s->n_done, left);
+        s->n_done += n;
+        left -= n;
+    }
+    c->n_logits_valid += c->batch.n_rows;
+    e->n_done += c->batch.n_tokens;
+}
+
+/* Pages reserved for a batch that did not happen go back. */
+static void eval_roll_back(struct slm_context *c)
+{
+    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
+        struct sequence *s = &c->cache.sequences[i];
+        cache_trim(&c->cache, s, cache_pages_for(s->length));
+    }
+}
+
+static int eval_batch(struct eval_call *e)
+{
+    struct slm_context *c = e->c;
+    struct forward_stop stop = {e->options, e->err};
+    int64_t start = platform_clock_ns();
+    eval_fill(e, eval_batch_limit(e));
+    eval_reserve(c);
+    int status = forward(c, &stop);
+    double ns = (double)(platform_clock_ns() - start) / c->batch.n_tokens;
+    if (status != SLM_OK) {
+        /* A batch that took too long was too large. */
+        if (status == SLM_E_DEADLINE) {
+            c->ns_per_token = ns > 2 * c->ns_per_token ? ns : 2 * c->ns_per_token;
+        }
+        eval_roll_back(c);
+        return status;
+    }
+    c->ns_per_token = ns;
+    eval_commit(e);
+    if (e->options->progress != NULL &&
+        e->options->progress(e->options->progress_user, (uint64_t)e->n_done,
+                             (uint64_t)e->n_total) != 0 &&
+        e->n_done < e->n_total) {
+        SLM_FAIL(e->err, SLM_E_CANCELLED, -1,
+                 "the evaluation was stopped by the progress callback");
+    }
+    return SLM_OK;
+}
+
+/* The body of slm_eval; the context is entered. */
+static int eval_run(struct eval_call *e)
+{
+    struct slm_context *c = e->c;
+    int status = SLM_OK;
+    SLM_TRY(eval_check(e));
+    for (int32_t i = 0; i < e->n_spans; i++) {
+        eval_span(e, i)->n_done = 0;
+    }
+    c->n_logits_valid = 0;
+    c->pool_owned = threads_begin(c->threads);
+    while (status == SLM_OK && e->n_done < e->n_total) {
+        status = eval_batch(e);
+    }
+    threads_end(c->threads, c->pool_owned);
+    return status;
+}

@@ -1,0 +1,396 @@
+/* attention.c - causal attention with grouped queries over the paged cache.
+ *
+ * A tile is the queries of a few neighbouring tokens of one sequence that share a kv head. Its
+ * positions are cut into fixed runs of pages, each run gives a partial (max, sum, out), and
+ * partials are merged in order of position. Runs begin at multiples of ATTENTION_RUN whatever the
+ * batch, and a query's partial does not depend on its neighbours: the result is the same bits for
+ * any split of a prompt and any number of threads. Small batches over long caches also give the
+ * runs to different tasks; the merge is the same. */
+
+#define ATTENTION_RUN (4 * KV_PAGE)
+#define ATTENTION_QUERIES 32 /* of a tile, about */
+#define ATTENTION_SPLIT_TOKENS 4
+#define ATTENTION_TILE_MAX 64 /* tokens of a tile at most */
+
+/* ---- Scratch
+ * ------------------------------------------------------------------------------------------ */
+
+/* Of one part: gathered queries, two partials, what each query may see, and the kernel's own. */
+struct attention_scratch {
+    float *q;           /* [n_q][head_dim] */
+    float *out[2];      /* [n_q][head_dim_v] */
+    float *max[2];      /* [n_q] */
+    float *sum[2];      /* [n_q] */
+    int32_t *from, *to; /* [n_q] */
+    void *kernel;
+};
+
+static int32_t attention_queries(const struct slm_context *c)
+{
+    /* At most so many queries in a tile: all heads may share one kv head. */
+    return c->attention.tile_tokens * c->model->n_head_max;
+}
+
+static void attention_carve(const struct slm_context *c, struct arena *a,
+                            struct attention_scratch *s)
+{
+    const struct hparams *h = &c->model->hparams;
+    uint64_t n = (uint64_t)attention_queries(c);
+    s->q = (float *)arena_take(a, n * (uint64_t)h->head_dim, sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        s->out[i] = (float *)arena_take(a, n * (uint64_t)h->head_dim_v, sizeof(float));
+        s->max[i] = (float *)arena_take(a, n, sizeof(float));
+        s->sum[i] = (float *)arena_take(a, n, sizeof(float));
+    }
+    s->from = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    s->to = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    s->kernel = arena_take(a, ATTENTION_SCRATCH(n), 1);
+}
+
+static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *part_bytes)
+{
+    const struct slm_model *m = c->model;
+    struct arena part = {NULL, 0, 0};
+    struct attention_scratch scratch;
+    int32_t group = max_i32(m->n_head_max / max_i32(m->hparams.n_kv_head, 1), 1);
+    c->attention.tile_tokens = max_i32(min_i32(ATTENTION_QUERIES / group, ATTENTION_TILE_MAX), 1);
+    c->attention.n_runs_max = (c->n_ctx + ATTENTION_RUN - 1) / ATTENTION_RUN;
+    c->attention.split_tokens = min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
+    c->attention.partial =
+        (float *)arena_take(a,
+                            (uint64_t)c->attention.split_tokens * (uint64_t)m->n_head_max *
+                                (uint64_t)c->attention.n_runs_max,
+                            ((uint64_t)m->hparams.head_dim_v + 2) * sizeof(float));
+    attention_carve(c, &part, &scratch);
+    *part_bytes = part.used > *part_bytes ? part.used : *part_bytes;
+}
+
+/* ---- Tiles
+ * -----------------------------------------------------------------------------------------------
+ */
+
+struct attention_run {
+    struct slm_context *c;
+    const struct layer *l;
+    int32_t group; /* queries a token that share a kv head */
+    int32_t tile_tokens;
+    int32_t n_tiles; /* of tokens, over all segments */
+    int32_t n_runs;  /* 0: a task does all runs of its tile */
+};
+
+/* Token tile `index` of the batch: the tokens first..first+n-1 of one segment. */
+struct attention_tile {
+    const struct segment *segment;
+    int32_t first;
+    int32_t n;
+};
+
+static int32_t attention_count_tiles(const struct batch *b, int32_t tile_tokens)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < b->n_segments; i++) {
+        n += (b->segments[i].n_tokens + tile_tokens - 1) / tile_tokens;
+    }
+    return n;
+}
+
+static struct attention_tile attention_find_tile(const struct batch *b, int32_t tile_tokens,
+                                                 int32_t index)
+{
+    const struct segment *s = b->segments;
+    for (;; s++) {
+        int32_t n = (s->n_tokens + tile_tokens - 1) / tile_tokens;
+        if (index < n) {
+            break;
+        }
+        index -= n;
+    }
+    struct attention_tile t = {s, s->first + index * tile_tokens, 0};
+    t.n = min_i32(tile_tokens, s->first + s->n_tokens - t.first);
+    return t;
+}
+
+/* Copies the tile's queries together, scaled, and says which positions each sees. */
+static void attention_gather(const struct attention_run *r, const struct attention_tile *t,
+                             int32_t kv_head, struct attention_scratch *s)
+{
+    const struct slm_context *c = r->c;
+    const struct hparams *h = &c->model->hparams;
+    int64_t stride = (int64_t)r->l->n_head * h->head_dim;
+    int32_t i = 0;
+    for (int32_t token = t->first; token < t->first + t->n; token++) {
+        int32_t position = c->batch.positions[token];
+        int32_t from = r->l->window > 0 ? max_i32(position - r->l->window + 1, 0) : 0;
+        const float *q = c->q + token * stride + (int64_t)kv_head * r->group * h->head_dim;
+        for (int32_t g = 0; g < r->group; g++, i++) {
+            for (int32_t d = 0; d < h->head_dim; d++) {
+                s->q[(int64_t)i * h->head_dim + d] =
+                    q[(int64_t)g * h->head_dim + d] * h->attn_scale;
+            }
+            s->from[i] = from;
+            s->to[i] = position + 1;
+        }
+    }
+}
+
+static void attention_job_init(const struct attention_run *r, const struct attention_tile *t,
+                               int32_t kv_head, const struct attention_scratch *s,
+                               struct kernel_attention_job *job)
+{
+    const struct slm_context *c = r->c;
+    const struct hparams *h = &c->model->hparams;
+    int64_t k = r->l->k_at + (int64_t)kv_head * KV_PAGE * h->head_dim;
+    int64_t v = r->l->v_at + (int64_t)kv_head * KV_PAGE * h->head_dim_v;
+    memset(job, 0, sizeof *job);
+    job->q = s->q;
+    job->q_stride = h->head_dim;
+    job->n_q = t->n * r->group;
+    job->head_dim = h->head_dim;
+    job->head_dim_v = h->head_dim_v;
+    job->pages = c->pages + (int64_t)t->segment->sequence * c->cache.max_pages;
+    job->k_offset = (size_t)(k * c->cache.element_bytes);
+    job->v_offset = (size_t)(v * c->cache.element_bytes);
+    job->from = s->from;
+    job->to = s->to;
+    job->softcap = h->attn_softcap;
+}
+
+/* Runs that the tile's queries see: first..end-1. Positions of a tile rise, so do both bounds. */
+static void attention_runs(const struct attention_scratch *s, int32_t n_q, int32_t *first,
+                           int32_t *end)
+{
+    *first = s->from[0] / ATTENTION_RUN;
+    *end = (s->to[n_q - 1] + ATTENTION_RUN - 1) / ATTENTION_RUN;
+}
+
+static void attention_partial(const struct slm_context *c, struct kernel_attention_job *job,
+                              int32_t run, float *max, float *sum, float *out, void *scratch)
+{
+    job->position0 = run * ATTENTION_RUN;
+    job->position1 = min_i32(job->position0 + ATTENTION_RUN, job->to[job->n_q - 1]);
+    job->max = max;
+    job->sum = sum;
+    job->out = out;
+    job->out_stride = job->head_dim_v;
+    c->model->kernels.attention[c->cache.kv_type](job, scratch);
+}
+
+/* Adds partial b, of later positions, to a. An empty partial (sum 0) changes nothing. */
+static void attention_merge(float *max_a, float *sum_a, float *out_a, float max_b, float sum_b,
+                            const float *out_b, int32_t n)
+{
+    if (!(sum_b > 0) && !f32_is_nan(sum_b)) {
+        return;
+    }
+    if (!(*sum_a > 0) && !f32_is_nan(*sum_a)) {
+        *max_a = max_b;
+        *sum_a = sum_b;
+        memcpy(out_a, out_b, (size_t)n * sizeof(float));
+        return;
+    }
+    float max = *max_a > max_b ? *max_a : max_b;
+    float scale_a = math_expf(*max_a - max);
+    float scale_b = math_expf(max_b - max);
+    *max_a = max;
+    *sum_a = *sum_a * scale_a + sum_b * scale_b;
+    for (int32_t i = 0; i < n; i++) {
+        out_a[i] = out_a[i] * scale_a + out_b[i] * scale_b;
+    }
+}
+
+static void attention_store(const struct slm_context *c, const struct layer *l, int32_t token,
+                            int32_t head, float sum, const float *out)
+{
+    int32_t n = c->model->hparams.head_dim_v;
+    float *y = c->attn + ((int64_t)token * l->n_head + head) * n;
+    float scale = 1.0f / sum;
+    for (int32_t i = 0; i < n; i++) {
+        y[i] = out[i] * scale;
+    }
+}
+
+/* All runs of a tile, merged as they come. */
+static void attention_whole_tile(void *arg, int32_t index, int32_t part)
+{
+    const struct attention_run *r = (const struct attention_run *)arg;
+    const struct slm_context *c = r->c;
+    struct attention_tile t = attention_find_tile(&c->batch, r->tile_tokens, index % r->n_tiles);
+    int32_t kv_head = index / r->n_tiles;
+    struct arena a = {(uint8_t *)context_scratch(c, part), 0, 0};
+    struct attention_scratch s;
+    struct kernel_attention_job job;
+    int32_t first = 0;
+    int32_t end = 0;
+    attention_carve(c, &a, &s);
+    attention_gather(r, &t, kv_head, &s);
+    attention_job_init(r, &t, kv_head, &s, &job);
+    attention_runs(&s, job.n_q, &first, &end);
+    attention_partial(c, &job, first, s.max[0], s.sum[0], s.out[0], s.kernel);
+    for (int32_t run = first + 1; run < end; run++) {
+        attention_partial(c, &job, run, s.max[1], s.sum[1], s.out[1], s.kernel);
+        for (int32_t i = 0; i < job.n_q; i++) {
+            int64_t at = (int64_t)i * job.head_dim_v;
+            attention_merge(&s.max[0][i], &s.sum[0][i], s.out[0] + at, s.max[1][i], s.sum[1][i],
+                            s.out[1] + at, job.head_dim_v);
+        }
+    }
+    for (int32_t i = 0; i < job.n_q; i++) {
+        attention_store(c, r->l, t.first + i / r->group, kv_head * r->group + i % r->group,
+                        s.sum[0][i], s.out[0] + (int64_t)i * job.head_dim_v);
+    }
+}
+
+/* ---- Small batches: a task per run
+ * ------------------------------------------------------------------------- */
+
+/* Partial of (token, head, run): max, sum, out[head_dim_v]. */
+static float *attention_partial_at(const struct slm_context *c, const struct layer *l,
+                                   int32_t token, int32_t head, int32_t run)
+{
+    int64_t index = ((int64_t)token * l->n_head + head) * c->attention.n_runs_max + run;
+    return c->attention.partial + index * (c->model->hparams.head_dim_v + 2);
+}
+
+/* index = (kv_head * n_tiles + tile) * n_runs + run */
+static void attention_one_run(void *arg, int32_t index, int32_t part)
+{
+    const struct attention_run *r = (const struct attention_run *)arg;
+    const struct slm_context *c = r->c;
+    int32_t run = index % r->n_runs;
+    int32_t tile = index / r->n_runs;
+    int32_t kv_head = tile / r->n_tiles;
+    struct attention_tile t = attention_find_tile(&c->batch, r->tile_tokens, tile % r->n_tiles);
+    struct arena a = {(uint8_t *)context_scratch(c, part), 0, 0};
+    struct attention_scratch s;
+    struct kernel_attention_job job;
+    int32_t first = 0;
+    int32_t end = 0;
+    attention_carve(c, &a, &s);
+    attention_gather(r, &t, kv_head, &s);
+    attention_job_init(r, &t, kv_head, &s, &job);
+    attention_runs(&s, job.n_q, &first, &end);
+    if (run < first || run >= end) {
+        return;
+    }
+    attention_partial(c, &job, run, s.max[0], s.sum[0], s.out[0], s.kernel);
+    for (int32_t i = 0; i < job.n_q; i++) {
+        float *p = attention_partial_at(c, r->l, t.first + i / r->group,
+                                        kv_head * r->group + i % r->group, run);
+        p[0] = s.max[0][i];
+        p[1] = s.sum[0][i];
+        memcpy(p + 2, s.out[0] + (int64_t)i * job.head_dim_v,
+               (size_t)job.head_dim_v * sizeof(float));
+    }
+}
+
+/* Merges the runs of one token's head into its first one. index = token * n_head + head */
+static void attention_merge_runs(void *arg, int32_t index, int32_t part)
+{
+    const struct attention_run *r = (const struct attention_run *)arg;
+    const struct slm_context *c = r->c;
+    int32_t token = index / r->l->n_head;
+    int32_t head = index % r->l->n_head;
+    int32_t position = c->batch.positions[token];
+    (void)part;
+    int32_t window = r->l->window;
+    int32_t from = window > 0 ? max_i32(position - window + 1, 0) : 0;
+    int32_t end = (position + ATTENTION_RUN) / ATTENTION_RUN;
+    float *a = attention_partial_at(c, r->l, token, head, from / ATTENTION_RUN);
+    for (int32_t run = from / ATTENTION_RUN + 1; run < end; run++) {
+        const float *b = attention_partial_at(c, r->l, token, head, run);
+        attention_merge(&a[0], &a[1], a + 2, b[0], b[1], b + 2, c->model->hparams.head_dim_v);
+    }
+    attention_store(c, r->l, token, head, a[1], a + 2);
+}
+
+static void attention_scores(struct slm_context *c, const struct layer *l)
+{
+    struct attention_run r = {c, l, l->n_head / l->n_kv_head, c->attention.tile_tokens, 0, 0};
+    int32_t last = 0;
+    for (int32_t i = 0; i < c->batch.n_tokens; i++) {
+        last = max_i32(last, c->batch.positions[i]);
+    }
+    int32_t n_runs = last / ATTENTION_RUN + 1;
+    int64_t macs =
+        (int64_t)c->batch.n_tokens * l->n_head * (last + 1) * c->model->hparams.head_dim * 2;
+    r.n_tiles = attention_count_tiles(&c->batch, r.tile_tokens);
+    if (c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
+        r.n_runs = n_runs;
+        context_tiles(c, macs, r.n_tiles * l->n_kv_head * n_runs, attention_one_run, &r);
+        context_tiles(c, macs / ATTENTION_RUN, c->batch.n_tokens * l->n_head, attention_merge_runs,
+                      &r);
+    } else {
+        context_tiles(c, macs, r.n_tiles * l->n_kv_head, attention_whole_tile, &r);
+    }
+}
+
+/* ---- Heads: norm, rotation, store
+ * ----------------------------------------------------------------------------- */
+
+static void attention_head(const struct slm_context *c, float *x, const float *norm, int32_t token)
+{
+    const struct hparams *h = &c->model->hparams;
+    const struct kernels *k = &c->model->kernels;
+    int64_t half = h->n_rot / 2;
+    if (norm != NULL) {
+        k->rms_norm(x, x, norm, h->head_dim, h->norm_eps);
+    }
+    k->rope[c->model->arch->rope](x, c->rope_cos + token * half, c->rope_sin + token * half,
+                                  h->n_rot);
+}
+
+static void attention_token_heads(void *arg, int32_t token, int32_t part)
+{
+    const struct attention_run *r = (const struct attention_run *)arg;
+    struct slm_context *c = r->c;
+    const struct layer *l = r->l;
+    const struct hparams *h = &c->model->hparams;
+    int32_t position = c->batch.positions[token];
+    int32_t in_page = position % KV_PAGE;
+    int32_t segment = 0;
+    (void)part;
+    while (token >= c->batch.segments[segment].first + c->batch.segments[segment].n_tokens) {
+        segment++;
+    }
+    const struct sequence *s = &c->cache.sequences[c->batch.segments[segment].sequence];
+    uint8_t *page = cache_page(&c->cache, s->pages[position / KV_PAGE]);
+    for (int32_t i = 0; i < l->n_head; i++) {
+        attention_head(c, c->q + ((int64_t)token * l->n_head + i) * h->head_dim, l->attn_q_norm,
+                       token);
+    }
+    for (int32_t i = 0; i < l->n_kv_head; i++) {
+        float *k = c->k + ((int64_t)token * l->n_kv_head + i) * h->head_dim;
+        const float *v = c->v + ((int64_t)token * l->n_kv_head + i) * h->head_dim_v;
+        int64_t k_at = l->k_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim;
+        int64_t v_at = l->v_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim_v;
+        attention_head(c, k, l->attn_k_norm, token);
+        c->model->kernels.kv_store[c->cache.kv_type](page + k_at * c->cache.element_bytes, k,
+                                                     h->head_dim);
+        c->model->kernels.kv_store[c->cache.kv_type](page + v_at * c->cache.element_bytes, v,
+                                                     h->head_dim_v);
+    }
+}
+
+/* x += Wo attention(Wq n, Wk n, Wv n), n = rms_norm(x, attn_norm). */
+static void attention(struct slm_context *c, const struct layer *l)
+{
+    const struct hparams *h = &c->model->hparams;
+    int32_t n = c->batch.n_tokens;
+    int64_t n_q = (int64_t)l->n_head * h->head_dim;
+    int64_t n_k = (int64_t)l->n_kv_head * h->head_dim;
+    int64_t n_v = (int64_t)l->n_kv_head * h->head_dim_v;
+    struct matmul_input in = {INPUT_NORM, c->x, NULL, l->attn_norm, h->n_embd, n};
+    struct matmul_job qkv[3] = {
+        {&l->attn_q, c->q, n_q, NULL},
+        {&l->attn_k, c->k, n_k, NULL},
+        {&l->attn_v, c->v, n_v, NULL},
+    };
+    struct matmul_input heads = {
+        INPUT_ROWS, c->attn, NULL, NULL, (int64_t)l->n_head * h->head_dim_v, n};
+    struct matmul_job output = {&l->attn_output, c->y, h->n_embd, c->x};
+    struct attention_run r = {c, l, 0, 0, 0, 0};
+    matmul(c, &in, qkv, 3);
+    context_tiles(c, (n_q + n_k) * 8 * n, n, attention_token_heads, &r);
+    attention_scores(c, l);
+    matmul(c, &heads, &output, 1);
+}

@@ -1,0 +1,188 @@
+/* matmul.c - products of the batch with matrices: make the input, prepare it once in each form that
+ * is wanted, then all rows of all matrices that share it, in one parallel region.
+ *
+ * Rows are dealt out in tiles. A y depends only on its row, its token and the row's length, so
+ * neither the size of a tile nor the number of threads shows in the result. */
+
+/* How the input rows come about. */
+enum matmul_input_kind {
+    INPUT_ROWS,  /* x as it is */
+    INPUT_NORM,  /* rms_norm(x) * weight */
+    INPUT_SWIGLU /* silu(x) * x2 */
+};
+
+struct matmul_input {
+    enum matmul_input_kind kind;
+    const float *x;      /* [n_tokens][k] */
+    const float *x2;     /* [n_tokens][k] */
+    const float *weight; /* [k] */
+    int64_t k;
+    int32_t n_tokens;
+};
+
+struct matmul_job {
+    const struct linear *w;
+    float *y; /* [n_tokens][y_stride] */
+    int64_t y_stride;
+    float *residual; /* [n_tokens][y_stride], the result is added to it; or NULL */
+};
+
+#define MATMUL_JOBS_MAX 4
+#define MATMUL_TILE_BYTES 65536  /* of weights: long enough to stream, short enough to share out */
+#define MATMUL_TILE_ROWS 64      /* at most */
+#define MATMUL_INPUT_TOKENS 8    /* of a tile when the input is made */
+#define MATMUL_INLINE_MACS 65536 /* below this a region costs more than it gains */
+
+struct matmul_run {
+    struct slm_context *c;
+    const struct matmul_input *in;
+    const struct matmul_job *jobs;
+    int32_t n_jobs;
+    const struct kernel_product *products[MATMUL_JOBS_MAX];
+    const uint8_t *acts[MATMUL_JOBS_MAX];
+    int32_t tile_rows[MATMUL_JOBS_MAX];
+    int32_t first_tile[MATMUL_JOBS_MAX + 1];
+    uint32_t forms; /* bit i: forms[i] is wanted */
+};
+
+/* ---- Input
+ * ------------------------------------------------------------------------------------------ */
+
+static const float *matmul_input_row(const struct slm_context *c, const struct matmul_input *in,
+                                     int64_t t)
+{
+    const struct kernels *kernels = &c->model->kernels;
+    const float *x = in->x + t * in->k;
+    float *h = c->h + t * c->model->n_in_max;
+    switch (in->kind) {
+    case INPUT_NORM:
+        kernels->rms_norm(h, x, in->weight, in->k, c->model->hparams.norm_eps);
+        return h;
+    case INPUT_SWIGLU:
+        kernels->swiglu(h, x, in->x2 + t * in->k, in->k);
+        return h;
+    case INPUT_ROWS:
+        break;
+    }
+    return x;
+}
+
+static void matmul_prepare_tile(void *arg, int32_t tile, int32_t part)
+{
+    const struct matmul_run *r = (const struct matmul_run *)arg;
+    const struct slm_context *c = r->c;
+    int64_t first = (int64_t)tile * MATMUL_INPUT_TOKENS;
+    int64_t end = min_i64(first + MATMUL_INPUT_TOKENS, r->in->n_tokens);
+    (void)part;
+    for (int64_t t = first; t < end; t++) {
+        const float *x = matmul_input_row(c, r->in, t);
+        for (int32_t f = 0; f < c->n_forms; f++) {
+            if ((r->forms & 1u << f) != 0) {
+                size_t row = c->forms[f]->row_bytes(r->in->k);
+                c->forms[f]->prepare(c->prepared[f] + (size_t)t * row, x, 1, r->in->k);
+            }
+        }
+    }
+}
+
+/* ---- Rows
+ * ---------------------------------------------------------------------------------------------- */
+
+/* scale, bias and residual of rows row0..row1-1, while they are warm. */
+static void matmul_finish_rows(const struct matmul_job *job, int32_t n_tokens, int64_t row0,
+                               int64_t row1)
+{
+    const struct linear *w = job->w;
+    int scaled = f32_to_bits(w->scale) != f32_to_bits(1.0f);
+    if (!scaled && w->bias == NULL && job->residual == NULL) {
+        return;
+    }
+    for (int64_t t = 0; t < n_tokens; t++) {
+        float *y = job->y + t * job->y_stride;
+        for (int64_t r = row0; r < row1; r++) {
+            float v = scaled ? y[r] * w->scale : y[r];
+            y[r] = w->bias != NULL ? v + w->bias[r] : v;
+        }
+        for (int64_t r = row0; job->residual != NULL && r < row1; r++) {
+            job->residual[t * job->y_stride + r] += y[r];
+        }
+    }
+}
+
+static void matmul_row_tile(void *arg, int32_t tile, int32_t part)
+{
+    const struct matmul_run *r = (const struct matmul_run *)arg;
+    int32_t j = 0;
+    while (tile >= r->first_tile[j + 1]) {
+        j++;
+    }
+    const struct matmul_job *job = &r->jobs[j];
+    int64_t row0 = (int64_t)(tile - r->first_tile[j]) * r->tile_rows[j];
+    int64_t row1 = min_i64(row0 + r->tile_rows[j], job->w->n_out);
+    r->products[j]->multiply(job->y, job->y_stride, job->w->data, row0, row1, r->acts[j],
+                             r->in->n_tokens, r->in->k, context_scratch(r->c, part));
+    matmul_finish_rows(job, r->in->n_tokens, row0, row1);
+}
+
+/* A multiple of 8 rows, for kernels that take several at a time. */
+static int32_t matmul_tile_rows(const struct linear *w)
+{
+    const struct kernel_format *f = &kernel_formats[w->type];
+    int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
+    int64_t rows = MATMUL_TILE_BYTES / (row_bytes + 1) / 8 * 8;
+    return (int32_t)(rows < 8 ? 8 : rows > MATMUL_TILE_ROWS ? MATMUL_TILE_ROWS : rows);
+}
+
+static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, int32_t n_jobs)
+{
+    struct slm_context *c = r->c;
+    r->jobs = jobs;
+    r->n_jobs = n_jobs;
+    r->forms = 0;
+    r->first_tile[0] = 0;
+    for (int32_t j = 0; j < n_jobs; j++) {
+        const struct linear *w = jobs[j].w;
+        r->products[j] = context_product(c, w->type, r->in->n_tokens);
+        for (int32_t f = 0; f < c->n_forms; f++) {
+            if (c->forms[f] == r->products[j]->act) {
+                r->forms |= 1u << f;
+                r->acts[j] = c->prepared[f];
+            }
+        }
+        r->tile_rows[j] = matmul_tile_rows(w);
+        r->first_tile[j + 1] =
+            r->first_tile[j] + (int32_t)((w->n_out + r->tile_rows[j] - 1) / r->tile_rows[j]);
+    }
+}
+
+/* Runs fn over all tiles: in parallel if there is enough to do. */
+static void context_tiles(struct slm_context *c, int64_t macs, int32_t n_tiles,
+                          void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
+{
+    if (macs < MATMUL_INLINE_MACS) {
+        for (int32_t i = 0; i < n_tiles; i++) {
+            fn(arg, i, 0);
+        }
+        return;
+    }
+    threads_tiles(c->threads, c->pool_owned, n_tiles, fn, arg);
+}
+
+/* All jobs have the input's k columns. */
+static void matmul(struct slm_context *c, const struct matmul_input *in,
+                   const struct matmul_job *jobs, int32_t n_jobs)
+{
+    struct matmul_run r;
+    int64_t n_out = 0;
+    memset(&r, 0, sizeof r);
+    r.c = c;
+    r.in = in;
+    matmul_setup(&r, jobs, n_jobs);
+    for (int32_t j = 0; j < n_jobs; j++) {
+        n_out += jobs[j].w->n_out;
+    }
+    context_tiles(c, in->k * in->n_tokens * 8,
+                  (in->n_tokens + MATMUL_INPUT_TOKENS - 1) / MATMUL_INPUT_TOKENS,
+                  matmul_prepare_tile, &r);
+    context_tiles(c, in->k * n_out * in->n_tokens, r.first_tile[n_jobs], matmul_row_tile, &r);
+}

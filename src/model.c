@@ -1,0 +1,631 @@
+/* model.c - a model: the file, the vocabulary, and the tensors bound to their places in a family.
+ *
+ * Immutable once open, but for the count of references and the allocator's counters. Everything the
+ * forward pass reads lies in one block (layers, vectors as f32, copied weights) that is laid out
+ * twice by the same code: once to measure, once for real. Shapes are checked against the family's
+ * table here and trusted everywhere else. */
+
+struct slm_model {
+    struct memory memory;
+    int32_t references;
+    uint32_t flags; /* SLM_LOAD_ */
+    slm_log_fn log;
+    void *log_user;
+    struct gguf gguf;
+    struct vocab vocab;
+    struct kernels kernels;
+    const struct slm_arch *arch;
+    struct hparams hparams;
+    struct globals globals;
+    struct layer *layers;
+    double *rope_freq; /* [n_rot / 2] radians a position */
+    float rope_magnitude;
+    int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
+    int32_t n_head_max;       /* over the layers */
+    int32_t n_kv_head_max;
+    int32_t n_ff_max;
+    int64_t n_in_max; /* longest row of any matrix */
+    uint8_t *block;
+    uint64_t block_bytes;   /* of block */
+    uint64_t block_planned; /* what a full load takes; = block_bytes unless SLM_LOAD_METADATA */
+    uint64_t mapped_bytes;
+    uint64_t weight_bytes;
+    uint64_t n_parameters;
+    int is_bound;       /* tensors are there: contexts can be made */
+    slm_error unbound;  /* if not: why not */
+    const char *family; /* 0-terminated copies for slm_model_info */
+    const char *name;
+    const char *chat_template;
+};
+
+static void SLM_PRINTF(3, 4)
+    model_log(const struct slm_model *m, int32_t level, const char *format, ...)
+{
+    char line[256];
+    va_list args;
+    if (m->log == NULL) {
+        return;
+    }
+    va_start(args, format);
+    format_text_va(line, sizeof line, format, args);
+    va_end(args);
+    m->log(m->log_user, level, line);
+}
+
+/* ---- Binding
+ * ------------------------------------------------------------------------------------- */
+
+/* One pass over the tensors a family wants. In the measuring pass arena.base is NULL and nothing is
+ * read; only shapes are checked and sizes added. */
+struct binder {
+    struct slm_model *model;
+    const slm_model_options *options;
+    slm_error *err;
+    struct arena arena;
+    uint8_t *used;       /* [n_tensors] set for what the family takes */
+    uint64_t bytes_done; /* of weights, for the progress callback */
+};
+
+#define BIND_STEP ((uint64_t)16 << 20) /* bytes read between two looks at cancel */
+
+static int bind_progress(struct binder *b, uint64_t bytes)
+{
+    const slm_model_options *o = b->options;
+    b->bytes_done += bytes;
+    if (o->cancel != NULL && __atomic_load_n(o->cancel, __ATOMIC_RELAXED) != 0) {
+        SLM_FAIL(b->err, SLM_E_CANCELLED, -1, "loading was cancelled");
+    }
+    if (o->progress != NULL &&
+        o->progress(o->progress_user, b->bytes_done, b->model->weight_bytes) != 0) {
+        SLM_FAIL(b->err, SLM_E_CANCELLED, -1, "loading was stopped by the progress callback");
+    }
+    return SLM_OK;
+}
+
+static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch_dim dim)
+{
+    const struct hparams *h = &b->model->hparams;
+    switch (dim) {
+    case DIM_EMBD:
+        return h->n_embd;
+    case DIM_VOCAB:
+        return h->n_vocab;
+    case DIM_FF:
+        return l->n_ff;
+    case DIM_Q:
+        return (int64_t)l->n_head * h->head_dim;
+    case DIM_K:
+        return (int64_t)l->n_kv_head * h->head_dim;
+    case DIM_V:
+        return (int64_t)l->n_kv_head * h->head_dim_v;
+    case DIM_O:
+        return (int64_t)l->n_head * h->head_dim_v;
+    case DIM_HEAD:
+        return h->head_dim;
+    case DIM_ROT_HALF:
+        return h->n_rot / 2;
+    case DIM_ONE:
+        break;
+    }
+    return 1;
+}
+
+/* "blk.3.attn_q.weight"; layer -1 for tensors outside the layers. */
+static struct text bind_name(char buffer[96], int32_t layer, const char *name, const char *suffix)
+{
+    struct text t = {buffer, 0};
+    t.n = layer < 0 ? format_text(buffer, 96, "%s%s", name, suffix)
+                    : format_text(buffer, 96, "blk.%d.%s%s", layer, name, suffix);
+    return t;
+}
+
+/* Finds a tensor and checks its shape. *out is NULL if there is none and it may be absent. */
+static int bind_find(struct binder *b, struct text name, int needed, int64_t n_in, int64_t n_out,
+                     const struct gguf_tensor **out)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(&b->model->gguf, name);
+    *out = t;
+    if (t == NULL && !needed) {
+        return SLM_OK;
+    }
+    if (t == NULL) {
+        SLM_FAIL(b->err, SLM_E_MODEL, -1, "tensor '%.*s' is missing", text_width(name), name.s);
+    }
+    if (t->shape[0] != n_in || t->shape[1] != n_out || t->shape[2] != 1 || t->shape[3] != 1) {
+        SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
+                 "tensor '%.*s' has shape %lld x %lld x %lld x %lld, expected %lld x %lld",
+                 text_width(name), name.s, (long long)t->shape[0], (long long)t->shape[1],
+                 (long long)t->shape[2], (long long)t->shape[3], (long long)n_in, (long long)n_out);
+    }
+    if (kernel_formats[t->type].decode == NULL) {
+        SLM_FAIL(b->err, SLM_E_UNSUPPORTED, (int64_t)t->offset,
+                 "tensor '%.*s': %s is not an encoding of weights", text_width(name), name.s,
+                 kernel_formats[t->type].name);
+    }
+    b->used[t - b->model->gguf.tensors] = 1;
+    return SLM_OK;
+}
+
+/* Copies a tensor to f32 through a small buffer, whatever its encoding. */
+static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
+{
+    const struct kernel_format *f = &kernel_formats[t->type];
+    struct source *source = &b->model->gguf.parts[t->part].source;
+    uint8_t raw[2048];
+    int64_t step = (int64_t)(sizeof raw / (size_t)f->block_bytes) * f->block_elements;
+    uint64_t offset = t->offset;
+    for (int64_t i = 0; i < t->shape[0]; i += step) {
+        int64_t n = min_i64(step, t->shape[0] - i);
+        uint64_t bytes = (uint64_t)(n / f->block_elements) * (uint64_t)f->block_bytes;
+        SLM_TRY(source_read(source, offset, raw, bytes, b->err));
+        f->decode(y + i, raw, n);
+        offset += bytes;
+    }
+    return bind_progress(b, t->size);
+}
+
+static int bind_vector(struct binder *b, struct text name, int needed, int64_t n, const float **out)
+{
+    const struct gguf_tensor *t = NULL;
+    SLM_TRY(bind_find(b, name, needed, n, 1, &t));
+    *out = NULL;
+    if (t == NULL) {
+        return SLM_OK;
+    }
+    float *y = (float *)arena_take(&b->arena, (uint64_t)n, sizeof(float));
+    *out = y;
+    return y == NULL ? SLM_OK : bind_decode(b, t, y);
+}
+
+/* SLM_LOAD_CHECK: a NaN or an infinity anywhere? */
+static int bind_check(struct binder *b, const struct gguf_tensor *t, const uint8_t *data)
+{
+    const struct kernel_format *f = &kernel_formats[t->type];
+    int64_t elements = t->shape[0] * t->shape[1];
+    int64_t step = (int64_t)(BIND_STEP / (uint64_t)f->block_bytes) * f->block_elements;
+    for (int64_t i = 0; i < elements; i += step) {
+        int64_t n = min_i64(step, elements - i);
+        if (f->has_nonfinite(data + i / f->block_elements * f->block_bytes, n)) {
+            SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
+                     "tensor '%.*s' has a value that is NaN or infinite", text_width(t->name),
+                     t->name.s);
+        }
+        SLM_TRY(bind_progress(b, 0));
+    }
+    return SLM_OK;
+}
+
+/* Where a matrix's bytes are: in place, or copied into the arena. NULL in the measuring pass. */
+static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8_t **data)
+{
+    struct source *source = &b->model->gguf.parts[t->part].source;
+    int copies = source->data == NULL || (b->model->flags & SLM_LOAD_READ) != 0;
+    *data = NULL;
+    if (!copies) {
+        if (b->arena.base == NULL) {
+            return SLM_OK;
+        }
+        *data = source->data + t->offset;
+        SLM_TRY(bind_progress(b, t->size));
+    } else {
+        uint8_t *bytes = (uint8_t *)arena_take(&b->arena, t->size, 1);
+        if (bytes == NULL) {
+            return SLM_OK;
+        }
+        for (uint64_t i = 0; i < t->size; i += BIND_STEP) {
+            uint64_t n = t->size - i < BIND_STEP ? t->size - i : BIND_STEP;
+            SLM_TRY(source_read(source, t->offset + i, bytes + i, n, b->err));
+            SLM_TRY(bind_progress(b, n));
+        }
+        *data = bytes;
+    }
+    return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
+}
+
+/* A matrix with what may stand beside it: .bias and .scale. */
+static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
+                       int64_t n_in, int64_t n_out, struct linear *out)
+{
+    char buffer[96];
+    const struct gguf_tensor *t = NULL;
+    const float *scale = NULL;
+    int needed = (flags & TENSOR_OPTIONAL) == 0;
+    memset(out, 0, sizeof *out);
+    SLM_TRY(bind_find(b, bind_name(buffer, layer, name, ".weight"), needed, n_in, n_out, &t));
+    if (t == NULL) {
+        return SLM_OK;
+    }
+    out->n_in = n_in;
+    out->n_out = n_out;
+    out->type = t->type;
+    out->scale = 1;
+    b->model->n_in_max = max_i64(b->model->n_in_max, n_in);
+    SLM_TRY(bind_bytes(b, t, &out->data));
+    if ((flags & (TENSOR_BIAS | TENSOR_BIAS_NEEDED)) != 0) {
+        SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".bias"),
+                            (flags & TENSOR_BIAS_NEEDED) != 0, n_out, &out->bias));
+    }
+    SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, 1, &scale));
+    if (scale != NULL) {
+        out->scale = *scale;
+    }
+    return SLM_OK;
+}
+
+/* Rows row0.. of a fused matrix as a matrix of its own. */
+static void linear_slice(const struct linear *fused, int64_t row0, int64_t n_rows,
+                         struct linear *out)
+{
+    const struct kernel_format *f = &kernel_formats[fused->type];
+    *out = *fused;
+    out->n_out = n_rows;
+    if (fused->data != NULL) {
+        out->data = fused->data + row0 * (fused->n_in / f->block_elements) * f->block_bytes;
+    }
+    if (fused->bias != NULL) {
+        out->bias = fused->bias + row0;
+    }
+}
+
+static int bind_fused_qkv(struct binder *b, int32_t i, struct layer *l, uint32_t flags)
+{
+    struct linear fused;
+    int64_t q = bind_dim(b, l, DIM_Q);
+    int64_t k = bind_dim(b, l, DIM_K);
+    int64_t v = bind_dim(b, l, DIM_V);
+    SLM_TRY(bind_linear(b, i, "attn_qkv", flags, b->model->hparams.n_embd, q + k + v, &fused));
+    linear_slice(&fused, 0, q, &l->attn_q);
+    linear_slice(&fused, q, k, &l->attn_k);
+    linear_slice(&fused, q + k, v, &l->attn_v);
+    return SLM_OK;
+}
+
+/* The rows of a family's table into the struct at `base` (a struct layer or struct globals). */
+static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t n, int32_t index,
+                      struct layer *layer, void *base)
+{
+    char buffer[96];
+    int is_fused = index >= 0 && gguf_find_tensor(&b->model->gguf,
+                                                  bind_name(buffer, index, "attn_qkv", ".weight"));
+    for (int32_t i = 0; i < n; i++) {
+        const struct arch_tensor *a = &table[i];
+        void *slot = (uint8_t *)base + a->slot;
+        int64_t in = bind_dim(b, layer, a->in);
+        int64_t out = bind_dim(b, layer, a->out);
+        if ((a->flags & TENSOR_VECTOR) != 0) {
+            SLM_TRY(bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
+                                (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot));
+        } else if ((a->flags & TENSOR_QKV) == 0 || !is_fused) {
+            SLM_TRY(bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot));
+        } else if (a->out == DIM_Q) {
+            SLM_TRY(bind_fused_qkv(b, index, layer, a->flags));
+        }
+    }
+    return SLM_OK;
+}
+
+/* Places of a layer's K and V in a page, in elements. */
+static void bind_cache(struct binder *b, struct layer *l)
+{
+    struct slm_model *m = b->model;
+    l->k_at = m->kv_page_elements;
+    l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim;
+    m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
+    m->n_head_max = max_i32(m->n_head_max, l->n_head);
+    m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
+    m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
+}
+
+static const char *bind_text(struct binder *b, struct text t)
+{
+    char *s = (char *)arena_take(&b->arena, t.n + 1, 1);
+    if (s != NULL) {
+        if (t.n > 0) {
+            memcpy(s, t.s, t.n);
+        }
+        s[t.n] = 0;
+    }
+    return s;
+}
+
+/* Strings of slm_model_info: they come first and need no tensors. */
+static void bind_strings(struct binder *b, struct text family)
+{
+    struct slm_model *m = b->model;
+    struct text name = {"", 0};
+    struct text chat = {NULL, 0};
+    gguf_find_text(&m->gguf, "general.name", &name);
+    m->family = bind_text(b, family);
+    m->name = bind_text(b, name);
+    if (gguf_find_text(&m->gguf, "tokenizer.chat_template", &chat) == 1) {
+        m->chat_template = bind_text(b, chat);
+    }
+}
+
+/* Everything the forward pass reads. */
+static int bind_tensors(struct binder *b, struct text family)
+{
+    struct slm_model *m = b->model;
+    struct config config = {&m->gguf, family, b->err};
+    struct layer unused;
+    b->bytes_done = 0;
+    m->kv_page_elements = 0;
+    m->n_in_max = 0;
+    m->layers =
+        (struct layer *)arena_take(&b->arena, (uint64_t)m->hparams.n_layer, sizeof(struct layer));
+    m->rope_freq =
+        (double *)arena_take(&b->arena, (uint64_t)m->hparams.n_rot / 2 + 1, sizeof(double));
+    SLM_TRY(bind_table(b, m->arch->globals, m->arch->n_globals, -1, NULL, &m->globals));
+    if (m->globals.output.n_out == 0) {
+        m->globals.output = m->globals.token_embd;
+    }
+    for (int32_t i = 0; i < m->hparams.n_layer; i++) {
+        struct layer *l = m->layers != NULL ? &m->layers[i] : &unused;
+        memset(l, 0, sizeof *l);
+        SLM_TRY(config_read_layer(&config, &m->hparams, i, l));
+        SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
+        bind_cache(b, l);
+    }
+    return SLM_OK;
+}
+
+/* ---- Opening
+ * --------------------------------------------------------------------------------------- */
+
+/* n_vocab: rows of the embedding. A vocabulary may be shorter (padding rows), never longer. */
+static int model_read_vocab_size(struct slm_model *m, slm_error *err)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(&m->gguf, text_of("token_embd.weight"));
+    if (t == NULL) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "tensor 'token_embd.weight' is missing");
+    }
+    if (t->shape[1] < m->vocab.n_token || t->shape[1] > LIMIT_VOCABULARY) {
+        SLM_FAIL(err, SLM_E_MODEL, (int64_t)t->offset,
+                 "tensor 'token_embd.weight' has %lld rows for a vocabulary of %d tokens",
+                 (long long)t->shape[1], m->vocab.n_token);
+    }
+    m->hparams.n_vocab = (int32_t)t->shape[1];
+    return SLM_OK;
+}
+
+static int model_configure(struct slm_model *m, struct text family, slm_error *err)
+{
+    struct config config = {&m->gguf, family, err};
+    m->arch = arch_find(family);
+    if (m->arch == NULL) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "model family '%.*s' is not known", text_width(family),
+                 family.s);
+    }
+    SLM_TRY(config_read(&config, &m->hparams));
+    SLM_TRY(model_read_vocab_size(m, err));
+    return m->arch->configure != NULL ? m->arch->configure(m, err) : SLM_OK;
+}
+
+static void model_log_load(const struct slm_model *m, const uint8_t *used)
+{
+    uint64_t ignored = 0;
+    uint64_t first = 0;
+    for (uint64_t i = m->gguf.n_tensors; i-- > 0;) {
+        if (!used[i]) {
+            ignored++;
+            first = i;
+        }
+    }
+    if (ignored > 0) {
+        struct text name = gguf_tensor_name(&m->gguf, first);
+        model_log(m, SLM_LOG_WARN, "%llu tensors are not used by this family, the first is '%.*s'",
+                  (unsigned long long)ignored, text_width(name), name.s);
+    }
+}
+
+static void model_count(struct slm_model *m)
+{
+    for (uint64_t i = 0; i < m->gguf.n_tensors; i++) {
+        const struct gguf_tensor *t = &m->gguf.tensors[i];
+        m->n_parameters += (uint64_t)t->shape[0] * (uint64_t)t->shape[1] * (uint64_t)t->shape[2] *
+                           (uint64_t)t->shape[3];
+        m->weight_bytes += t->size;
+    }
+    for (int32_t i = 0; i < m->gguf.n_parts; i++) {
+        if (m->gguf.parts[i].source.is_mapped) {
+            m->mapped_bytes += m->gguf.parts[i].source.size;
+        }
+    }
+}
+
+/* Measures, takes the block, binds. With SLM_LOAD_METADATA only the strings are bound, and what a
+ * full load would have taken is remembered for the plan. */
+static int model_bind(struct slm_model *m, struct binder *b, struct text family)
+{
+    int metadata_only = (m->flags & SLM_LOAD_METADATA) != 0;
+    slm_error *err = b->err;
+    int status = model_configure(m, family, metadata_only ? &m->unbound : err);
+    bind_strings(b, family);
+    uint64_t strings = b->arena.used;
+    if (status == SLM_OK) {
+        b->err = metadata_only ? &m->unbound : err;
+        status = bind_tensors(b, family);
+        b->err = err;
+    }
+    if (status == SLM_OK && b->arena.overflow) {
+        status = error_set(metadata_only ? &m->unbound : err, SLM_E_MODEL, -1,
+                           "the tensors are too large for this machine");
+    }
+    if (status != SLM_OK && !metadata_only) {
+        return status;
+    }
+    m->is_bound = status == SLM_OK;
+    m->block_planned = b->arena.used;
+    uint64_t bytes = metadata_only ? strings : m->block_planned;
+    m->block = (uint8_t *)memory_take(&m->memory, bytes);
+    if (m->block == NULL) {
+        return memory_error(&m->memory, bytes, "model", err);
+    }
+    m->block_bytes = bytes;
+    memset(&b->arena, 0, sizeof b->arena);
+    b->arena.base = m->block;
+    bind_strings(b, family);
+    if (metadata_only) {
+        return SLM_OK;
+    }
+    SLM_TRY(bind_tensors(b, family));
+    rope_frequencies(&m->hparams, m->globals.rope_freqs, m->rope_freq, &m->rope_magnitude);
+    model_log_load(m, b->used);
+    return SLM_OK;
+}
+
+static int model_finish(struct slm_model *m, const slm_model_options *options, slm_error *err)
+{
+    struct text family = {NULL, 0};
+    struct binder b;
+    if (gguf_find_text(&m->gguf, "general.architecture", &family) != 1) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "key 'general.architecture' is missing or no string");
+    }
+    SLM_TRY(vocab_load(&m->vocab, &m->gguf, &m->memory, err));
+    if (m->vocab.unknown_pre.n > 0) {
+        model_log(
+            m, SLM_LOG_WARN,
+            "unknown pre-tokenizer '%.*s': the default one is used, text may be split wrongly",
+            text_width(m->vocab.unknown_pre), m->vocab.unknown_pre.s);
+    }
+    if (m->vocab.ignored_key != NULL) {
+        model_log(m, SLM_LOG_WARN, "key '%s' names no token of the vocabulary and is ignored",
+                  m->vocab.ignored_key);
+    }
+    kernels_init(&m->kernels, options->cpu);
+    model_count(m);
+    memset(&b, 0, sizeof b);
+    b.model = m;
+    b.options = options;
+    b.err = err;
+    uint64_t flags_bytes = m->gguf.n_tensors;
+    b.used = (uint8_t *)memory_take(&m->memory, flags_bytes);
+    if (b.used == NULL) {
+        return memory_error(&m->memory, flags_bytes, "tensor flags", err);
+    }
+    memset(b.used, 0, (size_t)flags_bytes);
+    int status = model_bind(m, &b, family);
+    memory_give(&m->memory, b.used, flags_bytes);
+    return status;
+}
+
+/* Frees what there is, at any stage of opening. */
+static void model_destroy(struct slm_model *m)
+{
+    struct memory memory = m->memory;
+    memory_give(&memory, m->block, m->block_bytes);
+    vocab_free(&m->vocab, &memory);
+    gguf_free(&m->gguf, &memory);
+    memory_give(&memory, m, sizeof *m);
+}
+
+static void model_retain(struct slm_model *m)
+{
+    reference_add(&m->references);
+}
+
+static void model_release(struct slm_model *m)
+{
+    if (m != NULL && reference_drop(&m->references)) {
+        model_destroy(m);
+    }
+}
+
+/* An empty model that owns room for n_parts sources. */
+static int model_new(struct slm_model **out, const slm_model_options *o, slm_error *err)
+{
+    struct memory memory = memory_make(o->alloc, o->alloc_user, o->max_bytes);
+    struct slm_model *m = (struct slm_model *)memory_take(&memory, sizeof *m);
+    if (m == NULL) {
+        return memory_error(&memory, sizeof *m, "model", err);
+    }
+    memset(m, 0, sizeof *m);
+    m->memory = memory;
+    m->references = 1;
+    m->flags = o->flags;
+    m->log = o->log;
+    m->log_user = o->log_user;
+    *out = m;
+    return SLM_OK;
+}
+
+static int model_take_parts(struct slm_model *m, int32_t n_parts, slm_error *err)
+{
+    uint64_t bytes = (uint64_t)n_parts * sizeof(struct gguf_part);
+    struct gguf_part *parts = (struct gguf_part *)memory_take(&m->memory, bytes);
+    if (parts == NULL) {
+        return memory_error(&m->memory, bytes, "file table", err);
+    }
+    memset(parts, 0, (size_t)bytes);
+    if (m->gguf.n_parts > 0) {
+        memcpy(parts, m->gguf.parts, (size_t)m->gguf.n_parts * sizeof(struct gguf_part));
+        memory_give(&m->memory, m->gguf.parts,
+                    (uint64_t)m->gguf.n_parts * sizeof(struct gguf_part));
+    }
+    m->gguf.parts = parts;
+    m->gguf.n_parts = n_parts;
+    return SLM_OK;
+}
+
+/* Reads all parts whose sources are open, then binds. Part 0 may have been read before. */
+static int model_read(struct slm_model *m, const slm_model_options *options, slm_error *err)
+{
+    for (int32_t i = 1; i < m->gguf.n_parts; i++) {
+        SLM_TRY(gguf_read_shard(&m->gguf, i, &m->memory, err));
+    }
+    SLM_TRY(gguf_finish(&m->gguf, &m->memory, err));
+    return model_finish(m, options, err);
+}
+
+/* Opens the files of a split model beside the first. `path` is a scratch copy. */
+static int model_open_shards(struct slm_model *m, char *path, size_t size, int32_t n_files,
+                             slm_error *err)
+{
+    SLM_TRY(model_take_parts(m, n_files, err));
+    for (int32_t i = 1; i < n_files; i++) {
+        if (!gguf_split_name(path, size, i, n_files)) {
+            SLM_FAIL(err, SLM_E_FORMAT, -1,
+                     "the model is split into %d files, but this one is not named "
+                     "NAME-00001-of-%s%d.gguf",
+                     n_files, n_files < 10 ? "0000" : "..", n_files);
+        }
+        SLM_TRY(source_open(&m->gguf.parts[i].source, path, (m->flags & SLM_LOAD_READ) == 0, err));
+    }
+    return SLM_OK;
+}
+
+static int model_open_path(struct slm_model *m, const char *path, const slm_model_options *options,
+                           slm_error *err)
+{
+    int32_t n_files = 1;
+    size_t size = string_length(path);
+    SLM_TRY(model_take_parts(m, 1, err));
+    SLM_TRY(source_open(&m->gguf.parts[0].source, path, (m->flags & SLM_LOAD_READ) == 0, err));
+    SLM_TRY(gguf_read_part(&m->gguf, &m->gguf.parts[0], &m->memory, err));
+    SLM_TRY(gguf_split_count(&m->gguf, &n_files, err));
+    if (n_files > 1) {
+        char *copy = (char *)memory_take(&m->memory, size + 1);
+        if (copy == NULL) {
+            return memory_error(&m->memory, size + 1, "path", err);
+        }
+        memcpy(copy, path, size + 1);
+        int status = model_open_shards(m, copy, size, n_files, err);
+        memory_give(&m->memory, copy, size + 1);
+        SLM_TRY(status);
+    }
+    return model_read(m, options, err);
+}
+
+/* Sources other than files: the caller names all parts. */
+static int model_open_parts(struct slm_model *m, const slm_model_options *options, slm_error *err)
+{
+    int32_t n_files = m->gguf.n_parts;
+    int32_t wanted = 1;
+    SLM_TRY(gguf_read_part(&m->gguf, &m->gguf.parts[0], &m->memory, err));
+    SLM_TRY(gguf_split_count(&m->gguf, &wanted, err));
+    if (wanted != n_files) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, n_files, "the model consists of %d files, not %d", wanted,
+                 n_files);
+    }
+    return model_read(m, options, err);
+}

@@ -1,0 +1,936 @@
+/* platform.c - everything the operating system gives: clock, process id, files, maps, CPU count,
+ * threads. Nothing else in slm calls the system.
+ *
+ * Branches: Linux (glibc, musl, Android), macOS, Windows, and none. SLM_NO_FILES and SLM_NO_THREADS
+ * leave out their parts; a system without a branch must define both, and may give a clock as
+ * PLATFORM_CLOCK_NS.
+ *
+ * slm.c must compile under strict -std=c11 and after any other include, so no feature macro is
+ * defined here and none may be relied on. What a header hides without one (pread, clock_gettime,
+ * sched_getaffinity, pthread_sigmask) is declared here under a name of our own that is bound to the
+ * system's symbol, and can therefore never clash with a header that does declare it.
+ *
+ * Tests and firmware replace a system call by defining its macro before slm.c is included. They
+ * have the arguments and results of the call they stand for, errno included:
+ *     PLATFORM_OPEN(path, flags)                  PLATFORM_CLOSE(fd)
+ *     PLATFORM_PREAD(fd, buffer, size, offset)    PLATFORM_LSEEK(fd, offset, whence)
+ *     PLATFORM_MMAP(size, fd)                     PLATFORM_MUNMAP(address, size)
+ *     PLATFORM_THREAD_CREATE(id, attr, fn, arg)   PLATFORM_GETPID()
+ *     PLATFORM_MUTEX_INIT(mutex)                  PLATFORM_COND_INIT(cond)
+ *     PLATFORM_CLOCK_NS()
+ *
+ * Traps: a FIFO would block open (O_NONBLOCK, then refused as not regular); macOS refuses reads
+ * over 2 GiB; on 32-bit Linux the plain symbols have 32-bit offsets. */
+
+#if defined(_WIN32)
+#define PLATFORM_WINDOWS 1
+#elif defined(__linux__)
+#define PLATFORM_LINUX 1
+#define PLATFORM_POSIX 1
+#elif defined(__APPLE__)
+#define PLATFORM_POSIX 1
+#elif !defined(SLM_NO_FILES) || !defined(SLM_NO_THREADS)
+#error "slm: no platform branch for this system: define SLM_NO_FILES and SLM_NO_THREADS"
+#endif
+
+#if defined(PLATFORM_WINDOWS)
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#elif defined(PLATFORM_POSIX)
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#ifndef SLM_NO_FILES
+#include <sys/mman.h>
+#include <sys/stat.h>
+#endif
+#ifndef SLM_NO_THREADS
+#include <pthread.h>
+#endif
+#endif
+
+/* ---- Symbols that strict headers hide -------------------------------------------------------- */
+
+#if defined(PLATFORM_POSIX)
+#define PLATFORM_TEXT_OF(x) #x
+#define PLATFORM_TEXT(x) PLATFORM_TEXT_OF(x)
+/* macOS puts an underscore before every C name. */
+#define PLATFORM_SYMBOL(name) __asm__(PLATFORM_TEXT(__USER_LABEL_PREFIX__) name)
+/* glibc and Android keep 32-bit offsets behind the plain names; musl and macOS never had them. */
+#if !defined(__LP64__) && (defined(__GLIBC__) || defined(__BIONIC__))
+#define PLATFORM_LARGE(name) PLATFORM_SYMBOL(name "64")
+#else
+#define PLATFORM_LARGE(name) PLATFORM_SYMBOL(name)
+#endif
+
+/* What stands behind the symbol clock_gettime: of 64 bits only where long or the kernel says so. */
+struct platform_timespec {
+#if defined(__x86_64__)
+    int64_t s, ns;
+#else
+    long s, ns;
+#endif
+};
+
+extern int platform_os_clock_gettime(int clock, struct platform_timespec *time)
+    PLATFORM_SYMBOL("clock_gettime");
+#if !defined(SLM_NO_FILES)
+extern long platform_os_pread(int fd, void *buffer, size_t size, int64_t offset)
+    PLATFORM_LARGE("pread");
+extern int64_t platform_os_lseek(int fd, int64_t offset, int whence) PLATFORM_LARGE("lseek");
+#endif
+#endif
+
+/* ---- Clock and process ----------------------------------------------------------------------- */
+
+/* Monotonic; 0 where there is no clock. */
+static SLM_UNUSED int64_t platform_clock_ns(void)
+{
+#if defined(PLATFORM_CLOCK_NS)
+    return PLATFORM_CLOCK_NS();
+#elif defined(PLATFORM_WINDOWS)
+    LARGE_INTEGER ticks;
+    LARGE_INTEGER frequency;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&frequency);
+    int64_t seconds = ticks.QuadPart / frequency.QuadPart;
+    int64_t rest = ticks.QuadPart % frequency.QuadPart;
+    return seconds * 1000000000 + rest * 1000000000 / frequency.QuadPart;
+#elif defined(PLATFORM_POSIX)
+#if defined(PLATFORM_LINUX)
+    const int monotonic = 1;
+#else
+    const int monotonic = 6;
+#endif
+    struct platform_timespec t = {0, 0};
+    platform_os_clock_gettime(monotonic, &t);
+    return (int64_t)t.s * 1000000000 + (int64_t)t.ns;
+#else
+    return 0;
+#endif
+}
+
+#if defined(PLATFORM_POSIX) && !defined(PLATFORM_GETPID)
+#define PLATFORM_GETPID() getpid()
+#endif
+
+/* Differs in a forked child; constant where there is no fork. */
+static SLM_UNUSED int64_t platform_process_id(void)
+{
+#if defined(PLATFORM_POSIX)
+    return (int64_t)PLATFORM_GETPID();
+#else
+    return 0;
+#endif
+}
+
+static SLM_UNUSED void platform_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __asm__ volatile("pause");
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); /* yield is a no-op on most cores, this waits a little */
+#endif
+}
+
+/* ---- Reasons --------------------------------------------------------------------------------- */
+
+#if !defined(SLM_NO_FILES) || !defined(SLM_NO_THREADS)
+
+/* strerror depends on the locale and keeps a global. */
+static const struct platform_reason {
+    int code;
+    const char *text;
+} platform_reasons[] = {
+#if defined(PLATFORM_WINDOWS)
+    {ERROR_FILE_NOT_FOUND, "no such file"},
+    {ERROR_PATH_NOT_FOUND, "no such directory"},
+    {ERROR_ACCESS_DENIED, "permission denied, or it is a directory"},
+    {ERROR_SHARING_VIOLATION, "another process has it open"},
+    {ERROR_INVALID_NAME, "not a valid file name"},
+    {ERROR_TOO_MANY_OPEN_FILES, "too many open files"},
+    {ERROR_NOT_ENOUGH_MEMORY, "out of memory"},
+    {ERROR_HANDLE_EOF, "the file ends before"},
+#else
+    {ENOENT, "no such file or directory"},
+    {EACCES, "permission denied"},
+    {EPERM, "not permitted"},
+    {EISDIR, "it is a directory"},
+    {ENOTDIR, "a part of the path is not a directory"},
+    {ENAMETOOLONG, "the name is too long"},
+    {ELOOP, "too many symbolic links"},
+    {EMFILE, "too many open files in this process"},
+    {ENFILE, "too many open files in the system"},
+    {ENOMEM, "out of memory"},
+    {EIO, "input/output error"},
+    {ENXIO, "no such device"},
+    {ENODEV, "the file system cannot do this"},
+    {EAGAIN, "a limit of the system is reached"},
+    {EINVAL, "invalid argument"},
+    {EOVERFLOW, "too large"},
+#endif
+};
+
+static const char *platform_reason_of(int code)
+{
+    for (int32_t i = 0; i < SLM_COUNT(platform_reasons); i++) {
+        if (platform_reasons[i].code == code) {
+            return platform_reasons[i].text;
+        }
+    }
+    return "system error";
+}
+
+#endif
+
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+#if !defined(SLM_NO_FILES)
+
+#if defined(PLATFORM_POSIX)
+#ifndef PLATFORM_OPEN
+#define PLATFORM_OPEN(path, flags) open(path, flags)
+#endif
+#ifndef PLATFORM_CLOSE
+#define PLATFORM_CLOSE(fd) close(fd)
+#endif
+#ifndef PLATFORM_PREAD
+#define PLATFORM_PREAD(fd, buffer, size, offset) platform_os_pread(fd, buffer, size, offset)
+#endif
+#ifndef PLATFORM_LSEEK
+#define PLATFORM_LSEEK(fd, offset, whence) platform_os_lseek(fd, offset, whence)
+#endif
+#ifndef PLATFORM_MMAP
+#define PLATFORM_MMAP(size, fd) mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0)
+#endif
+#ifndef PLATFORM_MUNMAP
+#define PLATFORM_MUNMAP(address, size) munmap(address, size)
+#endif
+#endif
+
+/* A regular file, open for reading. Zeroed and closed are the same state. Reading is thread-safe.
+ * The map outlives platform_file_close, which gives back the descriptor only. */
+struct platform_file {
+#if defined(PLATFORM_WINDOWS)
+    HANDLE handle; /* NULL: closed */
+#else
+    int descriptor_plus_1; /* 0: closed */
+#endif
+    uint64_t size;
+    const uint8_t *map;
+};
+
+/* Where an empty file is mapped, so that no caller meets NULL. */
+static const uint8_t platform_empty[1] = {0};
+
+/* One read of at most this: macOS and Windows take no more than 2 GiB at once. */
+#define PLATFORM_READ_BYTES ((size_t)1 << 30)
+
+/* Keeps room in the message for the reason: of a long path only the end is shown. */
+static int platform_path_error(const char *path, const char *reason, int code, slm_error *err)
+{
+    size_t n = string_length(path);
+    size_t skip = n > 120 ? n - 117 : 0;
+    SLM_FAIL(err, SLM_E_IO, -1, "cannot open '%s%s': %s (%d)", skip > 0 ? "..." : "", path + skip,
+             reason, code);
+}
+
+static uint64_t platform_file_size(const struct platform_file *f)
+{
+    return f->size;
+}
+
+#if defined(PLATFORM_POSIX)
+
+static int platform_open_read_only(const char *path)
+{
+    int flags = O_RDONLY | O_NONBLOCK;
+#if defined(O_CLOEXEC)
+    flags |= O_CLOEXEC;
+#elif defined(__O_CLOEXEC)
+    flags |= __O_CLOEXEC;
+#endif
+#if defined(__O_LARGEFILE)
+    flags |= __O_LARGEFILE;
+#endif
+    int fd = 0;
+    do {
+        fd = PLATFORM_OPEN(path, flags);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static void platform_file_close(struct platform_file *f)
+{
+    if (f->descriptor_plus_1 != 0) {
+        PLATFORM_CLOSE(f->descriptor_plus_1 - 1);
+        f->descriptor_plus_1 = 0;
+    }
+}
+
+/* What makes an open descriptor no file of ours, NULL if nothing does. */
+static const char *platform_refuse(int fd, int *code)
+{
+    struct stat info;
+    int status = fstat(fd, &info);
+    *code = status != 0 ? errno : 0;
+    /* Of a file over 2 GiB a 32-bit fstat says EOVERFLOW; only a regular file grows to that. */
+    if (*code == EOVERFLOW) {
+        return NULL;
+    }
+    if (*code == 0 && S_ISDIR(info.st_mode)) {
+        *code = EISDIR;
+    }
+    if (*code != 0) {
+        return platform_reason_of(*code);
+    }
+    return S_ISREG(info.st_mode) ? NULL : "it is not a regular file";
+}
+
+static int platform_file_open(struct platform_file *f, const char *path, slm_error *err)
+{
+    memset(f, 0, sizeof *f);
+    int fd = platform_open_read_only(path);
+    if (fd < 0) {
+        int code = errno;
+        return platform_path_error(path, platform_reason_of(code), code, err);
+    }
+    f->descriptor_plus_1 = fd + 1;
+    int code = 0;
+    const char *reason = platform_refuse(fd, &code);
+    int64_t size = 0;
+    if (reason == NULL) {
+        size = PLATFORM_LSEEK(fd, 0, 2 /* SEEK_END */);
+        if (size < 0) {
+            code = errno;
+            reason = platform_reason_of(code);
+        }
+    }
+    if (reason != NULL) {
+        platform_file_close(f);
+        return platform_path_error(path, reason, code, err);
+    }
+    f->size = (uint64_t)size;
+    return SLM_OK;
+}
+
+/* Up to size bytes into buffer: how many, 0 at the end of the file, or -1 and *code. */
+static int64_t platform_read_some(struct platform_file *f, uint64_t offset, void *buffer,
+                                  size_t size, int *code)
+{
+    for (;;) {
+        int64_t n = PLATFORM_PREAD(f->descriptor_plus_1 - 1, buffer, size, (int64_t)offset);
+        if (n >= 0) {
+            return n;
+        }
+        *code = errno;
+        if (*code != EINTR) {
+            return -1;
+        }
+    }
+}
+
+static const uint8_t *platform_map_bytes(struct platform_file *f, int *code)
+{
+    void *p = PLATFORM_MMAP((size_t)f->size, f->descriptor_plus_1 - 1);
+    if (p == MAP_FAILED) {
+        *code = errno;
+        return NULL;
+    }
+    return (const uint8_t *)p;
+}
+
+static void platform_unmap_bytes(const uint8_t *map, uint64_t size)
+{
+    PLATFORM_MUNMAP((void *)(uintptr_t)map, (size_t)size);
+}
+
+#else /* Windows */
+
+static void platform_file_close(struct platform_file *f)
+{
+    if (f->handle != NULL) {
+        CloseHandle(f->handle);
+        f->handle = NULL;
+    }
+}
+
+static int platform_file_open(struct platform_file *f, const char *path, slm_error *err)
+{
+    WCHAR wide[1024];
+    LARGE_INTEGER size;
+    memset(f, 0, sizeof *f);
+    if (MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, SLM_COUNT(wide)) == 0) {
+        SLM_FAIL(err, SLM_E_IO, -1, "cannot open a path that is not UTF-8 or over %d characters",
+                 SLM_COUNT(wide) - 1);
+    }
+    HANDLE handle = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING,
+                                FILE_ATTRIBUTE_NORMAL, NULL);
+    if (handle == INVALID_HANDLE_VALUE) {
+        int code = (int)GetLastError();
+        return platform_path_error(path, platform_reason_of(code), code, err);
+    }
+    f->handle = handle;
+    if (GetFileType(handle) != FILE_TYPE_DISK || !GetFileSizeEx(handle, &size)) {
+        platform_file_close(f);
+        return platform_path_error(path, "it is not a regular file", 0, err);
+    }
+    f->size = (uint64_t)size.QuadPart;
+    return SLM_OK;
+}
+
+static int64_t platform_read_some(struct platform_file *f, uint64_t offset, void *buffer,
+                                  size_t size, int *code)
+{
+    OVERLAPPED at;
+    DWORD n = 0;
+    memset(&at, 0, sizeof at);
+    at.Offset = (DWORD)(offset & 0xffffffffu);
+    at.OffsetHigh = (DWORD)(offset >> 32);
+    if (!ReadFile(f->handle, buffer, (DWORD)size, &n, &at)) {
+        *code = (int)GetLastError();
+        return *code == ERROR_HANDLE_EOF ? 0 : -1;
+    }
+    return (int64_t)n;
+}
+
+static const uint8_t *platform_map_bytes(struct platform_file *f, int *code)
+{
+    const uint8_t *map = NULL;
+    HANDLE mapping = CreateFileMappingW(f->handle, NULL, PAGE_READONLY, 0, 0, NULL);
+    if (mapping != NULL) {
+        map = (const uint8_t *)MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+    }
+    *code = (int)GetLastError();
+    if (mapping != NULL) {
+        CloseHandle(mapping); /* the view keeps it */
+    }
+    return map;
+}
+
+static void platform_unmap_bytes(const uint8_t *map, uint64_t size)
+{
+    (void)size;
+    UnmapViewOfFile(map);
+}
+
+#endif
+
+/* All of size bytes or an error. */
+static int platform_file_read(struct platform_file *f, uint64_t offset, void *buffer, size_t size,
+                              slm_error *err)
+{
+    uint8_t *to = (uint8_t *)buffer;
+    uint64_t at = offset;
+    size_t left = size;
+    while (left > 0) {
+        size_t step = left < PLATFORM_READ_BYTES ? left : PLATFORM_READ_BYTES;
+        int code = 0;
+        int64_t n =
+            at <= (uint64_t)INT64_MAX - step ? platform_read_some(f, at, to, step, &code) : 0;
+        if (n < 0) {
+            SLM_FAIL(err, SLM_E_IO, (int64_t)at, "cannot read %zu bytes at offset %llu: %s (%d)",
+                     left, (unsigned long long)at, platform_reason_of(code), code);
+        }
+        if (n == 0) {
+            SLM_FAIL(err, SLM_E_IO, at <= (uint64_t)INT64_MAX ? (int64_t)at : -1,
+                     "the file ends at offset %llu: %zu more bytes expected",
+                     (unsigned long long)at, left);
+        }
+        to += n;
+        at += (uint64_t)n;
+        left -= (size_t)n;
+    }
+    return SLM_OK;
+}
+
+/* The whole file, read-only and private, at its size when it was opened. */
+static int platform_file_map(struct platform_file *f, const uint8_t **data, slm_error *err)
+{
+    int code = 0;
+    if (f->size > SIZE_MAX / 2) {
+        SLM_FAIL(err, SLM_E_MEMORY, -1, "a file of %llu bytes does not fit this address space",
+                 (unsigned long long)f->size);
+    }
+    f->map = f->size == 0 ? platform_empty : platform_map_bytes(f, &code);
+    if (f->map == NULL) {
+        SLM_FAIL(err, SLM_E_IO, -1, "cannot map a file of %llu bytes: %s (%d)",
+                 (unsigned long long)f->size, platform_reason_of(code), code);
+    }
+    *data = f->map;
+    return SLM_OK;
+}
+
+static void platform_file_unmap(struct platform_file *f)
+{
+    if (f->map != NULL && f->map != platform_empty) {
+        platform_unmap_bytes(f->map, f->size);
+    }
+    f->map = NULL;
+}
+
+#endif /* SLM_NO_FILES */
+
+/* ---- CPU count ------------------------------------------------------------------------------- */
+
+#if defined(PLATFORM_LINUX) && !defined(SLM_NO_THREADS) && !defined(SLM_NO_FILES)
+
+/* Where a limit on CPU time may stand. A group's limit holds for all groups below it. */
+static const struct platform_quota_source {
+    const char *controller; /* as in /proc/self/cgroup; "" is version 2 */
+    const char *mount;
+    const char *quota;  /* us per period, or "max" or -1 */
+    const char *period; /* NULL: the second number of quota */
+} platform_quota_sources[] = {
+    {"", "/sys/fs/cgroup", "cpu.max", NULL},
+    {"", "/sys/fs/cgroup/unified", "cpu.max", NULL},
+    {"cpu", "/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us"},
+};
+
+/* The beginning of a small file as text; empty if it cannot be read. */
+static struct text platform_read_text(const char *path, char *buffer, size_t capacity)
+{
+    struct platform_file f;
+    struct text text = {buffer, 0};
+    int code = 0;
+    memset(&f, 0, sizeof f);
+    int fd = platform_open_read_only(path);
+    if (fd < 0) {
+        return text;
+    }
+    f.descriptor_plus_1 = fd + 1;
+    while (text.n < capacity) {
+        int64_t n = platform_read_some(&f, text.n, buffer + text.n, capacity - text.n, &code);
+        if (n <= 0) {
+            break;
+        }
+        text.n += (size_t)n;
+    }
+    platform_file_close(&f);
+    return text;
+}
+
+/* Takes a number and one character behind it; 0 if there is none. */
+static int64_t platform_take_number(struct text *t)
+{
+    int64_t value = 0;
+    while (t->n > 0 && t->s[0] >= '0' && t->s[0] <= '9') {
+        value = min_i64(value * 10 + (t->s[0] - '0'), INT64_C(1) << 50);
+        t->s++;
+        t->n--;
+    }
+    if (t->n > 0) {
+        t->s++;
+        t->n--;
+    }
+    return value;
+}
+
+/* CPUs that one group may use, rounded up; INT32_MAX without a limit. */
+static int32_t SLM_NOINLINE platform_group_cpus(const struct platform_quota_source *source,
+                                                struct text group)
+{
+    char path[768];
+    char numbers[64];
+    format_text(path, sizeof path, "%s%.*s/%s", source->mount, (int)group.n, group.s,
+                source->quota);
+    struct text text = platform_read_text(path, numbers, sizeof numbers);
+    int64_t quota = platform_take_number(&text);
+    if (source->period != NULL && quota > 0) {
+        format_text(path, sizeof path, "%s%.*s/%s", source->mount, (int)group.n, group.s,
+                    source->period);
+        text = platform_read_text(path, numbers, sizeof numbers);
+    }
+    int64_t period = platform_take_number(&text);
+    if (quota <= 0 || period <= 0) {
+        return INT32_MAX;
+    }
+    return (int32_t)min_i64((quota + period - 1) / period, INT32_MAX);
+}
+
+/* The smallest limit of a group and all above it. A container often sees a path of the host that
+ * does not exist inside: the walk up then ends at the container's own root. */
+static int32_t platform_group_chain_cpus(const struct platform_quota_source *source,
+                                         struct text group)
+{
+    int32_t cpus = INT32_MAX;
+    while (group.n > 0 && group.n < 512) {
+        while (group.n > 0 && group.s[group.n - 1] == '/') {
+            group.n--;
+        }
+        cpus = min_i32(cpus, platform_group_cpus(source, group));
+        while (group.n > 0 && group.s[group.n - 1] != '/') {
+            group.n--;
+        }
+    }
+    return cpus;
+}
+
+/* 1 if `name` is one of the comma-separated names; the empty list has the empty name. */
+static int platform_list_has(struct text list, const char *name)
+{
+    for (;;) {
+        size_t n = 0;
+        while (n < list.n && list.s[n] != ',') {
+            n++;
+        }
+        struct text item = {list.s, n};
+        if (text_is(item, name)) {
+            return 1;
+        }
+        if (n == list.n) {
+            return 0;
+        }
+        list.s += n + 1;
+        list.n -= n + 1;
+    }
+}
+
+/* Cuts off what stands before the next `end` or the end of the text. */
+static struct text platform_take_field(struct text *t, char end)
+{
+    struct text field = {t->s, 0};
+    while (field.n < t->n && t->s[field.n] != end) {
+        field.n++;
+    }
+    size_t taken = field.n < t->n ? field.n + 1 : field.n;
+    t->s += taken;
+    t->n -= taken;
+    return field;
+}
+
+/* Lines of /proc/self/cgroup are "number:controllers:group". */
+static int32_t SLM_NOINLINE platform_quota_cpus(void)
+{
+    char buffer[3072];
+    int32_t cpus = INT32_MAX;
+    struct text text = platform_read_text("/proc/self/cgroup", buffer, sizeof buffer);
+    while (text.n > 0) {
+        struct text line = platform_take_field(&text, '\n');
+        platform_take_field(&line, ':');
+        struct text controllers = platform_take_field(&line, ':');
+        for (int32_t i = 0; i < SLM_COUNT(platform_quota_sources); i++) {
+            const struct platform_quota_source *source = &platform_quota_sources[i];
+            if (platform_list_has(controllers, source->controller)) {
+                cpus = min_i32(cpus, platform_group_chain_cpus(source, line));
+            }
+        }
+    }
+    return cpus;
+}
+
+#endif
+
+#if !defined(SLM_NO_THREADS)
+
+#if defined(PLATFORM_LINUX)
+extern int platform_os_sched_getaffinity(int pid, size_t size, void *mask)
+    PLATFORM_SYMBOL("sched_getaffinity");
+#elif defined(PLATFORM_POSIX)
+extern int platform_os_sysctlbyname(const char *name, void *value, size_t *size, void *new_value,
+                                    size_t new_size) PLATFORM_SYMBOL("sysctlbyname");
+#endif
+
+static int32_t SLM_NOINLINE platform_affinity_cpus(void)
+{
+    int32_t cpus = 0;
+#if defined(PLATFORM_LINUX)
+    uint64_t mask[128]; /* 8,192 CPUs, the most a kernel is built for */
+    memset(mask, 0, sizeof mask);
+    if (platform_os_sched_getaffinity(0, sizeof mask, mask) >= 0) {
+        for (int32_t i = 0; i < SLM_COUNT(mask); i++) {
+            for (uint64_t bits = mask[i]; bits != 0; bits &= bits - 1) {
+                cpus++;
+            }
+        }
+    }
+#elif defined(PLATFORM_WINDOWS)
+    DWORD_PTR process = 0;
+    DWORD_PTR system = 0;
+    if (GetProcessAffinityMask(GetCurrentProcess(), &process, &system)) {
+        for (; process != 0; process &= process - 1) {
+            cpus++;
+        }
+    }
+#else
+    int32_t value = 0;
+    size_t size = sizeof value;
+    if (platform_os_sysctlbyname("hw.logicalcpu", &value, &size, NULL, 0) == 0) {
+        cpus = value;
+    }
+#endif
+    return cpus;
+}
+
+/* CPUs that this process may use at once, at least 1: the affinity mask, and no more than the quota
+ * of its control groups pays for. A preference for physical and for performance cores belongs here.
+ */
+static int32_t platform_cpu_count(void)
+{
+    int32_t cpus = platform_affinity_cpus();
+#if defined(PLATFORM_LINUX) && !defined(SLM_NO_FILES)
+    cpus = min_i32(cpus, platform_quota_cpus());
+#endif
+    return max_i32(cpus, 1);
+}
+
+#else
+
+static SLM_UNUSED int32_t platform_cpu_count(void)
+{
+    return 1;
+}
+
+#endif
+
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+#if !defined(SLM_NO_THREADS)
+
+#define PLATFORM_STACK_BYTES ((size_t)256 << 10)
+
+#if defined(PLATFORM_POSIX)
+
+#ifndef PLATFORM_THREAD_CREATE
+#define PLATFORM_THREAD_CREATE(id, attr, fn, arg) pthread_create(id, attr, fn, arg)
+#endif
+#ifndef PLATFORM_MUTEX_INIT
+#define PLATFORM_MUTEX_INIT(mutex) pthread_mutex_init(mutex, NULL)
+#endif
+#ifndef PLATFORM_COND_INIT
+#define PLATFORM_COND_INIT(cond) pthread_cond_init(cond, NULL)
+#endif
+
+struct platform_thread {
+    pthread_t id;
+};
+struct platform_mutex {
+    pthread_mutex_t os;
+};
+struct platform_cond {
+    pthread_cond_t os;
+};
+
+/* A set of signals: as large as the largest libc has it, bit n - 1 is signal n. */
+struct platform_signals {
+    unsigned long words[128 / sizeof(unsigned long)];
+};
+
+extern int platform_os_sigmask(int how, const struct platform_signals *set,
+                               struct platform_signals *old) PLATFORM_SYMBOL("pthread_sigmask");
+
+#if defined(__APPLE__) || defined(__mips__)
+#define PLATFORM_SIG_SETMASK 3
+#else
+#define PLATFORM_SIG_SETMASK 2
+#endif
+
+/* Blocks every signal in this thread, and gives what was blocked before. Trap: 32 to 34 belong to
+ * the libc; a thread that blocks them hangs setuid and thread cancellation under musl. */
+static void platform_signals_block(struct platform_signals *old)
+{
+    struct platform_signals all;
+    memset(old, 0, sizeof *old);
+    memset(&all, 0xff, sizeof all);
+#if defined(PLATFORM_LINUX)
+    const size_t width = 8 * sizeof(unsigned long);
+    for (size_t bit = 31; bit <= 33; bit++) {
+        all.words[bit / width] &= ~(1ul << bit % width);
+    }
+#endif
+    platform_os_sigmask(PLATFORM_SIG_SETMASK, &all, old);
+}
+
+/* What a worker's stack takes: more than asked where the system's minimum is higher. */
+static size_t platform_stack_bytes(void)
+{
+    size_t bytes = PLATFORM_STACK_BYTES;
+#if defined(_SC_THREAD_STACK_MIN)
+    long least = sysconf(_SC_THREAD_STACK_MIN);
+    if (least > 0 && (size_t)least > bytes) {
+        bytes = ((size_t)least + 65535) & ~(size_t)65535;
+    }
+#endif
+    return bytes;
+}
+
+/* A thread inherits the mask of signals: with all of them blocked during creation no signal ever
+ * runs a handler of the host on a worker's small stack. */
+static int platform_thread_start(struct platform_thread *t, void *(*fn)(void *), void *arg,
+                                 slm_error *err)
+{
+    pthread_attr_t attr;
+    struct platform_signals old;
+    int code = pthread_attr_init(&attr);
+    if (code == 0) {
+        code = pthread_attr_setstacksize(&attr, platform_stack_bytes());
+        if (code == 0) {
+            platform_signals_block(&old);
+            code = PLATFORM_THREAD_CREATE(&t->id, &attr, fn, arg);
+            platform_os_sigmask(PLATFORM_SIG_SETMASK, &old, NULL);
+        }
+        pthread_attr_destroy(&attr);
+    }
+    if (code != 0) {
+        SLM_FAIL(err, SLM_E_THREAD, -1, "cannot start a thread: %s (%d)", platform_reason_of(code),
+                 code);
+    }
+    return SLM_OK;
+}
+
+static void platform_thread_join(struct platform_thread *t)
+{
+    pthread_join(t->id, NULL);
+}
+
+static int platform_mutex_init(struct platform_mutex *m, slm_error *err)
+{
+    int code = PLATFORM_MUTEX_INIT(&m->os);
+    if (code != 0) {
+        SLM_FAIL(err, SLM_E_THREAD, -1, "cannot make a mutex: %s (%d)", platform_reason_of(code),
+                 code);
+    }
+    return SLM_OK;
+}
+
+static void platform_mutex_lock(struct platform_mutex *m)
+{
+    pthread_mutex_lock(&m->os);
+}
+
+static void platform_mutex_unlock(struct platform_mutex *m)
+{
+    pthread_mutex_unlock(&m->os);
+}
+
+static void platform_mutex_destroy(struct platform_mutex *m)
+{
+    pthread_mutex_destroy(&m->os);
+}
+
+static int platform_cond_init(struct platform_cond *c, slm_error *err)
+{
+    int code = PLATFORM_COND_INIT(&c->os);
+    if (code != 0) {
+        SLM_FAIL(err, SLM_E_THREAD, -1, "cannot make a condition variable: %s (%d)",
+                 platform_reason_of(code), code);
+    }
+    return SLM_OK;
+}
+
+/* May return without a broadcast. */
+static void platform_cond_wait(struct platform_cond *c, struct platform_mutex *m)
+{
+    pthread_cond_wait(&c->os, &m->os);
+}
+
+static void platform_cond_broadcast(struct platform_cond *c)
+{
+    pthread_cond_broadcast(&c->os);
+}
+
+static void platform_cond_destroy(struct platform_cond *c)
+{
+    pthread_cond_destroy(&c->os);
+}
+
+#else /* Windows */
+
+struct platform_thread {
+    HANDLE handle;
+    void *(*fn)(void *);
+    void *arg;
+};
+struct platform_mutex {
+    SRWLOCK os;
+};
+struct platform_cond {
+    CONDITION_VARIABLE os;
+};
+
+static size_t platform_stack_bytes(void)
+{
+    return PLATFORM_STACK_BYTES;
+}
+
+static DWORD WINAPI platform_thread_main(LPVOID arg)
+{
+    struct platform_thread *t = (struct platform_thread *)arg;
+    t->fn(t->arg);
+    return 0;
+}
+
+/* *t stays where it is until the thread is joined. */
+static int platform_thread_start(struct platform_thread *t, void *(*fn)(void *), void *arg,
+                                 slm_error *err)
+{
+    t->fn = fn;
+    t->arg = arg;
+    t->handle = CreateThread(NULL, platform_stack_bytes(), platform_thread_main, t,
+                             STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    if (t->handle == NULL) {
+        int code = (int)GetLastError();
+        SLM_FAIL(err, SLM_E_THREAD, -1, "cannot start a thread: %s (%d)", platform_reason_of(code),
+                 code);
+    }
+    return SLM_OK;
+}
+
+static void platform_thread_join(struct platform_thread *t)
+{
+    WaitForSingleObject(t->handle, INFINITE);
+    CloseHandle(t->handle);
+}
+
+static int platform_mutex_init(struct platform_mutex *m, slm_error *err)
+{
+    (void)err;
+    InitializeSRWLock(&m->os);
+    return SLM_OK;
+}
+
+static void platform_mutex_lock(struct platform_mutex *m)
+{
+    AcquireSRWLockExclusive(&m->os);
+}
+
+static void platform_mutex_unlock(struct platform_mutex *m)
+{
+    ReleaseSRWLockExclusive(&m->os);
+}
+
+static void platform_mutex_destroy(struct platform_mutex *m)
+{
+    (void)m;
+}
+
+static int platform_cond_init(struct platform_cond *c, slm_error *err)
+{
+    (void)err;
+    InitializeConditionVariable(&c->os);
+    return SLM_OK;
+}
+
+static void platform_cond_wait(struct platform_cond *c, struct platform_mutex *m)
+{
+    SleepConditionVariableSRW(&c->os, &m->os, INFINITE, 0);
+}
+
+static void platform_cond_broadcast(struct platform_cond *c)
+{
+    WakeAllConditionVariable(&c->os);
+}
+
+static void platform_cond_destroy(struct platform_cond *c)
+{
+    (void)c;
+}
+
+#endif
+
+#endif /* SLM_NO_THREADS */

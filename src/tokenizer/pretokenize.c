@@ -1,0 +1,603 @@
+/* pretokenize.c - cuts text into the pieces that BPE merges never cross.
+ *
+ * Owns one row per pre-tokenizer name. The names stand for regular expressions; there is no regular
+ * expression engine here, because all of them are built from three shapes, and each shape is
+ * matched by hand, in one pass, without memory: words   the big alternation: contraction | word |
+ * number | other | white space run     a run of characters of one set, with bounds, perhaps with a
+ * space in front groups  a number cut into threes from its right end A pre-tokenizer is a list of
+ * such stages. Each cuts every piece of the stage before it into what matches and what lies between
+ * matches; looking ahead never sees beyond the piece (so that with a digits-first stage, the spaces
+ * before a digit are at the end of their piece).
+ *
+ * Where llama.cpp rewrote an expression for its engine (Tekken, GPT-4o), this is the original. */
+
+/* ---- Characters ------------------------------------------------------------------------------ */
+
+struct pre_char {
+    uint32_t point;
+    unsigned type; /* UNICODE_ bit, or 0 */
+    size_t size;   /* in bytes; 0 at the end of the piece */
+};
+
+static struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
+{
+    struct pre_char c = {0, 0, 0};
+    if (at < end) {
+        c.point = unicode_decode(s + at, end - at, &c.size);
+        c.type = unicode_class(c.point);
+    }
+    return c;
+}
+
+struct pre_range {
+    uint32_t first;
+    uint32_t last;
+};
+
+/* Characters of some classes and in some ranges, or all others. */
+struct pre_set {
+    uint8_t mask;
+    uint8_t negate;
+    uint8_t n_ranges;
+    const struct pre_range *ranges;
+};
+
+static int pre_set_has(const struct pre_set *set, struct pre_char c)
+{
+    int found = (c.type & set->mask) != 0;
+    for (int32_t i = 0; i < set->n_ranges && !found; i++) {
+        found = c.point >= set->ranges[i].first && c.point <= set->ranges[i].last;
+    }
+    return c.size != 0 && found != set->negate;
+}
+
+static int pre_is_newline(struct pre_char c)
+{
+    return c.point == '\r' || c.point == '\n';
+}
+
+/* ---- Words ----------------------------------------------------------------------------------- */
+
+#define PRE_CONTRACTION 1u   /* 's|'t|'re|'ve|'m|'ll|'d in front of all else */
+#define PRE_ANY_CASE 2u      /* ... of any case */
+#define PRE_SUFFIX 4u        /* ... after a word instead, of any case */
+#define PRE_CASED 8u         /* a word is capitals, then small letters: a new one begins at "aB" */
+#define PRE_PUNCT_WORD 16u   /* one ASCII punctuation mark with ASCII letters is a word */
+#define PRE_SPACE_NUMBER 32u /* " ?" before a number */
+#define PRE_NEWLINES 64u     /* \s*[\r\n]+ */
+#define PRE_NEWLINE 128u     /* [\r\n] */
+#define PRE_TAIL 256u        /* [\r\n]* after other characters */
+#define PRE_TAIL_SLASH 512u  /* [\r\n/]* */
+#define PRE_MANY 255
+
+/* In the order of the alternation:
+ *     word     [^\r\n prefix_not]? letters+, or with prefix_not 0: " ?" letters+
+ *     number   one to `digits`
+ *     other    " ?" others+, where others are the classes of `other`, or (0) all that are no white
+ *              space, number or in `letters`; see pre_is_other
+ *     white    to the last newline (PRE_NEWLINES); a run but for its last character, if a character
+ *              follows; a run */
+struct pre_words {
+    uint32_t flags;
+    uint8_t prefix_not;
+    uint8_t letters;
+    uint8_t digits;
+    uint8_t other;
+};
+
+/* Length of the contraction at `at`, 0 if there is none. */
+static size_t pre_contraction(const uint8_t *s, size_t at, size_t end, int any_case)
+{
+    static const char two[3][2] = {{'r', 'e'}, {'v', 'e'}, {'l', 'l'}};
+    unsigned fold = any_case ? 0x20 : 0;
+    if (end - at < 2 || s[at] != '\'') {
+        return 0;
+    }
+    unsigned a = s[at + 1] | fold;
+    if (a == 's' || a == 't' || a == 'm' || a == 'd') {
+        return 2;
+    }
+    unsigned b = end - at < 3 ? 0 : s[at + 2] | fold;
+    for (int i = 0; i < 3; i++) {
+        if (a == (unsigned)two[i][0] && b == (unsigned)two[i][1]) {
+            return 3;
+        }
+    }
+    return 0;
+}
+
+/* The end of the run of characters of these classes that begins at `at`. */
+static size_t pre_run_of(const uint8_t *s, size_t at, size_t end, unsigned mask)
+{
+    struct pre_char c = pre_char_at(s, at, end);
+    while ((c.type & mask) != 0) {
+        at += c.size;
+        c = pre_char_at(s, at, end);
+    }
+    return at;
+}
+
+/* [Lu Lt Lm Lo M]* [Ll Lm Lo M]+ or, failing that, [Lu Lt Lm Lo M]+ [Ll Lm Lo M]*, greedy with
+ * backtracking: where capitals are not followed by small letters, the word ends after the last
+ * uncased character among them. Returns `at` if there is no word; sets *first if it is of the first
+ * form, which is tried with every prefix before the second. */
+static size_t pre_cased_word(const uint8_t *s, size_t at, size_t end, int *first)
+{
+    const unsigned uncased = UNICODE_UNCASED | UNICODE_MARK;
+    size_t p = at;
+    size_t last_uncased = at;
+    struct pre_char c = pre_char_at(s, p, end);
+    while ((c.type & (UNICODE_UPPER | uncased)) != 0) {
+        p += c.size;
+        if ((c.type & uncased) != 0) {
+            last_uncased = p;
+        }
+        c = pre_char_at(s, p, end);
+    }
+    size_t lower = pre_run_of(s, p, end, UNICODE_LOWER | uncased);
+    *first = lower > p || last_uncased > at;
+    return lower > p ? lower : last_uncased > at ? last_uncased : p;
+}
+
+/* The end of the word at `at`, or `at`. */
+static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, size_t end,
+                       struct pre_char c)
+{
+    size_t with = at + c.size;
+    int may_prefix =
+        w->prefix_not == 0 ? c.point == ' ' : (c.type & w->prefix_not) == 0 && !pre_is_newline(c);
+    if ((w->flags & PRE_CASED) == 0) {
+        size_t p = may_prefix ? pre_run_of(s, with, end, w->letters) : with;
+        return p > with ? p : pre_run_of(s, at, end, w->letters);
+    }
+    int first = 0;
+    int first_bare = 0;
+    size_t bare = pre_cased_word(s, at, end, &first_bare);
+    size_t p = may_prefix ? pre_cased_word(s, with, end, &first) : with;
+    if (p == with || (first_bare && !first)) {
+        p = bare;
+    }
+    if (p > at && (w->flags & PRE_SUFFIX) != 0) {
+        p += pre_contraction(s, p, end, 1);
+    }
+    return p;
+}
+
+static int pre_is_other(const struct pre_words *w, struct pre_char c)
+{
+    if (w->other != 0) {
+        return (c.type & w->other) != 0;
+    }
+    return c.size != 0 && (c.type & (UNICODE_WHITE | UNICODE_NUMBER | w->letters)) == 0;
+}
+
+static size_t pre_number(const struct pre_words *w, const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = at;
+    struct pre_char c = pre_char_at(s, p, end);
+    for (int n = 0; (c.type & UNICODE_NUMBER) != 0 && (n < w->digits || w->digits == PRE_MANY);
+         n++) {
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    return p;
+}
+
+static size_t pre_other(const struct pre_words *w, const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = at + (s[at] == ' ');
+    struct pre_char c = pre_char_at(s, p, end);
+    if (!pre_is_other(w, c)) {
+        return at;
+    }
+    while (pre_is_other(w, c)) {
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    if ((w->flags & (PRE_TAIL | PRE_TAIL_SLASH)) != 0) {
+        while (p < end && (s[p] == '\r' || s[p] == '\n' ||
+                           (s[p] == '/' && (w->flags & PRE_TAIL_SLASH) != 0))) {
+            p++;
+        }
+    }
+    return p;
+}
+
+static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = at;
+    size_t last = at;    /* where the last character begins */
+    size_t newline = at; /* after the last newline */
+    struct pre_char c = pre_char_at(s, p, end);
+    if ((w->flags & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
+        return at + 1;
+    }
+    while ((c.type & UNICODE_WHITE) != 0) {
+        last = p;
+        p += c.size;
+        newline = pre_is_newline(c) ? p : newline;
+        c = pre_char_at(s, p, end);
+    }
+    if ((w->flags & PRE_NEWLINES) != 0 && newline > at) {
+        return newline;
+    }
+    return p < end && last > at ? last : p;
+}
+
+/* The end of what matches at `at`; `at` if nothing does. */
+static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    const struct pre_words *w = (const struct pre_words *)rule;
+    struct pre_char c = pre_char_at(s, at, end);
+    size_t p = at;
+    if ((w->flags & PRE_CONTRACTION) != 0) {
+        p += pre_contraction(s, at, end, (w->flags & PRE_ANY_CASE) != 0);
+    }
+    if (p == at && (w->flags & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
+        (c.type & (UNICODE_PUNCT | UNICODE_SYMBOL)) != 0) {
+        while (p + 1 < end && (s[p + 1] | 0x20) >= 'a' && (s[p + 1] | 0x20) <= 'z') {
+            p++;
+        }
+        p += p > at;
+    }
+    if (p == at) {
+        p = pre_word(w, s, at, end, c);
+    }
+    if (p == at) {
+        size_t skip = (w->flags & PRE_SPACE_NUMBER) != 0 && c.point == ' ';
+        p = pre_number(w, s, at + skip, end);
+        p = p == at + skip ? at : p;
+    }
+    if (p == at) {
+        p = pre_other(w, s, at, end);
+    }
+    return p == at ? pre_white(w, s, at, end) : p;
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------ */
+
+/* At least `least` and at most `most` (PRE_MANY: any number of) characters of a set, after one
+ * optional character: `lead` is UNICODE_WHITE (\s?), ' ' ( ?) or 0. */
+struct pre_run {
+    struct pre_set set;
+    uint8_t least;
+    uint8_t most;
+    uint8_t lead;
+};
+
+static size_t pre_match_run(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    const struct pre_run *r = (const struct pre_run *)rule;
+    size_t p = at;
+    int n = 0;
+    struct pre_char c = pre_char_at(s, p, end);
+    if (r->lead == ' ' ? c.point == ' ' : (c.type & r->lead) != 0) {
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    while (pre_set_has(&r->set, c) && (n < r->most || r->most == PRE_MANY)) {
+        n += n < PRE_MANY;
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    return n >= r->least ? p : at;
+}
+
+/* A run of numbers in groups of three, the first of one to three. */
+static size_t pre_match_groups(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    size_t n = 0;
+    size_t p = at;
+    struct pre_char c = pre_char_at(s, p, end);
+    (void)rule;
+    while ((c.type & UNICODE_NUMBER) != 0) {
+        n++;
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    size_t take = n == 0 ? 0 : (n - 1) % 3 + 1;
+    for (p = at; take > 0; take--) {
+        p += pre_char_at(s, p, end).size;
+    }
+    return p;
+}
+
+/* ---- Stages ---------------------------------------------------------------------------------- */
+
+#define PRE_STAGES 5
+
+typedef size_t (*pre_match_fn)(const void *rule, const uint8_t *s, size_t at, size_t end);
+
+struct pre_stage {
+    pre_match_fn match;
+    const void *rule;
+};
+
+#define PRE_NOT_WORD (UNICODE_LETTER | UNICODE_NUMBER)
+#define PRE_LETTER_MARK (UNICODE_LETTER | UNICODE_MARK)
+#define PRE_LLAMA3_FLAGS (PRE_CONTRACTION | PRE_ANY_CASE | PRE_TAIL | PRE_NEWLINES)
+#define PRE_GPT4O_FLAGS (PRE_CASED | PRE_SUFFIX | PRE_TAIL_SLASH | PRE_NEWLINES)
+#define PRE_PUNCT_SYMBOL (UNICODE_PUNCT | UNICODE_SYMBOL)
+
+static const struct pre_words pre_words_gpt2 = {PRE_CONTRACTION | PRE_SPACE_NUMBER, 0,
+                                                UNICODE_LETTER, PRE_MANY, 0};
+static const struct pre_words pre_words_llama3 = {PRE_LLAMA3_FLAGS, PRE_NOT_WORD, UNICODE_LETTER, 3,
+                                                  0};
+static const struct pre_words pre_words_qwen2 = {PRE_LLAMA3_FLAGS, PRE_NOT_WORD, UNICODE_LETTER, 1,
+                                                 0};
+static const struct pre_words pre_words_qwen35 = {PRE_LLAMA3_FLAGS, PRE_NOT_WORD, PRE_LETTER_MARK,
+                                                  1, 0};
+static const struct pre_words pre_words_minicpm5 = {PRE_LLAMA3_FLAGS, PRE_NOT_WORD, UNICODE_LETTER,
+                                                    PRE_MANY, 0};
+static const struct pre_words pre_words_ufakzeka = {PRE_TAIL | PRE_NEWLINES, PRE_NOT_WORD,
+                                                    UNICODE_LETTER, 1, 0};
+static const struct pre_words pre_words_seed_coder = {PRE_CONTRACTION | PRE_ANY_CASE | PRE_NEWLINES,
+                                                      PRE_NOT_WORD, UNICODE_LETTER, 1, 0};
+static const struct pre_words pre_words_tekken = {PRE_CASED | PRE_TAIL_SLASH | PRE_NEWLINES,
+                                                  PRE_NOT_WORD, UNICODE_LETTER, 1, 0};
+static const struct pre_words pre_words_gpt4o = {PRE_GPT4O_FLAGS, PRE_NOT_WORD, UNICODE_LETTER, 3,
+                                                 0};
+static const struct pre_words pre_words_youtu = {PRE_GPT4O_FLAGS, PRE_NOT_WORD, UNICODE_LETTER, 1,
+                                                 0};
+static const struct pre_words pre_words_deepseek3 = {PRE_PUNCT_WORD | PRE_TAIL | PRE_NEWLINES,
+                                                     UNICODE_LETTER | PRE_PUNCT_SYMBOL,
+                                                     PRE_LETTER_MARK, 0, PRE_PUNCT_SYMBOL};
+static const struct pre_words pre_words_spark = {PRE_PUNCT_WORD | PRE_NEWLINE,
+                                                 UNICODE_LETTER | PRE_PUNCT_SYMBOL, PRE_LETTER_MARK,
+                                                 0, PRE_PUNCT_SYMBOL};
+
+static const struct pre_range pre_digits[] = {{'0', '9'}};
+static const struct pre_range pre_newline[] = {{'\n', '\n'}};
+static const struct pre_range pre_newlines[] = {{'\r', '\r'}, {'\n', '\n'}};
+/* The symbols of ASCII without the accent, which comes last. */
+static const struct pre_range pre_symbols[] = {{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'},
+                                               {'|', '|'}, {'~', '~'}, {'`', '`'}};
+static const struct pre_range pre_cjk[] = {{0x4e00, 0x9fa5}, {0x3040, 0x30ff}};
+static const struct pre_range pre_cjk_wide[] = {
+    {0x4e00, 0x9fa5}, {0x800, 0x4e00}, {0xac00, 0xd7ff}};
+static const struct pre_range pre_asian[] = {
+    {0x4e00, 0x9fff}, {0x3400, 0x4dbf}, {0xf900, 0xfaff}, {0x3040, 0x309f}, {0x30a0, 0x30ff},
+    {0xff65, 0xff9f}, {0x2f00, 0x2fdf}, {0x0e40, 0x0e7f}, {0x0e80, 0x0eff}, {0x1780, 0x17ff},
+    {0x1000, 0x109f}, {0xaa60, 0xaa7f}, {0xa9e0, 0xa9ff}, {0xac00, 0xd7af}, {0x1100, 0x11ff}};
+static const struct pre_range pre_bloom_not[] = {
+    {'(', '('},       {'|', '|'},       {'.', '.'},       {',', ','},       {'!', '!'},
+    {'?', '?'},       {0x2026, 0x2026}, {0x3002, 0x3002}, {0xff0c, 0xff0c}, {0x3001, 0x3001},
+    {0x0964, 0x0964}, {0x06d4, 0x06d4}, {0x060c, 0x060c}, {')', ')'}};
+
+static const struct pre_range pre_hangul[] = {{0xac00, 0xd7a3}, {0x3131, 0x318e}};
+static const struct pre_range pre_cjk_punct[] = {
+    {0xff01, 0xff01}, {0x2026, 0x2026}, {0x201c, 0x201d}, {0x2018, 0x2019}, {0x2014, 0x2014},
+    {0xff1a, 0xff1a}, {0xff1b, 0xff1b}, {0xff0c, 0xff0c}, {0x3001, 0x303f}, {0xfe30, 0xfe4f}};
+static const struct pre_range pre_bopomofo[] = {{0x3105, 0x312f}};
+
+static const struct pre_run pre_run_number = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 1, 0};
+static const struct pre_run pre_run_numbers3 = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 3, 0};
+static const struct pre_run pre_run_numbers = {{UNICODE_NUMBER, 0, 0, NULL}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_digits3 = {{0, 0, 1, pre_digits}, 3, 3, 0};
+static const struct pre_run pre_run_newline = {{0, 0, 2, pre_newlines}, 1, 1, 0};
+static const struct pre_run pre_run_newlines = {{0, 0, 1, pre_newline}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_punct_falcon = {
+    {UNICODE_PUNCT, 0, 7, pre_symbols}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_punct_default = {
+    {UNICODE_PUNCT, 0, 6, pre_symbols}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_letters = {
+    {UNICODE_LETTER, 0, 0, NULL}, 1, PRE_MANY, UNICODE_WHITE};
+static const struct pre_run pre_run_punct = {
+    {UNICODE_PUNCT, 0, 0, NULL}, 1, PRE_MANY, UNICODE_WHITE};
+static const struct pre_run pre_run_cjk = {{0, 0, 2, pre_cjk}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_wide = {{0, 0, 3, pre_cjk_wide}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_asian = {{0, 0, 15, pre_asian}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_bloom = {
+    {UNICODE_WHITE, 1, 14, pre_bloom_not}, 1, PRE_MANY, ' '};
+
+static const struct pre_run pre_run_hangul = {{0, 0, 2, pre_hangul}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_punct = {{0, 0, 10, pre_cjk_punct}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_bopomofo = {{0, 0, 1, pre_bopomofo}, 1, PRE_MANY, 0};
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+#define PRE_WORDS(name)                                                                            \
+    {                                                                                              \
+        pre_match_words, &pre_words_##name                                                         \
+    }
+#define PRE_RUN(name)                                                                              \
+    {                                                                                              \
+        pre_match_run, &pre_run_##name                                                             \
+    }
+#define PRE_GROUPS                                                                                 \
+    {                                                                                              \
+        pre_match_groups, NULL                                                                     \
+    }
+
+/* As many stages as there are up to the first empty one. */
+struct pre_group {
+    struct pre_stage stages[PRE_STAGES];
+};
+
+static const struct pre_group pre_llama3 = {{PRE_WORDS(llama3)}};
+static const struct pre_group pre_qwen2 = {{PRE_WORDS(qwen2)}};
+static const struct pre_group pre_qwen35 = {{PRE_WORDS(qwen35)}};
+static const struct pre_group pre_minicpm5 = {{PRE_RUN(numbers3), PRE_WORDS(minicpm5)}};
+static const struct pre_group pre_ufakzeka = {{PRE_WORDS(ufakzeka)}};
+static const struct pre_group pre_seed_coder = {{PRE_WORDS(seed_coder)}};
+static const struct pre_group pre_laguna = {{PRE_RUN(newlines), PRE_WORDS(qwen2)}};
+static const struct pre_group pre_gpt2 = {{PRE_WORDS(gpt2)}};
+static const struct pre_group pre_starcoder = {{PRE_RUN(number), PRE_WORDS(gpt2)}};
+static const struct pre_group pre_falcon = {
+    {PRE_RUN(punct_falcon), PRE_WORDS(gpt2), PRE_RUN(digits3)}};
+static const struct pre_group pre_default = {
+    {PRE_RUN(punct_default), PRE_WORDS(gpt2), PRE_RUN(numbers), PRE_RUN(digits3)}};
+static const struct pre_group pre_tekken = {{PRE_WORDS(tekken)}};
+static const struct pre_group pre_gpt4o = {{PRE_WORDS(gpt4o)}};
+static const struct pre_group pre_tiny_aya = {{PRE_GROUPS, PRE_WORDS(gpt4o)}};
+static const struct pre_group pre_youtu = {
+    {PRE_RUN(hangul), PRE_RUN(cjk_punct), PRE_RUN(bopomofo), PRE_RUN(cjk), PRE_WORDS(youtu)}};
+static const struct pre_group pre_deepseek3 = {
+    {PRE_RUN(numbers3), PRE_RUN(cjk), PRE_WORDS(deepseek3)}};
+static const struct pre_group pre_spark = {
+    {PRE_RUN(numbers3), PRE_RUN(cjk), PRE_WORDS(spark), PRE_RUN(number)}};
+static const struct pre_group pre_afmoe = {{PRE_GROUPS, PRE_RUN(asian), PRE_WORDS(deepseek3)}};
+static const struct pre_group pre_deepseek_coder = {
+    {PRE_RUN(newline), PRE_RUN(letters), PRE_RUN(punct), PRE_RUN(cjk_wide), PRE_RUN(number)}};
+static const struct pre_group pre_bloom = {{PRE_RUN(bloom)}};
+static const struct pre_group pre_viking = {{PRE_RUN(bloom), PRE_RUN(number)}};
+static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
+
+#define PRE_IGNORE_MERGES 1u /* a piece that is a token is taken whole */
+#define PRE_ADD_BOS 2u       /* unless the file says otherwise */
+#define PRE_NO_BOS 4u        /* the default start token of the algorithm does not hold */
+
+struct pretokenizer {
+    const char *name; /* tokenizer.ggml.pre */
+    const struct pre_group *group;
+    uint32_t flags;
+};
+
+/* The first row is for files without the key, and for names that are not here. */
+static const struct pretokenizer pretokenizers[] = {
+    {"default", &pre_default, 0},
+    {"llama3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"llama-v3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"llama-bpe", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"falcon3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"falcon-h1", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"pixtral", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"midm-2.0", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"lfm2", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"jina-v5-nano", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"dbrx", &pre_llama3, 0},
+    {"smaug-bpe", &pre_llama3, 0},
+    {"chatglm-bpe", &pre_llama3, PRE_NO_BOS},
+    {"glm4", &pre_llama3, PRE_NO_BOS},
+    {"minicpm5", &pre_minicpm5, PRE_IGNORE_MERGES},
+    {"qwen2", &pre_qwen2, 0},
+    {"deepseek-r1-qwen", &pre_qwen2, 0},
+    {"kormo", &pre_qwen2, 0},
+    {"f2llmv2", &pre_qwen2, 0},
+    {"hunyuan", &pre_qwen2, 0},
+    {"solar-open", &pre_qwen2, 0},
+    {"grok-2", &pre_qwen2, 0},
+    {"megrez", &pre_qwen2, 0},
+    {"stablelm2", &pre_qwen2, 0},
+    {"bailingmoe", &pre_qwen2, 0},
+    {"bailingmoe2", &pre_qwen2, 0},
+    {"llada-moe", &pre_qwen2, 0},
+    {"ufakzeka", &pre_ufakzeka, 0},
+    {"qwen35", &pre_qwen35, 0},
+    {"gpt-2", &pre_gpt2, 0},
+    {"phi-2", &pre_gpt2, 0},
+    {"jina-es", &pre_gpt2, 0},
+    {"jina-de", &pre_gpt2, 0},
+    {"jina-v2-es", &pre_gpt2, 0},
+    {"jina-v2-de", &pre_gpt2, 0},
+    {"gigachat", &pre_gpt2, 0},
+    {"a.x-4.0", &pre_gpt2, 0},
+    {"mellum", &pre_gpt2, 0},
+    {"modern-bert", &pre_gpt2, 0},
+    {"mpt", &pre_gpt2, 0},
+    {"olmo", &pre_gpt2, 0},
+    {"jais", &pre_gpt2, 0},
+    {"exaone4", &pre_gpt2, 0},
+    {"jina-v1-en", &pre_gpt2, 0},
+    {"jina-v2-code", &pre_gpt2, 0},
+    {"roberta-bpe", &pre_gpt2, 0},
+    {"trillion", &pre_gpt2, 0},
+    {"granite-docling", &pre_gpt2, 0},
+    {"starcoder", &pre_starcoder, 0},
+    {"refact", &pre_starcoder, 0},
+    {"codeshell", &pre_starcoder, 0},
+    {"exaone", &pre_starcoder, 0},
+    {"minerva-7b", &pre_starcoder, 0},
+    {"mellum2", &pre_starcoder, 0},
+    {"smollm", &pre_starcoder, 0},
+    {"command-r", &pre_starcoder, 0},
+    {"tekken", &pre_tekken, PRE_IGNORE_MERGES | PRE_ADD_BOS},
+    {"gpt-4o", &pre_gpt4o, 0},
+    {"llama4", &pre_gpt4o, 0},
+    {"kanana2", &pre_gpt4o, 0},
+    {"talkie", &pre_gpt4o, 0},
+    {"minimax-m2", &pre_gpt4o, 0},
+    {"granite-embed-multi-97m", &pre_gpt4o, PRE_IGNORE_MERGES},
+    {"tiny_aya", &pre_tiny_aya, 0},
+    {"cohere2moe", &pre_tiny_aya, 0},
+    {"falcon", &pre_falcon, 0},
+    {"deepseek-coder", &pre_deepseek_coder, 0},
+    {"deepseek-v3", &pre_deepseek3, 0},
+    {"hunyuan-dense", &pre_deepseek3, 0},
+    {"joyai-llm", &pre_deepseek3, 0},
+    {"hy_v4", &pre_deepseek3, 0},
+    {"spark2_5", &pre_spark, 0},
+    {"youtu", &pre_youtu, PRE_IGNORE_MERGES},
+    {"seed-coder", &pre_seed_coder, 0},
+    {"poro-chat", &pre_bloom, 0},
+    {"bloom", &pre_bloom, 0},
+    {"gpt3-finnish", &pre_bloom, 0},
+    {"viking", &pre_viking, 0},
+    {"superbpe", &pre_superbpe, 0},
+    {"laguna", &pre_laguna, 0},
+    {"afmoe", &pre_afmoe, 0},
+};
+
+/* The row of a name, NULL if there is none. */
+static const struct pretokenizer *pretokenizer_find(struct text name)
+{
+    for (int32_t i = 0; i < SLM_COUNT(pretokenizers); i++) {
+        if (text_is(name, pretokenizers[i].name)) {
+            return &pretokenizers[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- Cutting --------------------------------------------------------------------------------- */
+
+/* The piece of a stage that begins at `at`: a match, or all up to the next match. */
+static size_t pre_piece_end(const struct pre_stage *stage, const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = stage->match(stage->rule, s, at, end);
+    if (p > at) {
+        return p;
+    }
+    do {
+        p += pre_char_at(s, p, end).size;
+    } while (p < end && stage->match(stage->rule, s, p, end) == p);
+    return p;
+}
+
+/* Where the cutting of a text stands: the end of the current piece of each stage, of which each
+ * lies within the one before. ends[0] is the end of the text. */
+struct pre_cursor {
+    const struct pre_stage *stages;
+    int32_t n_stages;
+    const uint8_t *s;
+    size_t at;
+    size_t ends[PRE_STAGES + 1];
+};
+
+static void pretokenize_begin(struct pre_cursor *c, const struct pretokenizer *p, struct text text)
+{
+    memset(c, 0, sizeof *c);
+    c->stages = p->group->stages;
+    while (c->n_stages < PRE_STAGES && c->stages[c->n_stages].match != NULL) {
+        c->n_stages++;
+    }
+    c->s = (const uint8_t *)text.s;
+    c->ends[0] = text.n;
+}
+
+/* 1 and the next piece, or 0 at the end. Pieces are never empty; together they are the text. */
+static int pretokenize_next(struct pre_cursor *c, struct text *piece)
+{
+    if (c->at == c->ends[0]) {
+        return 0;
+    }
+    for (int32_t i = 1; i <= c->n_stages; i++) {
+        if (c->ends[i] == c->at) {
+            c->ends[i] = pre_piece_end(&c->stages[i - 1], c->s, c->at, c->ends[i - 1]);
+        }
+    }
+    piece->s = (const char *)c->s + c->at;
+    piece->n = c->ends[c->n_stages] - c->at;
+    c->at += piece->n;
+    return 1;
+}

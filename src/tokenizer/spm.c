@@ -1,0 +1,228 @@
+/* spm.c - SentencePiece BPE: merge neighbours while the two together are a token, best score first.
+ *
+ * Also has the merging itself, which bpe.c shares: a row of symbols, a rank for each pair of
+ * neighbours, and the lowest rank (the leftmost among equals) merged until none is left. Ranks lie
+ * in buckets of 16 with a tree of minima above, so that a word costs a glance at one bucket and a
+ * megabyte of one letter n log n.
+ *
+ * From the method: Kudo and Richardson 2018 (SentencePiece). */
+
+/* ---- Merging --------------------------------------------------------------------------------- */
+
+#define MERGE_NONE UINT32_MAX
+#define MERGE_BUCKET 16u
+
+struct merge_symbol {
+    uint32_t start; /* in e->text */
+    uint32_t size;
+    uint32_t prev; /* MERGE_NONE at the ends */
+    uint32_t next;
+    uint64_t hash; /* of the text, for bpe.c */
+};
+
+/* The rank of merging two neighbours, MERGE_NONE if they do not. */
+typedef uint32_t (*merge_rank_fn)(const struct encoder *e, const struct merge_symbol *left,
+                                  const struct merge_symbol *right);
+
+/* Called on the left symbol when it has swallowed the right one. */
+typedef void (*merge_done_fn)(const struct encoder *e, struct merge_symbol *left);
+
+struct merge {
+    struct merge_symbol *symbols; /* [n] */
+    uint32_t *ranks;              /* [n rounded up to buckets] of symbol i with the next one */
+    uint32_t *tree;  /* [2 n_leaf] the symbol of the lowest rank below; 1 is the root */
+    uint32_t n_leaf; /* a power of two */
+};
+
+static int merge_reserve(struct encoder *e, uint64_t n, slm_error *err)
+{
+    uint64_t buckets = n / MERGE_BUCKET + 1;
+    uint64_t leaves = 1;
+    while (leaves < buckets) {
+        leaves *= 2;
+    }
+    SLM_TRY(encoder_reserve(e, &e->symbols, n * sizeof(struct merge_symbol), 0, err));
+    SLM_TRY(encoder_reserve(e, &e->ranks, leaves * MERGE_BUCKET * sizeof(uint32_t), 0, err));
+    return encoder_reserve(e, &e->tree, 2 * leaves * sizeof(uint32_t), 0, err);
+}
+
+/* Finds the lowest rank of bucket b anew and carries it to the root. */
+static void merge_update(const struct merge *g, uint32_t b)
+{
+    uint32_t first = b * MERGE_BUCKET;
+    uint32_t best = first;
+    uint32_t low = g->ranks[first];
+    for (uint32_t i = first + 1; i < first + MERGE_BUCKET; i++) {
+        best = g->ranks[i] < low ? i : best;
+        low = g->ranks[i] < low ? g->ranks[i] : low;
+    }
+    uint32_t node = g->n_leaf + b;
+    g->tree[node] = best;
+    while (node > 1) {
+        node /= 2;
+        uint32_t left = g->tree[2 * node];
+        uint32_t right = g->tree[2 * node + 1];
+        g->tree[node] = g->ranks[right] < g->ranks[left] ? right : left;
+    }
+}
+
+static uint32_t merge_rank(const struct encoder *e, const struct merge *g, uint32_t i,
+                           merge_rank_fn rank)
+{
+    uint32_t next = g->symbols[i].next;
+    return next == MERGE_NONE ? MERGE_NONE : rank(e, &g->symbols[i], &g->symbols[next]);
+}
+
+/* Chains the n >= 1 symbols (start, size and hash are set), and ranks all pairs. */
+static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn rank)
+{
+    struct merge g = {(struct merge_symbol *)e->symbols.data, (uint32_t *)e->ranks.data,
+                      (uint32_t *)e->tree.data, 1};
+    while (g.n_leaf * MERGE_BUCKET < n) {
+        g.n_leaf *= 2;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        g.symbols[i].prev = i == 0 ? MERGE_NONE : i - 1;
+        g.symbols[i].next = i + 1 == n ? MERGE_NONE : i + 1;
+    }
+    for (uint32_t i = 0; i < g.n_leaf * MERGE_BUCKET; i++) {
+        g.ranks[i] = i < n ? merge_rank(e, &g, i, rank) : MERGE_NONE;
+    }
+    for (uint32_t b = 0; b < g.n_leaf; b++) {
+        g.tree[g.n_leaf + b] = b * MERGE_BUCKET;
+    }
+    for (uint32_t node = g.n_leaf - 1; node > 0; node--) {
+        g.tree[node] = g.tree[2 * node];
+    }
+    for (uint32_t b = 0; b < g.n_leaf; b++) {
+        merge_update(&g, b);
+    }
+    return g;
+}
+
+/* Merges until no pair has a rank. Symbol 0 stays the first; follow next. */
+static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank, merge_done_fn done)
+{
+    struct merge g = merge_begin(e, n, rank);
+    for (;;) {
+        uint32_t i = g.tree[1];
+        if (g.ranks[i] == MERGE_NONE) {
+            return;
+        }
+        struct merge_symbol *left = &g.symbols[i];
+        uint32_t gone = left->next;
+        left->size += g.symbols[gone].size;
+        left->next = g.symbols[gone].next;
+        if (left->next != MERGE_NONE) {
+            g.symbols[left->next].prev = i;
+        }
+        done(e, left);
+        g.ranks[gone] = MERGE_NONE;
+        g.ranks[i] = merge_rank(e, &g, i, rank);
+        uint32_t before = left->prev == MERGE_NONE ? i : left->prev;
+        if (before != i) {
+            g.ranks[before] = merge_rank(e, &g, before, rank);
+        }
+        merge_update(&g, i / MERGE_BUCKET);
+        if (gone / MERGE_BUCKET != i / MERGE_BUCKET) {
+            merge_update(&g, gone / MERGE_BUCKET);
+        }
+        if (before / MERGE_BUCKET != i / MERGE_BUCKET) {
+            merge_update(&g, before / MERGE_BUCKET);
+        }
+    }
+}
+
+/* ---- SentencePiece --------------------------------------------------------------------------- */
+
+/* The token of this text, if text may become it. (llama.cpp merges to any token, control tokens
+ * too; SentencePiece keeps control, unknown and byte tokens out of the merges, and so do we: a user
+ * who writes "</s>" or "<0x0A>" gets letters.) */
+static int32_t spm_find(const struct encoder *e, uint32_t start, uint32_t size)
+{
+    struct text t = {(const char *)e->text.data + start, size};
+    int32_t token = size > e->v->text_max ? -1 : vocab_find(e->v, t);
+    return (vocab_attributes(e->v, token) & (TOKEN_GUARDED | TOKEN_BYTE)) != 0 ? -1 : token;
+}
+
+/* The higher the score, the lower the rank. */
+static uint32_t spm_rank(const struct encoder *e, const struct merge_symbol *left,
+                         const struct merge_symbol *right)
+{
+    int32_t token = spm_find(e, left->start, left->size + right->size);
+    if (token < 0) {
+        return MERGE_NONE;
+    }
+    uint32_t bits = f32_to_bits(vocab_score(e->v, token));
+    bits = bits == 0x80000000u ? 0 : bits;
+    return (bits & 0x80000000u) != 0 ? bits : 0x7fffffffu - bits;
+}
+
+static void spm_done(const struct encoder *e, struct merge_symbol *left)
+{
+    (void)e;
+    (void)left;
+}
+
+/* Writes spaces as U+2581, one in front where a word begins, and makes a symbol of each character,
+ * whose length the first byte tells (bytes that cannot begin one stand alone). */
+static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
+{
+    uint8_t *out = (uint8_t *)e->text.data;
+    struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
+    const uint8_t *s = (const uint8_t *)fragment.s;
+    uint32_t used = 0;
+    uint32_t n = 0;
+    size_t at = 0;
+    while (at < fragment.n || prefix) {
+        size_t size = 1;
+        symbols[n].start = used;
+        if (prefix || s[at] == ' ') {
+            memcpy(out + used, LOW_LINE, 3);
+            used += 3;
+            size = prefix ? 0 : 1;
+            prefix = 0;
+        } else {
+            size = s[at] < 0xc0 ? 1 : s[at] < 0xe0 ? 2 : s[at] < 0xf0 ? 3 : 4;
+            size = size < fragment.n - at ? size : fragment.n - at;
+            memcpy(out + used, s + at, size);
+            used += (uint32_t)size;
+        }
+        symbols[n].size = used - symbols[n].start;
+        at += size;
+        n++;
+    }
+    return n;
+}
+
+/* A symbol that is no token (a single character, then: only tokens are merged to) goes byte by
+ * byte. */
+static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
+{
+    int32_t token = spm_find(e, symbol->start, symbol->size);
+    if (token >= 0) {
+        return encoder_push(e, token, err);
+    }
+    for (uint32_t i = 0; i < symbol->size; i++) {
+        int32_t byte = e->v->byte_token[((const uint8_t *)e->text.data)[symbol->start + i]];
+        byte = byte >= 0 ? byte : e->v->unk;
+        if (byte >= 0) {
+            SLM_TRY(encoder_push(e, byte, err));
+        }
+    }
+    return SLM_OK;
+}
+
+static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
+{
+    int prefix = e->v->add_space_prefix && e->after_special;
+    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)fragment.n * 3 + 3, 0, err));
+    SLM_TRY(merge_reserve(e, (uint64_t)fragment.n + 1, err));
+    uint32_t n = spm_split(e, fragment, prefix);
+    merge_all(e, n, spm_rank, spm_done);
+    const struct merge_symbol *symbols = (const struct merge_symbol *)e->symbols.data;
+    for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
+        SLM_TRY(spm_push(e, &symbols[i], err));
+    }
+    return SLM_OK;
+}

@@ -1,0 +1,463 @@
+/* tokenize.c - text to tokens and back: special tokens, start and end, and the three functions that
+ * api.c calls.
+ *
+ * Special tokens are found before anything else, on the raw bytes, the longest first over the whole
+ * text: control and unknown tokens only where the caller asks (SLM_TEXT_SPECIAL), user-defined ones
+ * always. What lies between goes to the algorithm, whose lookups never yield a control token. So
+ * text without that flag cannot produce one, whatever it says. */
+
+/* ---- Special tokens -------------------------------------------------------------------------- */
+
+/* A stretch of the text, raw (token -1) or found to be a token; a list in order of the text. */
+struct fragment {
+    uint32_t start;
+    uint32_t end;
+    int32_t token;
+    uint32_t next; /* index, 0 at the end: the first is never a next */
+};
+
+/* The special token that is the n >= 1 bytes at s, or -1. */
+static int32_t special_at(const struct encoder *e, const char *s, size_t n)
+{
+    struct text t = {s, n};
+    int32_t token = vocab_find(e->v, t);
+    unsigned attributes = vocab_attributes(e->v, token);
+    if ((attributes & TOKEN_SPECIAL) == 0 ||
+        ((attributes & TOKEN_GUARDED) != 0 && (e->flags & SLM_TEXT_SPECIAL) == 0)) {
+        return -1;
+    }
+    return token;
+}
+
+/* Whether a special token can begin here: most places are dismissed by this. */
+static int special_may_begin(const struct vocab *v, const char *s, size_t left)
+{
+    uint32_t second = left > 1 ? (uint8_t)s[1] : 0;
+    return vocab_bit(v->special_pairs, second << 8 | (uint8_t)s[0]);
+}
+
+/* Sets the bits of the sizes that special tokens in this text have; 0 if there is none. */
+static int special_sizes(const struct encoder *e, struct text t, uint64_t *sizes)
+{
+    uint32_t n_words = e->v->special_size_max / 64 + 1;
+    int found = 0;
+    memset(sizes, 0, n_words * sizeof *sizes);
+    for (size_t at = 0; at < t.n; at++) {
+        if (!special_may_begin(e->v, t.s + at, t.n - at)) {
+            continue;
+        }
+        for (uint32_t w = 0; w < n_words; w++) {
+            uint64_t untried = e->v->special_sizes[w] & ~sizes[w];
+            for (uint32_t size = w * 64; untried != 0; size++, untried >>= 1) {
+                if ((untried & 1) != 0 && size <= t.n - at && special_at(e, t.s + at, size) >= 0) {
+                    vocab_bit_set(sizes, size);
+                    found = 1;
+                }
+            }
+        }
+    }
+    return found;
+}
+
+static int is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Splits raw fragment i at the token found at start..end-1 of it. Returns the index of what is left
+ * on the right, 0 if nothing is. */
+static int special_split(struct encoder *e, const char *s, uint32_t i, uint32_t start, uint32_t end,
+                         int32_t token, uint32_t *n, uint32_t *right, slm_error *err)
+{
+    uint64_t used = (uint64_t)*n * sizeof(struct fragment);
+    SLM_TRY(encoder_reserve(e, &e->fragments, used + 2 * sizeof(struct fragment), used, err));
+    struct fragment *list = (struct fragment *)e->fragments.data;
+    unsigned attributes = vocab_attributes(e->v, token);
+    uint32_t left_end = start;
+    uint32_t right_start = end;
+    uint32_t right_end = list[i].end;
+    while ((attributes & TOKEN_LSTRIP) != 0 && left_end > list[i].start &&
+           is_space(s[left_end - 1])) {
+        left_end--;
+    }
+    while ((attributes & TOKEN_RSTRIP) != 0 && right_start < right_end &&
+           is_space(s[right_start])) {
+        right_start++;
+    }
+    uint32_t after = list[i].next;
+    uint32_t here = i;
+    if (left_end > list[i].start) {
+        list[i].end = left_end;
+        here = (*n)++;
+        list[i].next = here;
+    }
+    struct fragment found = {start, end, token, after};
+    *right = 0;
+    if (right_start < right_end) {
+        struct fragment rest = {right_start, right_end, -1, after};
+        *right = (*n)++;
+        list[*right] = rest;
+        found.next = *right;
+    }
+    list[here] = found;
+    return SLM_OK;
+}
+
+/* Finds the special tokens of one size in all raw fragments, left to right. */
+static int special_pass(struct encoder *e, const char *s, uint32_t size, uint32_t *n,
+                        slm_error *err)
+{
+    uint32_t i = 0;
+    do {
+        const struct fragment *f = (const struct fragment *)e->fragments.data + i;
+        uint32_t next = f->next;
+        uint32_t end = f->token >= 0 ? f->start : f->end;
+        for (uint32_t at = f->start; at < end && size <= end - at; at++) {
+            int32_t token =
+                special_may_begin(e->v, s + at, end - at) ? special_at(e, s + at, size) : -1;
+            if (token >= 0) {
+                uint32_t right = 0;
+                SLM_TRY(special_split(e, s, i, at, at + size, token, n, &right, err));
+                next = right != 0 ? right : next;
+                break;
+            }
+        }
+        i = next;
+    } while (i != 0);
+    return SLM_OK;
+}
+
+/* Fills e->fragments for a text that is not empty. */
+static int special_find(struct encoder *e, struct text t, slm_error *err)
+{
+    struct fragment whole = {0, (uint32_t)t.n, -1, 0};
+    uint32_t n = 1;
+    SLM_TRY(encoder_reserve(e, &e->fragments, sizeof whole, 0, err));
+    *(struct fragment *)e->fragments.data = whole;
+    if (e->v->n_user == 0 && (e->flags & SLM_TEXT_SPECIAL) == 0) {
+        return SLM_OK;
+    }
+    uint64_t words = e->v->special_size_max / 64 + 1;
+    SLM_TRY(encoder_reserve(e, &e->sizes, words * sizeof(uint64_t), 0, err));
+    const uint64_t *sizes = (const uint64_t *)e->sizes.data;
+    if (!special_sizes(e, t, (uint64_t *)e->sizes.data)) {
+        return SLM_OK;
+    }
+    for (uint32_t size = e->v->special_size_max; size > 0; size--) {
+        if (vocab_bit(sizes, size)) {
+            SLM_TRY(special_pass(e, t.s, size, &n, err));
+        }
+    }
+    return SLM_OK;
+}
+
+/* ---- Text to tokens -------------------------------------------------------------------------- */
+
+static int encode_text(struct encoder *e, struct text t, slm_error *err)
+{
+    const struct vocab *v = e->v;
+    int ends = (e->flags & SLM_TEXT_BOS) != 0;
+    if (ends && v->add_bos) {
+        SLM_TRY(encoder_push(e, v->bos, err));
+    }
+    if (t.n > 0) {
+        SLM_TRY(special_find(e, t, err));
+        uint32_t i = 0;
+        e->after_special = 1;
+        do {
+            struct fragment f = ((const struct fragment *)e->fragments.data)[i];
+            struct text part = {t.s + f.start, f.end - f.start};
+            if (f.token >= 0) {
+                SLM_TRY(encoder_push(e, f.token, err));
+            } else {
+                SLM_TRY(v->algorithm->encode(e, part, err));
+            }
+            e->after_special = f.token >= 0;
+            i = f.next;
+        } while (i != 0);
+    }
+    if (ends && v->add_eos) {
+        SLM_TRY(encoder_push(e, v->eos, err));
+    }
+    return SLM_OK;
+}
+
+static int tokenizer_check(const struct vocab *v, slm_error *err)
+{
+    if (v->n_token == 0) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "this model has no vocabulary: use token ids");
+    }
+    if (v->algorithm->encode == NULL) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "the tokenizer '%.*s' is not supported: use token ids",
+                 text_width(v->model), v->model.s);
+    }
+    return SLM_OK;
+}
+
+/* The rule of slm.h for buffers. */
+static int tokenizer_room(size_t needed, size_t capacity, const char *what, slm_error *err)
+{
+    if (needed > capacity) {
+        SLM_FAIL(err, SLM_E_SPACE, -1, "%zu %s do not fit a buffer of %zu", needed, what, capacity);
+    }
+    return SLM_OK;
+}
+
+/* A symbol takes up to three bytes a byte, and is counted in 32 bits. */
+#define LIMIT_TEXT_BYTES ((size_t)INT32_MAX / 8)
+
+static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
+                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
+                         slm_error *err)
+{
+    struct text t = {text, n};
+    struct encoder e;
+    *needed = 0;
+    SLM_TRY(tokenizer_check(v, err));
+    if (n > LIMIT_TEXT_BYTES) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a text of %zu bytes: at most %zu are tokenised at once",
+                 n, LIMIT_TEXT_BYTES);
+    }
+    memset(&e, 0, sizeof e);
+    e.v = v;
+    e.m = m;
+    e.flags = flags;
+    int status = encode_text(&e, t, err);
+    if (status == SLM_OK) {
+        *needed = e.n_tokens;
+        status = tokenizer_room(e.n_tokens, capacity, "tokens", err);
+        if (status == SLM_OK && e.n_tokens > 0) {
+            memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
+        }
+    }
+    struct scratch *all[] = {&e.text,      &e.symbols, &e.ranks, &e.tree,
+                             &e.fragments, &e.sizes,   &e.tokens};
+    for (int32_t i = 0; i < SLM_COUNT(all); i++) {
+        memory_give(m, all[i]->data, all[i]->size);
+    }
+    return status;
+}
+
+/* ---- Tokens to bytes ------------------------------------------------------------------------- */
+
+#define PIECE_RAW 0    /* the text itself */
+#define PIECE_SPACES 1 /* U+2581 is a space */
+#define PIECE_BYTES 2  /* characters stand for bytes: bpe.c; others stand for themselves */
+#define PIECE_BYTE 3   /* one byte */
+
+/* Reads the bytes that a token stands for. */
+struct piece {
+    const uint8_t *s;
+    size_t n;
+    size_t at;
+    int form;
+    uint8_t byte;
+};
+
+static int hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+/* "<0x0A>". Anything else of that type is written as it stands. */
+static void piece_read_byte(struct piece *p)
+{
+    int high = p->n == 6 ? hex_digit(p->s[3]) : -1;
+    int low = p->n == 6 ? hex_digit(p->s[4]) : -1;
+    if (high >= 0 && low >= 0 && memcmp(p->s, "<0x", 3) == 0 && p->s[5] == '>') {
+        p->form = PIECE_BYTE;
+        p->byte = (uint8_t)(high * 16 + low);
+    }
+}
+
+/* Control and unknown tokens are empty unless special is set; so are unused and undefined ones, and
+ * ids without a token. */
+static struct piece vocab_piece(const struct vocab *v, int32_t token, int special)
+{
+    struct piece p = {NULL, 0, 0, PIECE_RAW, 0};
+    unsigned attributes = vocab_attributes(v, token);
+    int guarded = (attributes & TOKEN_GUARDED) != 0;
+    if ((guarded && !special) || (attributes & (TOKEN_SPECIAL | TOKEN_NORMAL | TOKEN_BYTE)) == 0) {
+        return p;
+    }
+    struct text t = vocab_text(v, token);
+    p.s = (const uint8_t *)t.s;
+    p.n = t.n;
+    if ((attributes & TOKEN_SPECIAL) != 0) {
+        return p;
+    }
+    p.form = v->algorithm->has_merges ? PIECE_BYTES : PIECE_SPACES;
+    if ((attributes & TOKEN_BYTE) != 0) {
+        piece_read_byte(&p);
+    }
+    return p;
+}
+
+/* The next byte, or -1. */
+static int piece_next(struct piece *p)
+{
+    if (p->at >= p->n) {
+        return -1;
+    }
+    const uint8_t *s = p->s + p->at;
+    size_t size = 1;
+    int byte = s[0];
+    if (p->form == PIECE_BYTE) {
+        size = p->n;
+        byte = p->byte;
+    } else if (p->form == PIECE_SPACES && p->n - p->at >= 3 && memcmp(s, LOW_LINE, 3) == 0) {
+        size = 3;
+        byte = ' ';
+    } else if (p->form == PIECE_BYTES) {
+        int known = bpe_byte_of_char(unicode_decode(s, p->n - p->at, &size));
+        size = known >= 0 ? size : 1;
+        byte = known >= 0 ? known : byte;
+    }
+    p->at += size;
+    return byte;
+}
+
+/* Counts all, writes what fits. */
+struct text_sink {
+    char *text;
+    size_t capacity;
+    size_t n;
+};
+
+static void sink_put(struct text_sink *sink, const uint8_t *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (sink->n < sink->capacity) {
+            sink->text[sink->n] = (char)s[i];
+        }
+        sink->n++;
+    }
+}
+
+/* The piece of a token as encoding had it: with SLM_TEXT_BOS, the space that encoding puts in front
+ * of a text and after each special token is not part of it. *inside is 0 there. */
+static struct piece piece_begin(const struct vocab *v, int32_t token, uint32_t flags, int *inside)
+{
+    struct piece p = vocab_piece(v, token, (flags & SLM_TEXT_SPECIAL) != 0);
+    int special = (vocab_attributes(v, token) & TOKEN_SPECIAL) != 0;
+    if (v->add_space_prefix && (flags & SLM_TEXT_BOS) != 0 && !*inside && !special) {
+        struct piece second = p;
+        p = piece_next(&second) == ' ' ? second : p;
+    }
+    *inside = !special;
+    return p;
+}
+
+static void detokenize_all(const struct vocab *v, const int32_t *tokens, size_t n, uint32_t flags,
+                           struct text_sink *sink)
+{
+    int inside = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct piece p = piece_begin(v, tokens[i], flags, &inside);
+        for (int byte = piece_next(&p); byte >= 0; byte = piece_next(&p)) {
+            uint8_t b = (uint8_t)byte;
+            sink_put(sink, &b, 1);
+        }
+    }
+}
+
+static int detokenize_text(const struct vocab *v, const int32_t *tokens, size_t n_tokens,
+                           uint32_t flags, char *text, size_t capacity, size_t *needed,
+                           slm_error *err)
+{
+    struct text_sink count = {NULL, 0, 0};
+    struct text_sink sink = {text, capacity, 0};
+    SLM_TRY(tokenizer_check(v, err));
+    if ((flags & SLM_TEXT_BOS) != 0) {
+        if (n_tokens > 0 && v->add_bos && tokens[0] == v->bos) {
+            tokens++;
+            n_tokens--;
+        }
+        if (n_tokens > 0 && v->add_eos && tokens[n_tokens - 1] == v->eos) {
+            n_tokens--;
+        }
+    }
+    detokenize_all(v, tokens, n_tokens, flags, &count);
+    *needed = count.n;
+    SLM_TRY(tokenizer_room(count.n, capacity, "bytes", err));
+    detokenize_all(v, tokens, n_tokens, flags, &sink);
+    return SLM_OK;
+}
+
+/* ---- One token at a time --------------------------------------------------------------------- */
+
+/* What slm_text_stream holds. */
+struct stream {
+    uint8_t held[4]; /* the beginning of a character */
+    uint8_t n_held;
+    uint8_t begun;  /* a token has come */
+    uint8_t inside; /* as in piece_begin */
+};
+
+SLM_STATIC_ASSERT(sizeof(struct stream) <= sizeof(slm_text_stream), "slm_text_stream");
+
+/* Takes one byte and gives out what is decided. */
+static void stream_put(struct stream *st, struct text_sink *sink, uint8_t byte)
+{
+    st->held[st->n_held++] = byte;
+    while (st->n_held > 0) {
+        uint32_t point = 0;
+        int missing = 0;
+        uint8_t out[4];
+        size_t size = unicode_scan(st->held, st->n_held, &point, &missing);
+        if (missing > 0) {
+            return;
+        }
+        sink_put(sink, out, unicode_encode(point, out));
+        st->n_held = (uint8_t)(st->n_held - size);
+        memmove(st->held, st->held + size, st->n_held);
+    }
+}
+
+static void stream_token(const struct vocab *v, struct stream *st, int32_t token, uint32_t flags,
+                         struct text_sink *sink)
+{
+    if (token < 0) {
+        if (st->n_held > 0) {
+            sink_put(sink, (const uint8_t *)"\xEF\xBF\xBD", 3);
+        }
+        memset(st, 0, sizeof *st);
+        return;
+    }
+    /* Which end token is the last one cannot be known here: all are taken away. */
+    int ends = (flags & SLM_TEXT_BOS) != 0;
+    int is_start = ends && v->add_bos && token == v->bos && !st->begun;
+    int is_end = ends && v->add_eos && token == v->eos;
+    int inside = st->inside;
+    struct piece p = piece_begin(v, token, flags, &inside);
+    st->begun = 1;
+    st->inside = (uint8_t)inside;
+    if (!is_start && !is_end) {
+        for (int byte = piece_next(&p); byte >= 0; byte = piece_next(&p)) {
+            stream_put(st, sink, (uint8_t)byte);
+        }
+    }
+}
+
+static int decode_token(const struct vocab *v, slm_text_stream *stream, int32_t token,
+                        uint32_t flags, char *text, size_t capacity, size_t *needed, slm_error *err)
+{
+    struct text_sink count = {NULL, 0, 0};
+    struct text_sink sink = {text, capacity, 0};
+    struct stream before;
+    SLM_TRY(tokenizer_check(v, err));
+    memcpy(&before, stream->state, sizeof before);
+    if (before.n_held >= sizeof before.held) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "this slm_text_stream was not set to zero");
+    }
+    struct stream after = before;
+    stream_token(v, &after, token, flags, &count);
+    *needed = count.n;
+    SLM_TRY(tokenizer_room(count.n, capacity, "bytes", err));
+    stream_token(v, &before, token, flags, &sink);
+    memcpy(stream->state, &before, sizeof before);
+    return SLM_OK;
+}

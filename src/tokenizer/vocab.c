@@ -1,0 +1,849 @@
+/* vocab.c - the vocabulary: tokens, what they are, and the tables that find them by text.
+ *
+ * Owns one block of memory with two hash tables over the file's metadata and a word of attributes
+ * per token. Texts are never copied: they point into the metadata, which lives as long as the
+ * model. A vocabulary is immutable once loaded.
+ *
+ * Tolerated, because files like that exist: special ids that are out of range (the default stays
+ * and ignored_key names the key), an unknown pre-tokenizer name (the default one cuts, unknown_pre
+ * has it), tokens with the same text (the first is found by text), empty texts (never found by
+ * text), token types that do not exist (undefined), NaN scores (the worst). */
+
+/* ---- What a token is ------------------------------------------------------------------------- */
+
+#define TOKEN_UNKNOWN 1u
+#define TOKEN_UNUSED 2u
+#define TOKEN_NORMAL 4u
+#define TOKEN_CONTROL 8u
+#define TOKEN_USER 16u
+#define TOKEN_BYTE 32u
+#define TOKEN_LSTRIP 128u /* swallows white space before it */
+#define TOKEN_RSTRIP 256u /* swallows white space after it */
+#define TOKEN_END 1024u   /* generation ends here */
+/* Text from outside becomes one of these only where the caller asks for special tokens: merging
+ * letters never yields them, whatever the vocabulary says. */
+#define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
+#define TOKEN_SPECIAL (TOKEN_GUARDED | TOKEN_USER)
+
+struct vocab_table {
+    uint32_t *slots; /* 0 is free; else index + 1 in the low index_bits, hash bits above */
+    uint32_t mask;
+    uint32_t index_bits;
+};
+
+struct encoder;
+
+/* A value of tokenizer.ggml.model. Another algorithm is one more row, with its encode. */
+struct tokenizer_algorithm {
+    const char *model;
+    const char *name; /* as slm_model_info tells it */
+    /* Appends the tokens of a stretch of text without special tokens. NULL: not supported. */
+    int (*encode)(struct encoder *e, struct text fragment, slm_error *err);
+    int32_t bos, eos, unk; /* where the file names none */
+    uint8_t add_bos;
+    uint8_t add_eos;
+    uint8_t add_space_prefix;
+    uint8_t has_merges; /* and a pre-tokenizer, and byte-level texts */
+};
+
+struct vocab {
+    const struct tokenizer_algorithm *algorithm;
+    struct text model; /* tokenizer.ggml.model, or "none" */
+    struct text pre;   /* tokenizer.ggml.pre, or "" */
+    const struct pretokenizer *pretokenizer;
+    struct text
+        unknown_pre; /* the name if there is no such pre-tokenizer: for the loader to warn */
+    const char *ignored_key; /* a special id out of range, or NULL: likewise */
+    int32_t n_token;
+    int add_bos;
+    int add_eos;
+    int add_space_prefix;
+    int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
+    int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
+    int32_t nl; /* a newline */
+    struct gguf_array tokens;
+    struct gguf_array scores; /* count 0: none */
+    struct gguf_array merges;
+    uint16_t *attributes; /* [n_token] */
+    struct vocab_table by_text;
+    struct vocab_table by_pair;
+    uint32_t text_max; /* longest text in bytes */
+    /* Special tokens begin with two bytes of which special_pairs has the bit (second << 8 | first),
+     * and are as long as one of the bits of special_sizes says. */
+    uint64_t *special_pairs; /* [65536 / 64] */
+    uint64_t *special_sizes; /* [65536 / 64] */
+    uint32_t special_size_max;
+    int32_t n_user;
+    int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
+    void *block;
+    uint64_t block_size;
+};
+
+#define VOCAB_BITMAP_WORDS (65536 / 64)
+
+SLM_STATIC_ASSERT(LIMIT_TOKEN_BYTES < 65536, "special_sizes has a bit for every size");
+
+static int spm_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err);
+
+static const struct tokenizer_algorithm tokenizer_algorithms[] = {
+    {"llama", "spm", spm_encode, 1, 2, 0, 1, 0, 1, 0},
+    {"gpt2", "bpe", bpe_encode, 11, 11, -1, 0, 0, 0, 1},
+};
+
+/* Files without a vocabulary, and those whose vocabulary can be looked at only. */
+static const struct tokenizer_algorithm tokenizer_none = {"none", "none", NULL, -1, -1,
+                                                          -1,     0,      0,    0,  0};
+
+/* "none" where tokenising is SLM_E_UNSUPPORTED. */
+static const char *vocab_kind_name(const struct vocab *v)
+{
+    return v->algorithm->name;
+}
+
+/* ---- Finding by text ------------------------------------------------------------------------- */
+
+static struct text vocab_text(const struct vocab *v, int32_t token)
+{
+    return gguf_array_text(&v->tokens, (uint64_t)token);
+}
+
+static uint64_t vocab_hash(struct text t)
+{
+    return hash_bytes(t.s, t.n, 0);
+}
+
+static uint64_t vocab_pair_hash(uint64_t left, uint64_t right)
+{
+    return hash_mix(left ^ UINT64_C(0x2D358DCCAA6C78A5), right ^ UINT64_C(0x8BB84B93962EACC9));
+}
+
+/* The index + 1 of the next entry, from slot *at on, that has these hash bits; 0 if there is none,
+ * and then *at is a free slot. */
+static uint32_t vocab_probe(const struct vocab_table *t, uint64_t hash, uint32_t *at)
+{
+    uint32_t tag = (uint32_t)(hash >> 32) << t->index_bits;
+    for (;;) {
+        uint32_t slot = t->slots[*at];
+        if (slot == 0 || (slot ^ tag) >> t->index_bits == 0) {
+            return slot & (((uint32_t)1 << t->index_bits) - 1);
+        }
+        *at = (*at + 1) & t->mask;
+    }
+}
+
+static int32_t vocab_find_hashed(const struct vocab *v, struct text t, uint64_t hash)
+{
+    uint32_t at = (uint32_t)hash & v->by_text.mask;
+    uint32_t entry;
+    if (t.n == 0 || v->n_token == 0) {
+        return -1;
+    }
+    while ((entry = vocab_probe(&v->by_text, hash, &at)) != 0) {
+        if (text_equal(t, gguf_array_text(&v->tokens, entry - 1))) {
+            return (int32_t)entry - 1;
+        }
+        at = (at + 1) & v->by_text.mask;
+    }
+    return -1;
+}
+
+/* The token of exactly this text, or -1. */
+static int32_t vocab_find(const struct vocab *v, struct text t)
+{
+    return vocab_find_hashed(v, t, vocab_hash(t));
+}
+
+static int32_t vocab_find_name(const struct vocab *v, const char *name)
+{
+    return vocab_find(v, text_of(name));
+}
+
+/* The rank of merging two neighbours that lie one behind the other, UINT32_MAX if they do not. */
+static uint32_t vocab_find_pair(const struct vocab *v, const char *left, size_t n_left,
+                                size_t n_right, uint64_t hash)
+{
+    uint32_t at = (uint32_t)hash & v->by_pair.mask;
+    uint32_t entry;
+    while ((entry = vocab_probe(&v->by_pair, hash, &at)) != 0) {
+        struct text t = gguf_array_text(&v->merges, entry - 1);
+        if (t.n == n_left + 1 + n_right && t.s[n_left] == ' ' && memcmp(t.s, left, n_left) == 0 &&
+            memcmp(t.s + n_left + 1, left + n_left, n_right) == 0) {
+            return entry - 1;
+        }
+        at = (at + 1) & v->by_pair.mask;
+    }
+    return UINT32_MAX;
+}
+
+static int vocab_has(const struct vocab *v, int32_t token)
+{
+    return token >= 0 && token < v->n_token;
+}
+
+static unsigned vocab_attributes(const struct vocab *v, int32_t token)
+{
+    return vocab_has(v, token) ? v->attributes[token] : 0;
+}
+
+static int vocab_is_end(const struct vocab *v, int32_t token)
+{
+    return (vocab_attributes(v, token) & TOKEN_END) != 0;
+}
+
+/* SLM_TOKEN_ or 0. */
+static int32_t vocab_type(const struct vocab *v, int32_t token)
+{
+    static const struct {
+        uint16_t attribute;
+        uint16_t type;
+    } types[] = {{TOKEN_CONTROL, SLM_TOKEN_CONTROL}, {TOKEN_USER, SLM_TOKEN_USER},
+                 {TOKEN_UNKNOWN, SLM_TOKEN_UNKNOWN}, {TOKEN_UNUSED, SLM_TOKEN_UNUSED},
+                 {TOKEN_BYTE, SLM_TOKEN_BYTE},       {TOKEN_NORMAL, SLM_TOKEN_NORMAL}};
+    for (int32_t i = 0; i < SLM_COUNT(types); i++) {
+        if ((vocab_attributes(v, token) & types[i].attribute) != 0) {
+            return types[i].type;
+        }
+    }
+    return 0;
+}
+
+static float vocab_score(const struct vocab *v, int32_t token)
+{
+    float score = 0;
+    if (vocab_has(v, token) && v->scores.count > 0) {
+        score = (float)gguf_array_f64(&v->scores, (uint64_t)token);
+    }
+    return f32_is_nan(score) ? bits_to_f32(0xff800000u) : score;
+}
+
+/* ---- Loading: tables ------------------------------------------------------------------------- */
+
+/* The size of a table for n entries: at most two thirds full. */
+static uint64_t vocab_slots(uint64_t n)
+{
+    uint64_t slots = 16;
+    while (slots < n + n / 2 + 1) {
+        slots *= 2;
+    }
+    return slots;
+}
+
+static void vocab_layout_table(struct vocab_table *t, struct arena *a, uint64_t n)
+{
+    uint64_t slots = vocab_slots(n);
+    t->mask = (uint32_t)(slots - 1);
+    t->index_bits = 1;
+    while (n >> t->index_bits != 0) {
+        t->index_bits++;
+    }
+    t->slots = (uint32_t *)arena_take(a, slots, sizeof(uint32_t));
+}
+
+static void vocab_layout(struct vocab *v, struct arena *a)
+{
+    vocab_layout_table(&v->by_text, a, (uint64_t)v->n_token);
+    if (v->algorithm->has_merges) {
+        vocab_layout_table(&v->by_pair, a, v->merges.count);
+    }
+    v->special_pairs = (uint64_t *)arena_take(a, VOCAB_BITMAP_WORDS, sizeof(uint64_t));
+    v->special_sizes = (uint64_t *)arena_take(a, VOCAB_BITMAP_WORDS, sizeof(uint64_t));
+    v->attributes = (uint16_t *)arena_take(a, (uint64_t)v->n_token, sizeof(uint16_t));
+}
+
+static void vocab_insert(struct vocab_table *t, const struct gguf_array *texts, uint64_t index,
+                         uint64_t hash)
+{
+    uint32_t at = (uint32_t)hash & t->mask;
+    uint32_t entry;
+    while ((entry = vocab_probe(t, hash, &at)) != 0) {
+        if (text_equal(gguf_array_text(texts, entry - 1), gguf_array_text(texts, index))) {
+            return;
+        }
+        at = (at + 1) & t->mask;
+    }
+    t->slots[at] = (uint32_t)(hash >> 32) << t->index_bits | (uint32_t)(index + 1);
+}
+
+#define VOCAB_RUN 16
+
+/* The tables are larger than the fast caches, so slots are asked for a run ahead. */
+static void vocab_fetch(const struct vocab_table *t, uint64_t hash)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(&t->slots[(uint32_t)hash & t->mask], 1);
+#else
+    (void)t;
+    (void)hash;
+#endif
+}
+
+static int vocab_index_tokens(struct vocab *v, slm_error *err)
+{
+    uint64_t hashes[VOCAB_RUN];
+    uint64_t n = v->tokens.count;
+    for (uint64_t start = 0; start < n; start += VOCAB_RUN) {
+        uint64_t end = n - start < VOCAB_RUN ? n : start + VOCAB_RUN;
+        for (uint64_t i = start; i < end; i++) {
+            struct text t = gguf_array_text(&v->tokens, i);
+            if (t.n > LIMIT_TOKEN_BYTES) {
+                SLM_FAIL(err, SLM_E_MODEL, (int64_t)i,
+                         "tokenizer.ggml.tokens[%llu] has %zu bytes: %u are the limit",
+                         (unsigned long long)i, t.n, LIMIT_TOKEN_BYTES);
+            }
+            v->text_max = t.n > v->text_max ? (uint32_t)t.n : v->text_max;
+            hashes[i - start] = vocab_hash(t);
+            vocab_fetch(&v->by_text, hashes[i - start]);
+        }
+        for (uint64_t i = start; i < end; i++) {
+            if (gguf_array_text(&v->tokens, i).n > 0) {
+                vocab_insert(&v->by_text, &v->tokens, i, hashes[i - start]);
+            }
+        }
+    }
+    return SLM_OK;
+}
+
+/* Where the right part of "left right" begins: behind the first space that is not the first
+ * character. 0 if there are no two parts. */
+static size_t vocab_merge_right(struct text t)
+{
+    for (size_t i = 1; i + 1 < t.n; i++) {
+        if (t.s[i] == ' ') {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+static int vocab_index_merges(struct vocab *v, slm_error *err)
+{
+    uint64_t hashes[VOCAB_RUN];
+    uint64_t n = v->merges.count;
+    for (uint64_t start = 0; start < n; start += VOCAB_RUN) {
+        uint64_t end = n - start < VOCAB_RUN ? n : start + VOCAB_RUN;
+        for (uint64_t i = start; i < end; i++) {
+            struct text t = gguf_array_text(&v->merges, i);
+            size_t right = vocab_merge_right(t);
+            if (right == 0 || t.n > 2 * LIMIT_TOKEN_BYTES) {
+                SLM_FAIL(err, SLM_E_MODEL, (int64_t)i,
+                         "tokenizer.ggml.merges[%llu] is '%.*s': two texts with a space between "
+                         "them are expected",
+                         (unsigned long long)i, text_width(t), t.s);
+            }
+            struct text l = {t.s, right - 1};
+            struct text r = {t.s + right, t.n - right};
+            hashes[i - start] = vocab_pair_hash(vocab_hash(l), vocab_hash(r));
+            vocab_fetch(&v->by_pair, hashes[i - start]);
+        }
+        for (uint64_t i = start; i < end; i++) {
+            vocab_insert(&v->by_pair, &v->merges, i, hashes[i - start]);
+        }
+    }
+    return SLM_OK;
+}
+
+/* ---- Loading: keys --------------------------------------------------------------------------- */
+
+static int vocab_is_number(uint32_t type, int real)
+{
+    int is_real = type == SLM_TYPE_FLOAT32 || type == SLM_TYPE_FLOAT64;
+    return type != SLM_TYPE_STRING && type != SLM_TYPE_ARRAY && (real || !is_real);
+}
+
+/* An optional array with a number for every token; count 0 where the file has none. */
+static int vocab_load_numbers(const struct vocab *v, const struct gguf *g, const char *key,
+                              int real, struct gguf_array *array, slm_error *err)
+{
+    int found = gguf_find_array(g, key, array);
+    if (found == 0 || (found == 1 && array->count == 0)) {
+        array->count = 0;
+        return SLM_OK;
+    }
+    if (found < 0 || !vocab_is_number(array->type, real)) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no array of %s", key, real ? "numbers" : "integers");
+    }
+    if (array->count < (uint64_t)v->n_token) {
+        SLM_FAIL(err, SLM_E_MODEL, (int64_t)array->count, "%s has %llu elements for %d tokens", key,
+                 (unsigned long long)array->count, (int)v->n_token);
+    }
+    return SLM_OK;
+}
+
+static int vocab_load_texts(const struct gguf *g, const char *key, uint64_t most,
+                            struct gguf_array *array, slm_error *err)
+{
+    int found = gguf_find_array(g, key, array);
+    if (found == 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is missing", key);
+    }
+    if (found < 0 || array->type != SLM_TYPE_STRING) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no array of strings", key);
+    }
+    if (array->count > most) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "%s has %llu elements: %llu are the limit", key,
+                 (unsigned long long)array->count, (unsigned long long)most);
+    }
+    return SLM_OK;
+}
+
+static int vocab_load_flag(const struct gguf *g, const char *key, int *flag, slm_error *err)
+{
+    int64_t value = 0;
+    int found = gguf_find_i64(g, key, &value);
+    if (found < 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no bool", key);
+    }
+    *flag = found ? value != 0 : *flag;
+    return SLM_OK;
+}
+
+#define BAR "\xEF\xBD\x9C"      /* U+FF5C, the bar of DeepSeek's special tokens */
+#define LOW_LINE "\xE2\x96\x81" /* U+2581, a space as SentencePiece writes it */
+#define VOCAB_NAMES 12
+
+/* Where a special id comes from: a key, an older key, or the first of these texts that is a token,
+ * which becomes a control token then. */
+struct vocab_source {
+    size_t field; /* offset of an int32_t of struct vocab */
+    const char *key;
+    const char *old_key;
+    const char *names[VOCAB_NAMES];
+};
+
+static const struct vocab_source vocab_sources[] = {
+    {offsetof(struct vocab, bos), "tokenizer.ggml.bos_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, eos), "tokenizer.ggml.eos_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, eot),
+     "tokenizer.ggml.eot_token_id",
+     NULL,
+     {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
+      "<EOT>", "_<EOT>", "[EOT]", "<" BAR "end" LOW_LINE "of" LOW_LINE "sentence" BAR ">",
+      "<end_of_utterance>"}},
+    {offsetof(struct vocab, eom), "tokenizer.ggml.eom_token_id", NULL, {"<|eom_id|>"}},
+    {offsetof(struct vocab, unk), "tokenizer.ggml.unknown_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, sep), "tokenizer.ggml.seperator_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, pad), "tokenizer.ggml.padding_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, mask), "tokenizer.ggml.mask_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, fim_pre),
+     "tokenizer.ggml.fim_pre_token_id",
+     "tokenizer.ggml.prefix_token_id",
+     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<" BAR "fim" LOW_LINE "begin" BAR ">",
+      "<PRE>", LOW_LINE "<PRE>", "<|code_prefix|>", "<|prefix|>"}},
+    {offsetof(struct vocab, fim_suf),
+     "tokenizer.ggml.fim_suf_token_id",
+     "tokenizer.ggml.suffix_token_id",
+     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<" BAR "fim" LOW_LINE "hole" BAR ">",
+      "<SUF>", LOW_LINE "<SUF>", "<|code_suffix|>", "<|suffix|>"}},
+    {offsetof(struct vocab, fim_mid),
+     "tokenizer.ggml.fim_mid_token_id",
+     "tokenizer.ggml.middle_token_id",
+     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<" BAR "fim" LOW_LINE "end" BAR ">",
+      "<MID>", LOW_LINE "<MID>", "<|code_middle|>", "<|middle|>"}},
+    {offsetof(struct vocab, fim_pad),
+     "tokenizer.ggml.fim_pad_token_id",
+     NULL,
+     {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
+    {offsetof(struct vocab, fim_rep),
+     "tokenizer.ggml.fim_rep_token_id",
+     NULL,
+     {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
+    {offsetof(struct vocab, fim_sep), "tokenizer.ggml.fim_sep_token_id", NULL, {"<|file_sep|>"}},
+};
+
+static int32_t *vocab_id_at(struct vocab *v, const struct vocab_source *source)
+{
+    return (int32_t *)(void *)((uint8_t *)v + source->field);
+}
+
+static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct vocab_source *source,
+                         slm_error *err)
+{
+    int32_t *id = vocab_id_at(v, source);
+    const char *key = source->key;
+    int64_t value = -1;
+    int found = gguf_find_i64(g, key, &value);
+    if (found == 0 && source->old_key != NULL) {
+        key = source->old_key;
+        found = gguf_find_i64(g, key, &value);
+    }
+    if (found < 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no integer", key);
+    }
+    if (found == 1 && value >= 0 && value < v->n_token) {
+        *id = (int32_t)value;
+    } else if (found == 1) {
+        v->ignored_key = key;
+    }
+    for (int i = 0; i < VOCAB_NAMES && source->names[i] != NULL && *id < 0; i++) {
+        *id = vocab_find_name(v, source->names[i]);
+        if (*id >= 0) {
+            v->attributes[*id] |= TOKEN_CONTROL;
+        }
+    }
+    return SLM_OK;
+}
+
+static int vocab_load_ids(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    const struct tokenizer_algorithm *a = v->algorithm;
+    v->bos = a->bos < v->n_token ? a->bos : -1;
+    v->eos = a->eos < v->n_token ? a->eos : -1;
+    v->unk = a->unk < v->n_token ? a->unk : -1;
+    v->add_bos = a->add_bos;
+    v->add_eos = a->add_eos;
+    v->add_space_prefix = a->add_space_prefix;
+    if (v->pretokenizer != NULL) {
+        v->add_bos = (v->pretokenizer->flags & PRE_ADD_BOS) != 0;
+        v->bos = (v->pretokenizer->flags & PRE_NO_BOS) != 0 ? -1 : v->bos;
+    }
+    for (int32_t i = 0; i < SLM_COUNT(vocab_sources); i++) {
+        SLM_TRY(vocab_load_id(v, g, &vocab_sources[i], err));
+    }
+    SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_bos_token", &v->add_bos, err));
+    SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_eos_token", &v->add_eos, err));
+    SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix, err));
+    v->add_bos = v->add_bos && v->bos >= 0;
+    v->add_eos = v->add_eos && v->eos >= 0;
+    return SLM_OK;
+}
+
+/* ---- Loading: attributes --------------------------------------------------------------------- */
+
+static int vocab_load_attributes(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    static const uint16_t of_type[7] = {0,          TOKEN_NORMAL, TOKEN_UNKNOWN, TOKEN_CONTROL,
+                                        TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE};
+    struct gguf_array types = {0, 0, NULL, NULL, NULL};
+    SLM_TRY(vocab_load_numbers(v, g, "tokenizer.ggml.token_type", 0, &types, err));
+    for (int32_t i = 0; i < v->n_token; i++) {
+        int64_t type = types.count > 0 ? gguf_array_i64(&types, (uint64_t)i) : SLM_TOKEN_NORMAL;
+        v->attributes[i] = type >= 0 && type < SLM_COUNT(of_type) ? of_type[type] : 0;
+    }
+    return SLM_OK;
+}
+
+static int vocab_set(struct vocab *v, const char *name, unsigned attributes)
+{
+    int32_t token = vocab_find_name(v, name);
+    if (token >= 0) {
+        v->attributes[token] = (uint16_t)attributes;
+    }
+    return token >= 0;
+}
+
+static int vocab_name_is_end(const struct vocab *v, const char *name)
+{
+    return vocab_is_end(v, vocab_find_name(v, name));
+}
+
+/* Which tokens end the generation, by id and by name. */
+static void vocab_find_ends(struct vocab *v)
+{
+    static const char *const names[] = {"<|eot_id|>",
+                                        "<|im_end|>",
+                                        "<|end|>",
+                                        "<|return|>",
+                                        "<|call|>",
+                                        "<|flush|>",
+                                        "<|calls|>",
+                                        "<end_of_turn>",
+                                        "<|endoftext|>",
+                                        "</s>",
+                                        "<|eom_id|>",
+                                        "<EOT>",
+                                        "_<EOT>",
+                                        "[EOT]",
+                                        "[EOS]",
+                                        "<|end_of_text|>",
+                                        "<end_of_utterance>",
+                                        "<eos>",
+                                        "<turn|>",
+                                        "<|tool_response>",
+                                        "<" BAR "end" LOW_LINE "of" LOW_LINE "sentence" BAR ">",
+                                        "[e~["};
+    const int32_t ids[] = {v->eos, v->eot, v->eom, v->fim_pad, v->fim_rep, v->fim_sep};
+    for (int32_t i = 0; i < SLM_COUNT(names); i++) {
+        int32_t token = vocab_find_name(v, names[i]);
+        if (token >= 0) {
+            v->attributes[token] |= TOKEN_END | TOKEN_CONTROL;
+        }
+    }
+    for (int32_t i = 0; i < SLM_COUNT(ids); i++) {
+        if (ids[i] >= 0) {
+            v->attributes[ids[i]] |= TOKEN_END;
+        }
+    }
+    /* gpt-oss and its kin: <|end|> ends a message within the answer. */
+    int calls = vocab_name_is_end(v, "<|call|>") || vocab_name_is_end(v, "<|calls|>");
+    if (calls && vocab_name_is_end(v, "<|end|>") &&
+        (vocab_name_is_end(v, "<|return|>") || vocab_name_is_end(v, "<|flush|>"))) {
+        vocab_set(v, "<|end|>", TOKEN_USER);
+    }
+    /* Gemma 4: </s> is a tag of HTML. */
+    if (vocab_name_is_end(v, "<|tool_response>") && vocab_name_is_end(v, "</s>")) {
+        vocab_set(v, "</s>", TOKEN_NORMAL);
+    }
+}
+
+static int vocab_text_contains(struct text t, const char *part)
+{
+    size_t n = string_length(part);
+    for (size_t i = 0; i + n <= t.n; i++) {
+        size_t same = 0;
+        while (same < n && (t.s[i + same] | 0x20) == (part[same] | 0x20)) {
+            same++;
+        }
+        if (same == n) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What no key says and everybody does by name. */
+static void vocab_patch(struct vocab *v, const struct gguf *g)
+{
+    static const char *const phi3_not[] = {"<unk>", "<s>", "<|endoftext|>"};
+    static const char *const user[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
+    struct text name = {"", 0};
+    struct text arch = {"", 0};
+    gguf_find_text(g, "general.name", &name);
+    gguf_find_text(g, "general.architecture", &arch);
+    int phi3 = vocab_text_contains(name, "phi-3") || vocab_text_contains(name, "phi3");
+    for (int32_t i = 0; i < v->n_token && phi3; i++) {
+        if ((v->attributes[i] & TOKEN_SPECIAL) != 0 || text_is(vocab_text(v, i), "</s>")) {
+            v->attributes[i] |= TOKEN_RSTRIP;
+        }
+    }
+    for (int32_t i = 0; i < SLM_COUNT(phi3_not) && phi3; i++) {
+        int32_t token = vocab_find_name(v, phi3_not[i]);
+        if (token >= 0) {
+            v->attributes[token] &= (uint16_t)~TOKEN_RSTRIP;
+        }
+    }
+    int32_t mask = -1;
+    if (text_contains(v->pre, "jina-v2-de") || text_contains(v->pre, "jina-v2-es") ||
+        text_contains(v->pre, "jina-v2-code") || text_contains(arch, "nomic-bert-moe") ||
+        text_contains(arch, "jina-bert-v3")) {
+        mask = vocab_find_name(v, "<mask>");
+    } else if (vocab_text_contains(name, "modern-bert")) {
+        mask = vocab_find_name(v, "[MASK]");
+    }
+    if (mask >= 0) {
+        v->attributes[mask] |= TOKEN_LSTRIP;
+    }
+    for (int32_t i = 0; i < SLM_COUNT(user); i++) {
+        vocab_set(v, user[i], TOKEN_USER);
+    }
+}
+
+static int vocab_bit(const uint64_t *bits, uint32_t i)
+{
+    return (int)(bits[i / 64] >> (i % 64) & 1);
+}
+
+static void vocab_bit_set(uint64_t *bits, uint32_t i)
+{
+    bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* The filters by which special tokens are looked for, and the tokens of single bytes. */
+static void vocab_find_specials(struct vocab *v)
+{
+    for (int32_t i = 0; i < v->n_token; i++) {
+        struct text t = {"", 0};
+        if ((v->attributes[i] & TOKEN_SPECIAL) != 0) {
+            t = vocab_text(v, i);
+        }
+        if (t.n == 0) {
+            continue;
+        }
+        v->n_user += (v->attributes[i] & TOKEN_USER) != 0;
+        v->special_size_max = t.n > v->special_size_max ? (uint32_t)t.n : v->special_size_max;
+        vocab_bit_set(v->special_sizes, (uint32_t)t.n);
+        uint32_t first = (uint8_t)t.s[0];
+        for (uint32_t second = 0; second < 256; second++) {
+            if (t.n == 1 || second == (uint8_t)t.s[1]) {
+                vocab_bit_set(v->special_pairs, second << 8 | first);
+            }
+        }
+    }
+    for (int i = 0; i < 256; i++) {
+        static const char digits[] = "0123456789ABCDEF";
+        char name[6] = {'<', '0', 'x', digits[i / 16], digits[i % 16], '>'};
+        char byte = (char)(uint8_t)i;
+        struct text by_name = {name, sizeof name};
+        struct text by_byte = {&byte, 1};
+        int32_t token = vocab_find(v, by_name);
+        v->byte_token[i] = token >= 0 ? token : vocab_find(v, by_byte);
+    }
+    v->nl = v->algorithm->has_merges   ? vocab_find_name(v, "\xC4\x8A")
+            : v->byte_token['\n'] >= 0 ? v->byte_token['\n']
+                                       : v->pad;
+}
+
+/* ---- Loading --------------------------------------------------------------------------------- */
+
+static int vocab_load_model(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    v->algorithm = &tokenizer_none;
+    v->model = text_of("none");
+    if (gguf_find_text(g, "tokenizer.ggml.model", &v->model) < 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "tokenizer.ggml.model is no string");
+    }
+    for (int32_t i = 0; i < SLM_COUNT(tokenizer_algorithms); i++) {
+        if (text_is(v->model, tokenizer_algorithms[i].model)) {
+            v->algorithm = &tokenizer_algorithms[i];
+        }
+    }
+    v->pre = text_of("");
+    if (gguf_find_text(g, "tokenizer.ggml.pre", &v->pre) < 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "tokenizer.ggml.pre is no string");
+    }
+    if (v->algorithm->has_merges) {
+        v->pretokenizer = pretokenizer_find(v->pre);
+        if (v->pretokenizer == NULL) {
+            v->pretokenizer = &pretokenizers[0];
+            v->unknown_pre = v->pre;
+        }
+    }
+    return SLM_OK;
+}
+
+/* Whether the file says that it has no vocabulary. */
+static int vocab_is_none(const struct vocab *v)
+{
+    return text_is(v->model, "none") || text_is(v->model, "no_vocab");
+}
+
+static int vocab_load_arrays(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    SLM_TRY(vocab_load_texts(g, "tokenizer.ggml.tokens", LIMIT_VOCABULARY, &v->tokens, err));
+    if (v->tokens.count == 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "tokenizer.ggml.tokens is empty");
+    }
+    v->n_token = (int32_t)v->tokens.count;
+    SLM_TRY(vocab_load_numbers(v, g, "tokenizer.ggml.scores", 1, &v->scores, err));
+    if (v->algorithm->has_merges) {
+        SLM_TRY(vocab_load_texts(g, "tokenizer.ggml.merges", (uint64_t)LIMIT_VOCABULARY * 4,
+                                 &v->merges, err));
+    }
+    return SLM_OK;
+}
+
+static int vocab_fill(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    SLM_TRY(vocab_load_attributes(v, g, err));
+    SLM_TRY(vocab_index_tokens(v, err));
+    if (v->algorithm->has_merges) {
+        SLM_TRY(vocab_index_merges(v, err));
+    }
+    vocab_patch(v, g);
+    SLM_TRY(vocab_load_ids(v, g, err));
+    vocab_find_ends(v);
+    vocab_find_specials(v);
+    return SLM_OK;
+}
+
+static void vocab_free(struct vocab *v, struct memory *m)
+{
+    memory_give(m, v->block, v->block_size);
+    memset(v, 0, sizeof *v);
+}
+
+static void vocab_clear_ids(struct vocab *v)
+{
+    for (int32_t i = 0; i < SLM_COUNT(vocab_sources); i++) {
+        *vocab_id_at(v, &vocab_sources[i]) = -1;
+    }
+    memset(v->byte_token, 0xff, sizeof v->byte_token);
+    v->nl = -1;
+}
+
+/* Reads the vocabulary of a file, which must outlive it. Without one (no tokenizer.ggml.model, or
+ * "none") n_token is 0. On failure nothing is left to free. */
+static int vocab_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
+{
+    memset(v, 0, sizeof *v);
+    vocab_clear_ids(v);
+    SLM_TRY(vocab_load_model(v, g, err));
+    if (vocab_is_none(v)) {
+        return SLM_OK;
+    }
+    SLM_TRY(vocab_load_arrays(v, g, err));
+    struct arena a = {NULL, 0, 0};
+    vocab_layout(v, &a);
+    v->block_size = a.used;
+    v->block = a.overflow ? NULL : memory_take(m, a.used);
+    if (v->block == NULL) {
+        return memory_error(m, a.used, "the vocabulary", err);
+    }
+    memset(v->block, 0, (size_t)a.used);
+    a.base = (uint8_t *)v->block;
+    a.used = 0;
+    vocab_layout(v, &a);
+    int status = vocab_fill(v, g, err);
+    if (status != SLM_OK) {
+        vocab_free(v, m);
+    }
+    return status;
+}
+
+/* ---- What an encoder works with -------------------------------------------------------------- */
+
+/* A buffer that grows while a call lasts. */
+struct scratch {
+    void *data;
+    uint64_t size;
+};
+
+struct encoder {
+    const struct vocab *v;
+    struct memory *m;
+    uint32_t flags;      /* SLM_TEXT_ */
+    int after_special;   /* the fragment begins the text or follows a special token */
+    struct scratch text; /* of a piece, as the vocabulary writes it */
+    struct scratch symbols;
+    struct scratch ranks;
+    struct scratch tree;
+    struct scratch fragments;
+    struct scratch sizes;
+    struct scratch tokens;
+    size_t n_tokens;
+};
+
+/* Makes a buffer at least `size` bytes long; the first `keep` of them stay. */
+static int encoder_reserve(struct encoder *e, struct scratch *b, uint64_t size, uint64_t keep,
+                           slm_error *err)
+{
+    if (size <= b->size) {
+        return SLM_OK;
+    }
+    uint64_t wanted = b->size * 2 > size ? b->size * 2 : size;
+    wanted = wanted < 256 ? 256 : wanted;
+    if (keep == 0) {
+        memory_give(e->m, b->data, b->size);
+        b->data = NULL;
+        b->size = 0;
+    }
+    void *data = memory_take(e->m, wanted);
+    if (data == NULL) {
+        return memory_error(e->m, wanted, "tokenising", err);
+    }
+    if (keep > 0) {
+        memcpy(data, b->data, (size_t)keep);
+        memory_give(e->m, b->data, b->size);
+    }
+    b->data = data;
+    b->size = wanted;
+    return SLM_OK;
+}
+
+static int encoder_push(struct encoder *e, int32_t token, slm_error *err)
+{
+    uint64_t used = (uint64_t)e->n_tokens * sizeof token;
+    SLM_TRY(encoder_reserve(e, &e->tokens, used + sizeof token, used, err));
+    ((int32_t *)e->tokens.data)[e->n_tokens++] = token;
+    return SLM_OK;
+}

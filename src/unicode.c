@@ -1,0 +1,115 @@
+/* unicode.c - UTF-8 and the class of a code point.
+ *
+ * Owns the tables of unicode.inc (Unicode 15.1, written by tests/unicode_gen.py). The classes are
+ * those that pre-tokenizers ask for; each is one bit, so that a set of classes is a mask. White
+ * space is the property White_Space and overrides the category. Unassigned, control and format
+ * characters are in no class.
+ *
+ * No case tables: contractions compare with s, t, m, d, re, ve and ll, and no code point beyond
+ * ASCII has one of these letters as its simple lower case. */
+
+#define UNICODE_UPPER 1u   /* Lu, Lt */
+#define UNICODE_LOWER 2u   /* Ll */
+#define UNICODE_UNCASED 4u /* Lm, Lo */
+#define UNICODE_LETTER 7u
+#define UNICODE_MARK 8u    /* Mn, Mc, Me */
+#define UNICODE_NUMBER 16u /* Nd, Nl, No */
+#define UNICODE_PUNCT 32u  /* Pc, Pd, Ps, Pe, Pi, Pf, Po */
+#define UNICODE_SYMBOL 64u /* Sm, Sc, Sk, So */
+#define UNICODE_WHITE 128u
+
+#define UNICODE_BAD 0xFFFDu /* the replacement character */
+
+struct unicode_range {
+    uint32_t first;
+    uint32_t last;
+    uint8_t code;
+};
+
+#include "unicode.inc"
+
+/* The class bit of a code point, or 0. */
+static unsigned unicode_class(uint32_t point)
+{
+    unsigned code = 0;
+    if (point < UNICODE_TABLE_LIMIT) {
+        uint32_t at =
+            unicode_block[point / UNICODE_BLOCK] * (uint32_t)UNICODE_BLOCK + point % UNICODE_BLOCK;
+        code = (unsigned)unicode_codes[at / 2] >> (at % 2 * 4) & 15;
+    } else {
+        for (int32_t i = 0; i < SLM_COUNT(unicode_ranges); i++) {
+            if (point >= unicode_ranges[i].first && point <= unicode_ranges[i].last) {
+                code = unicode_ranges[i].code;
+                break;
+            }
+        }
+    }
+    return (1u << code) >> 1;
+}
+
+/* How many of the n >= 1 bytes at s belong together: a whole character (*point is its code point),
+ * or bytes that can begin none. These are told apart by *missing: the bytes that a character still
+ * needs when the text ends within it, 0 for a whole one, -1 for bytes that are wrong (the maximal
+ * subpart of Unicode chapter 3: what one U+FFFD stands for). Overlong forms, surrogates and code
+ * points above 10FFFF are wrong at their second byte. */
+static size_t unicode_scan(const uint8_t *s, size_t n, uint32_t *point, int *missing)
+{
+    unsigned lead = s[0];
+    size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    *point = UNICODE_BAD;
+    *missing = -1;
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4) {
+        return 1;
+    }
+    uint32_t value = length == 1 ? lead : lead & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if (i == n) {
+            *missing = (int)(length - n);
+            return n;
+        }
+        if (s[i] < low || s[i] > high) {
+            return i;
+        }
+        value = value << 6 | (s[i] & 0x3fu);
+        low = 0x80;
+        high = 0xbf;
+    }
+    *point = value;
+    *missing = 0;
+    return length;
+}
+
+/* The code point at s and its length in bytes. Every byte that is not part of a whole character is
+ * U+FFFD by itself. */
+static uint32_t unicode_decode(const uint8_t *s, size_t n, size_t *length)
+{
+    uint32_t point = 0;
+    int missing = 0;
+    *length = 1;
+    if (s[0] < 0x80) {
+        return s[0];
+    }
+    size_t scanned = unicode_scan(s, n, &point, &missing);
+    if (missing == 0) {
+        *length = scanned;
+    }
+    return point;
+}
+
+/* Writes a code point up to 10FFFF as UTF-8: 1 to 4 bytes. */
+static size_t unicode_encode(uint32_t point, uint8_t *out)
+{
+    if (point < 0x80) {
+        out[0] = (uint8_t)point;
+        return 1;
+    }
+    size_t n = point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--) {
+        out[i] = (uint8_t)(0x80 | (point & 0x3f));
+        point >>= 6;
+    }
+    out[0] = (uint8_t)((0xf00u >> n) | point);
+    return n;
+}

@@ -1,0 +1,1299 @@
+/* check_kernels.c - every entry of the table of kernels, for every instruction set this CPU has:
+ * against an oracle in double precision, against its own contract (row ranges, tokens, borders of
+ * every buffer), and against the clock with --bench. The reference is checked the same way, so that
+ * a machine without vector instructions checks something.
+ *
+ *     check_kernels [--seed N] [--isa NAME] [--only TEXT] [--bench]
+ *
+ * Weights lie against a page that cannot be read, now at their end, now at their beginning. */
+
+#define _GNU_SOURCE 1
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "../slm.c"
+
+/* ---- Random numbers, guarded memory ---------------------------------------------------------- */
+
+static uint64_t check_state = 1;
+
+static uint32_t check_u32(void)
+{
+    check_state += UINT64_C(0x9E3779B97F4A7C15);
+    return (uint32_t)(hash_mix(check_state, UINT64_C(0xD1B54A32D192ED03)) >> 16);
+}
+
+static int32_t check_range(int32_t low, int32_t high)
+{
+    return low + (int32_t)(check_u32() % (uint32_t)(high - low + 1));
+}
+
+/* About normal, sigma 1. */
+static float check_float(void)
+{
+    float sum = 0;
+    for (int i = 0; i < 4; i++) {
+        sum += (float)check_u32() * (1.0f / 4294967296.0f) - 0.5f;
+    }
+    return sum * 1.7320508f;
+}
+
+static double check_abs(double x)
+{
+    return x < 0 ? -x : x;
+}
+
+#define GUARD_PAGE ((size_t)65536)
+
+/* `bytes` bytes between two pages that trap; at the end of the room or at its beginning. */
+struct guarded {
+    uint8_t *map;
+    size_t map_bytes;
+    uint8_t *p;
+};
+
+static struct guarded guarded_take(size_t bytes, int at_end, size_t align)
+{
+    struct guarded g;
+    size_t room = (bytes + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
+    g.map_bytes = room + 2 * GUARD_PAGE;
+    g.map = (uint8_t *)mmap(NULL, g.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                            -1, 0);
+    if (g.map == (uint8_t *)MAP_FAILED) {
+        fprintf(stderr, "check_kernels: no memory\n");
+        exit(2);
+    }
+    mprotect(g.map, GUARD_PAGE, PROT_NONE);
+    mprotect(g.map + GUARD_PAGE + room, GUARD_PAGE, PROT_NONE);
+    g.p = g.map + GUARD_PAGE + (at_end ? (room - bytes) / align * align : 0);
+    memset(g.map + GUARD_PAGE, 0xa5, room);
+    return g;
+}
+
+static void guarded_give(struct guarded *g)
+{
+    munmap(g->map, g->map_bytes);
+}
+
+/* ---- Reports ----------------------------------------------------------------------------------- */
+
+static int check_failures;
+static int check_entry_failures;
+static uint64_t check_seed;
+static const char *check_only;
+
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            if (check_entry_failures++ < 3) {                                                      \
+                printf("  %s:%d: ", __FILE__, __LINE__);                                           \
+                printf(__VA_ARGS__);                                                               \
+                printf("\n");                                                                      \
+            }                                                                                      \
+        }                                                                                          \
+    } while (0)
+
+static void check_report(const char *isa, const char *name, const char *part)
+{
+    printf("%s %s%s%s %s\n", isa, name, part[0] != 0 ? " " : "", part,
+           check_entry_failures == 0 ? "ok" : "FAILED");
+    fflush(stdout);
+    check_failures += check_entry_failures != 0;
+    check_entry_failures = 0;
+}
+
+/* Is the entry called for, and other than the reference's? Starts its random numbers. */
+static int check_wanted(const char *name, const void *entry, const void *reference)
+{
+    check_state = check_seed + hash_bytes(name, string_length(name), 7);
+    return (check_only == NULL || text_contains(text_of(name), check_only)) && entry != reference;
+}
+
+/* ---- Oracle: the value of one weight, from the format's description ------------------------------ */
+
+static double oracle_f16(const uint8_t *p)
+{
+    uint32_t h = load_u16(p);
+    int32_t exponent = (int32_t)(h >> 10 & 31);
+    double m = exponent == 0 ? (double)(h & 1023) / 1024 : 1 + (double)(h & 1023) / 1024;
+    for (int32_t e = exponent == 0 ? 1 : exponent; e < 15; e++) {
+        m /= 2;
+    }
+    for (int32_t e = 15; e < exponent; e++) {
+        m *= 2;
+    }
+    return (h & 0x8000) != 0 ? -m : m;
+}
+
+/* value = part - min; magnitude bounds what rounding errors are relative to. */
+struct oracle_weight {
+    double part;
+    double min;
+};
+
+static int32_t oracle_bits(const uint8_t *p, int32_t byte, int32_t shift, int32_t mask)
+{
+    return p[byte] >> shift & mask;
+}
+
+/* Scale and minimum s of the 12 bytes of Q4_K and Q5_K. */
+static void oracle_scales(const uint8_t *k, int32_t s, int32_t *scale, int32_t *min)
+{
+    *scale = s < 4 ? k[s] & 63 : (k[s + 4] & 15) | (k[s - 4] >> 6) << 4;
+    *min = s < 4 ? k[s + 4] & 63 : (k[s + 4] >> 4) | (k[s] >> 6) << 4;
+}
+
+/* Element e of the block at p: the types that have kernels of their own, written from the table in
+ * the specification; the others through the format's decoder. */
+static struct oracle_weight oracle_weight(int32_t type, const uint8_t *p, int32_t e)
+{
+    struct oracle_weight w = {0, 0};
+    int32_t nibble = 4 * (e % 32 / 16), half = e / 128, in = e % 128, scale, min;
+    int32_t two = 2 * (in / 32);
+    switch (type) {
+    case ENC_Q4_0:
+        w.part = oracle_f16(p) * (oracle_bits(p, 2 + e % 16, nibble, 15) - 8);
+        break;
+    case ENC_Q4_1:
+        w.part = oracle_f16(p) * oracle_bits(p, 4 + e % 16, nibble, 15);
+        w.min = -oracle_f16(p + 2);
+        break;
+    case ENC_Q5_0:
+        w.part = oracle_f16(p) * ((oracle_bits(p, 6 + e % 16, nibble, 15) |
+                                   oracle_bits(p, 2 + e / 8, e % 8, 1) << 4) - 16);
+        break;
+    case ENC_Q5_1:
+        w.part = oracle_f16(p) * (oracle_bits(p, 8 + e % 16, nibble, 15) |
+                                  oracle_bits(p, 4 + e / 8, e % 8, 1) << 4);
+        w.min = -oracle_f16(p + 2);
+        break;
+    case ENC_Q8_0:
+        w.part = oracle_f16(p) * (int8_t)p[2 + e];
+        break;
+    case ENC_Q2_K:
+        w.part = oracle_f16(p + 80) * (p[e / 16] & 15) *
+                 oracle_bits(p, 16 + 32 * half + e % 32, two, 3);
+        w.min = oracle_f16(p + 82) * (p[e / 16] >> 4);
+        break;
+    case ENC_Q3_K:
+        scale = oracle_bits(p, 96 + e / 16 % 8, 4 * (e / 128), 15) |
+                oracle_bits(p, 104 + e / 16 % 4, 2 * (e / 64), 3) << 4;
+        w.part = oracle_f16(p + 108) * (scale - 32) *
+                 (oracle_bits(p, 32 + 32 * half + e % 32, two, 3) -
+                  (oracle_bits(p, e % 32, e / 32, 1) ? 0 : 4));
+        break;
+    case ENC_Q4_K:
+    case ENC_Q5_K:
+        oracle_scales(p + 4, e / 32, &scale, &min);
+        w.part = oracle_bits(p, (type == ENC_Q4_K ? 16 : 48) + 32 * (e / 64) + e % 32,
+                             4 * (e / 32 % 2), 15);
+        w.part += type == ENC_Q5_K ? 16 * oracle_bits(p, 16 + e % 32, e / 32, 1) : 0;
+        w.part *= oracle_f16(p) * scale;
+        w.min = oracle_f16(p + 2) * min;
+        break;
+    case ENC_Q6_K:
+        w.part = oracle_bits(p, 64 * half + e % 32 + 32 * (in / 32 % 2), 4 * (in / 64), 15) |
+                 oracle_bits(p, 128 + 32 * half + e % 32, two, 3) << 4;
+        w.part = (w.part - 32) * (int8_t)p[192 + e / 16] * oracle_f16(p + 208);
+        break;
+    default: {
+        float values[256];
+        kernel_formats[type].decode(values, p, kernel_formats[type].block_elements);
+        w.part = (double)values[e];
+    }
+    }
+    return w;
+}
+
+/* ---- Weights and inputs --------------------------------------------------------------------------- */
+
+/* Where the f16 scales of a block stand; -1 none. */
+static void weights_scales_at(int32_t type, int32_t at[2])
+{
+    at[0] = 0;
+    at[1] = -1;
+    switch (type) {
+    case ENC_Q4_1:
+    case ENC_Q5_1:
+    case ENC_Q4_K:
+    case ENC_Q5_K:
+        at[1] = 2;
+        break;
+    case ENC_Q2_K:
+        at[0] = 80;
+        at[1] = 82;
+        break;
+    case ENC_Q3_K:
+        at[0] = 108;
+        break;
+    case ENC_Q6_K:
+        at[0] = 208;
+        break;
+    case ENC_TQ1_0:
+        at[0] = 52;
+        break;
+    case ENC_TQ2_0:
+        at[0] = 64;
+        break;
+    case ENC_F32:
+    case ENC_F64:
+    case ENC_BF16:
+    case ENC_IQ1_M:
+    case ENC_MXFP4:
+    case ENC_NVFP4:
+        at[0] = -1;
+        break;
+    default:
+        break;
+    }
+}
+
+enum {
+    WEIGHTS_RANDOM,
+    WEIGHTS_ZERO,     /* every byte 0 */
+    WEIGHTS_ONES,     /* every byte 0xff but the scales: the largest sums */
+    WEIGHTS_MINUS,    /* every byte 0x80: -128 */
+    WEIGHTS_DENORMAL, /* the smallest scales */
+    WEIGHTS_LARGE,    /* the largest scales */
+    WEIGHTS_MODES
+};
+
+static void put_u16(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+static uint32_t weights_f16(int mode)
+{
+    uint32_t bits = check_u32();
+    uint32_t sign = bits & 0x8000;
+    if (mode == WEIGHTS_DENORMAL) {
+        return sign | (bits & 0x3ff);
+    }
+    if (mode == WEIGHTS_LARGE) {
+        return sign | 0x7bff;
+    }
+    return sign | (0x1400 + (bits & 0xfff)); /* 2^-10 to 2^-6 */
+}
+
+static void weights_block(uint8_t *p, int32_t type, int mode)
+{
+    const struct kernel_format *f = &kernel_formats[type];
+    int32_t at[2];
+    for (int32_t i = 0; i < f->block_bytes; i++) {
+        p[i] = mode == WEIGHTS_ZERO    ? 0
+               : mode == WEIGHTS_ONES  ? 0xff
+               : mode == WEIGHTS_MINUS ? 0x80
+                                       : (uint8_t)check_u32();
+    }
+    weights_scales_at(type, at);
+    for (int i = 0; i < 2; i++) {
+        if (at[i] >= 0) {
+            put_u16(p + at[i], mode == WEIGHTS_ZERO ? 0 : weights_f16(mode));
+        }
+    }
+    if (type == ENC_F32) {
+        float v = mode == WEIGHTS_ZERO ? 0 : check_float() * (mode == WEIGHTS_LARGE ? 1e30f : 1);
+        memcpy(p, &v, sizeof v);
+    } else if (type == ENC_F64) {
+        double v = mode == WEIGHTS_ZERO ? 0 : (double)check_float();
+        memcpy(p, &v, sizeof v);
+    } else if (type == ENC_BF16) {
+        put_u16(p, mode == WEIGHTS_ZERO ? 0 : f32_to_bits(check_float()) >> 16);
+    } else if (type == ENC_IQ1_M) {
+        p[f->block_bytes - 1] &= 0x3f;
+    } else if (type == ENC_MXFP4) {
+        p[0] = (uint8_t)(110 + p[0] % 20);
+    }
+}
+
+static void weights_fill(uint8_t *w, int32_t type, int64_t n_block, int mode)
+{
+    for (int64_t i = 0; i < n_block; i++) {
+        weights_block(w + i * kernel_formats[type].block_bytes, type, mode);
+    }
+}
+
+enum { INPUT_RANDOM, INPUT_ZERO, INPUT_SAME, INPUT_OUTLIER, INPUT_SMALL, INPUT_TIES, INPUT_MODES };
+
+static void input_fill(float *x, int64_t n, int mode)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float v = check_float();
+        switch (mode) {
+        case INPUT_ZERO:
+            v = 0;
+            break;
+        case INPUT_SAME: /* all quants are 127 or -127 */
+            v = check_state & 64 ? 1.5f : 1.5f;
+            break;
+        case INPUT_OUTLIER:
+            v = check_u32() % 50 == 0 ? v * 300 : v;
+            break;
+        case INPUT_SMALL: /* around where blocks are taken for zero, down to denormals */
+            v *= check_u32() % 2 ? 1e-30f : 1e-39f;
+            break;
+        case INPUT_TIES: /* halves: rounding to even shows */
+            v = (float)check_range(-127, 127) + (check_u32() % 2 ? 0.5f : 0);
+            v = i % 32 == 0 ? 127 : v;
+            break;
+        default:
+            break;
+        }
+        x[i] = v;
+    }
+}
+
+/* ---- Products --------------------------------------------------------------------------------------- */
+
+/* The value that the product should have and what its error is relative to. */
+struct oracle_sum {
+    double value;
+    double magnitude;
+};
+
+/* What an activation form says about element e of a prepared row. */
+static double oracle_act(const struct kernel_act *act, void *row, int64_t k, int64_t e)
+{
+    if (act->name[0] == 'f') {
+        return (double)((const float *)row)[e];
+    }
+    if (act->name[3] == 'k') {
+        struct act_q8_k_planes p = act_q8_k_at(row, k);
+        return (double)p.d[e / 256] * p.q[e];
+    }
+    struct act_q8_0_planes p = act_q8_0_at(row, k);
+    return (double)p.d[e / 32] * p.q[e];
+}
+
+static struct oracle_sum oracle_dot(const struct kernel_act *act, int32_t type, const uint8_t *w,
+                                    void *row, int64_t k)
+{
+    const struct kernel_format *f = &kernel_formats[type];
+    struct oracle_sum sum = {0, 0};
+    /* Q4_1 and Q5_1 take their minimum times the stored, rounded sum. */
+    int stored_sums = act->name[0] == 'q' && (type == ENC_Q4_1 || type == ENC_Q5_1);
+    for (int64_t e = 0; e < k; e++) {
+        const uint8_t *block = w + e / f->block_elements * f->block_bytes;
+        struct oracle_weight v = oracle_weight(type, block, (int32_t)(e % f->block_elements));
+        double x = oracle_act(act, row, k, e);
+        sum.value += v.part * x;
+        sum.magnitude += check_abs(v.part * x) + check_abs(v.min * x);
+        if (!stored_sums) {
+            sum.value -= v.min * x;
+        } else if (e % 32 == 0) {
+            struct act_q8_0_planes p = act_q8_0_at(row, k);
+            sum.value -= v.min * (double)p.s[e / 32];
+            sum.magnitude += check_abs(v.min * (double)p.s[e / 32]);
+        }
+    }
+    return sum;
+}
+
+/* One call on guarded buffers; y is [n_token][n_row] in the end. */
+struct product_case {
+    const struct kernel_product *product;
+    int32_t type;
+    int64_t n_row, n_token, k;
+    uint8_t *w; /* n_row rows */
+    uint8_t *act;
+    struct guarded scratch;
+};
+
+#define Y_POISON 0x7fa5a5a5u /* a NaN that no sum gives */
+
+static void product_run(const struct product_case *c, float *y, int64_t row0, int64_t row1,
+                        int64_t token0, int64_t n_token, int at_end)
+{
+    const struct kernel_format *f = &kernel_formats[c->type];
+    size_t row_bytes = (size_t)(c->k / f->block_elements) * (size_t)f->block_bytes;
+    size_t bytes = (size_t)(row1 - row0) * row_bytes;
+    struct guarded w = guarded_take(bytes, at_end, 1);
+    int64_t stride = row1 + 3;
+    size_t n_y = (size_t)(n_token * stride);
+    float *out = (float *)malloc(n_y * sizeof(float));
+    memcpy(w.p, c->w + (size_t)row0 * row_bytes, bytes);
+    for (size_t i = 0; i < n_y; i++) {
+        uint32_t poison = Y_POISON;
+        memcpy(out + i, &poison, sizeof poison);
+    }
+    /* w is where row 0 would be */
+    const uint8_t *row_0 = (const uint8_t *)((uintptr_t)w.p - (size_t)row0 * row_bytes);
+    c->product->multiply(out, stride, row_0, row0, row1,
+                         c->act + (size_t)token0 * c->product->act->row_bytes(c->k), n_token, c->k,
+                         c->scratch.p);
+    for (int64_t t = 0; t < n_token; t++) {
+        for (int64_t r = 0; r < stride; r++) {
+            const float *p = out + t * stride + r;
+            int inside = r >= row0 && r < row1;
+            CHECK(inside == (f32_to_bits(*p) != Y_POISON), "row %lld of token %lld is %s",
+                  (long long)r, (long long)t, inside ? "not written" : "written");
+        }
+        memcpy(y + t * (row1 - row0), out + t * stride + row0,
+               (size_t)(row1 - row0) * sizeof(float));
+    }
+    free(out);
+    guarded_give(&w);
+}
+
+static void product_compare(struct product_case *c, const float *y, int modes)
+{
+    const struct kernel_format *f = &kernel_formats[c->type];
+    size_t row_bytes = (size_t)(c->k / f->block_elements) * (size_t)f->block_bytes;
+    /* One rounding per block of 32, and some for the values themselves. */
+    double bound = (double)(c->k / 32 + 12) * 0x1p-23;
+    for (int64_t t = 0; t < c->n_token; t++) {
+        for (int64_t r = 0; r < c->n_row; r++) {
+            void *row = c->act + (size_t)t * c->product->act->row_bytes(c->k);
+            struct oracle_sum want = oracle_dot(c->product->act, c->type,
+                                                c->w + (size_t)r * row_bytes, row, c->k);
+            double error = check_abs((double)y[t * c->n_row + r] - want.value);
+            CHECK(error <= bound * want.magnitude + 1e-36,
+                  "row %lld of %lld, token %lld of %lld, k %lld, modes %d: %.9g, want %.9g, "
+                  "magnitude %.3g",
+                  (long long)r, (long long)c->n_row, (long long)t, (long long)c->n_token,
+                  (long long)c->k, modes, (double)y[t * c->n_row + r], want.value, want.magnitude);
+        }
+    }
+}
+
+/* Any part of the rows gives the same bits; for `one` any part of the tokens too. */
+static void product_parts(const struct product_case *c, const float *y, int one)
+{
+    int64_t row0 = check_range(0, (int32_t)c->n_row - 1);
+    int64_t row1 = check_range((int32_t)row0 + 1, (int32_t)c->n_row);
+    int64_t t0 = 0, n = c->n_token;
+    if (one) {
+        t0 = check_range(0, (int32_t)c->n_token - 1);
+        n = check_range(1, (int32_t)(c->n_token - t0));
+    }
+    float *part = (float *)malloc((size_t)(n * (row1 - row0)) * sizeof(float));
+    product_run(c, part, row0, row1, t0, n, check_range(0, 1));
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t r = row0; r < row1; r++) {
+            float a = part[t * (row1 - row0) + r - row0], b = y[(t0 + t) * c->n_row + r];
+            CHECK(f32_to_bits(a) == f32_to_bits(b),
+                  "row %lld of %lld..%lld, token %lld of %lld..: %.9g, in one call of %lld %.9g",
+                  (long long)r, (long long)row0, (long long)row1, (long long)t, (long long)t0,
+                  (double)a, (long long)c->n_token, (double)b);
+        }
+    }
+    free(part);
+}
+
+static void product_trial(const struct kernel_product *product, int32_t type, int64_t n_token,
+                          int one, struct guarded scratch, int trial)
+{
+    const struct kernel_format *f = &kernel_formats[type];
+    struct product_case c = {product, type, check_range(1, 44), n_token, 0, NULL, NULL, scratch};
+    int block = f->block_elements;
+    int unit = product->act->name[0] == 'f' ? block
+               : product->act->name[3] == 'k' ? 256
+                                              : (block > 32 ? block : 32);
+    c.k = (int64_t)unit * check_range(1, unit == 1 ? 700 : 1 + 600 / unit);
+    int weights_mode = trial % 3 == 0 ? WEIGHTS_RANDOM : check_range(0, WEIGHTS_MODES - 1);
+    int input_mode = trial % 3 == 1 ? INPUT_RANDOM : check_range(0, INPUT_MODES - 1);
+    if (weights_mode == WEIGHTS_ONES || weights_mode == WEIGHTS_MINUS) {
+        input_mode = trial % 2 ? INPUT_SAME : input_mode;
+    }
+    size_t row_bytes = (size_t)(c.k / block) * (size_t)f->block_bytes;
+    size_t act_bytes = product->act->row_bytes(c.k);
+    c.w = (uint8_t *)malloc((size_t)c.n_row * row_bytes);
+    weights_fill(c.w, type, c.n_row * (c.k / block), weights_mode);
+    float *x = (float *)malloc((size_t)(c.n_token * c.k) * sizeof(float));
+    input_fill(x, c.n_token * c.k, input_mode);
+    struct guarded act = guarded_take((size_t)c.n_token * act_bytes, 1, 64);
+    c.act = act.p;
+    product->act->prepare(c.act, x, c.n_token, c.k);
+
+    size_t need = product->scratch_bytes(c.n_token, c.k);
+    c.scratch.p = scratch.map + scratch.map_bytes - GUARD_PAGE - act_pad(need);
+    float *y = (float *)malloc((size_t)(c.n_token * c.n_row) * sizeof(float));
+    product_run(&c, y, 0, c.n_row, 0, c.n_token, trial % 2);
+    product_compare(&c, y, weights_mode * 10 + input_mode);
+    product_parts(&c, y, one);
+    free(y);
+    free(x);
+    free(c.w);
+    guarded_give(&act);
+}
+
+static void check_product(const char *isa, const char *name, const char *part,
+                          const struct kernel_product *product, int32_t type,
+                          const struct kernel_product *reference, int32_t tokens_min,
+                          int32_t tokens_max, int one)
+{
+    char label[64];
+    snprintf(label, sizeof label, "%s %s", name, part);
+    if (!check_wanted(label, product, reference)) {
+        return;
+    }
+    size_t most = 0;
+    for (int64_t k = 256; k <= 1024; k += 256) {
+        most = (size_t)max_i64((int64_t)most, (int64_t)product->scratch_bytes(tokens_max, k));
+    }
+    /* One buffer for all trials: nothing may depend on what a call before left there. */
+    struct guarded scratch = guarded_take(most + 64, 1, 64);
+    for (int trial = 0; trial < 24; trial++) {
+        int32_t n_token = trial < 4 ? tokens_min : check_range(tokens_min, tokens_max);
+        product_trial(product, type, n_token, one, scratch, trial);
+    }
+    guarded_give(&scratch);
+    check_report(isa, label, "");
+}
+
+static void check_matrix(const char *isa, const char *prefix, int32_t type,
+                         const struct kernel_matrix *m, const struct kernel_matrix *reference)
+{
+    char name[32];
+    int same = m->one == reference->one && m->few == reference->few && m->many == reference->many &&
+               m != reference;
+    if (kernel_formats[type].decode == NULL || same) {
+        return;
+    }
+    int is_reference = m == reference;
+    snprintf(name, sizeof name, "%s%s", prefix, kernel_formats[type].name);
+    check_product(isa, name, "one", m->one, type, is_reference ? NULL : reference->one, 1, 9, 1);
+    if (m->few != m->one) {
+        check_product(isa, name, "few", m->few, type, is_reference ? NULL : reference->one,
+                      min_i32(m->few_min, 2), 17, 0);
+    }
+    if (m->many != m->one && m->many != m->few) {
+        check_product(isa, name, "many", m->many, type, is_reference ? NULL : reference->one, 2, 40,
+                      0);
+    }
+}
+
+/* ---- Activations --------------------------------------------------------------------------------------- */
+
+/* Bytes of the reference, and no byte beyond the rows. */
+static void check_act(const char *isa, const struct kernel_act *act, const struct kernel_act *ref)
+{
+    char label[32];
+    snprintf(label, sizeof label, "prepare %s", act->name);
+    if (!check_wanted(label, (const void *)act, NULL)) {
+        return;
+    }
+    for (int trial = 0; trial < 60; trial++) {
+        int unit = act->name[0] == 'f' ? 1 : act->name[3] == 'k' ? 256 : 32;
+        int64_t k = (int64_t)unit * check_range(1, unit == 1 ? 300 : 9);
+        int64_t n_token = check_range(1, 4);
+        size_t bytes = (size_t)n_token * act->row_bytes(k);
+        struct guarded x = guarded_take((size_t)(n_token * k) * 4, trial % 2, 4);
+        struct guarded a = guarded_take(bytes, 1, 64), b = guarded_take(bytes, 1, 64);
+        input_fill((float *)(void *)x.p, n_token * k, trial % INPUT_MODES);
+        act->prepare(a.p, (const float *)(const void *)x.p, n_token, k);
+        ref->prepare(b.p, (const float *)(const void *)x.p, n_token, k);
+        CHECK(act->row_bytes(k) == ref->row_bytes(k), "row_bytes of k %lld", (long long)k);
+        CHECK(act->row_bytes(k) % 64 == 0, "row_bytes of k %lld", (long long)k);
+        CHECK(memcmp(a.p, b.p, bytes) == 0, "k %lld, mode %d: other bytes than the reference",
+              (long long)k, trial % INPUT_MODES);
+        for (int64_t e = 0; e < k; e++) { /* and they say what the input was */
+            double want = (double)((const float *)(const void *)x.p)[e];
+            double got = oracle_act(act, a.p, k, e), most = 1e-30;
+            for (int64_t i = e / unit * unit; i < k && i < (e / unit + 1) * unit; i++) {
+                double v = check_abs((double)((const float *)(const void *)x.p)[i]);
+                most = v > most ? v : most;
+            }
+            CHECK(check_abs(got - want) <= most * 0.0061 + 1e-5 * (most < 1e-4),
+                  "element %lld: %g for %g", (long long)e, got, want);
+        }
+        guarded_give(&x);
+        guarded_give(&a);
+        guarded_give(&b);
+    }
+    check_report(isa, label, "");
+}
+
+/* ---- Attention ------------------------------------------------------------------------------------------ */
+
+/* In double, from the same pages; with the kernel's own maximum, whose rounding is not an error. */
+static double oracle_exp(double x)
+{
+    double r = x / 1024, sum = 1, term = 1;
+    for (int i = 1; i < 16; i++) {
+        term *= r / i;
+        sum += term;
+    }
+    for (int i = 0; i < 10; i++) {
+        sum *= sum;
+    }
+    return x < -700 ? 0 : sum;
+}
+
+static double oracle_kv(const uint8_t *p, int32_t kv, int64_t e)
+{
+    return kv == KV_F16 ? oracle_f16(p + 2 * e) : (double)load_f32(p + 4 * e);
+}
+
+static double oracle_score(const struct kernel_attention_job *j, int32_t kv, int32_t i, int32_t p)
+{
+    const uint8_t *k = j->pages[p / KV_PAGE] + j->k_offset;
+    double s = 0;
+    for (int32_t e = 0; e < j->head_dim; e++) {
+        s += (double)j->q[i * j->q_stride + e] *
+             oracle_kv(k, kv, (int64_t)(p % KV_PAGE) * j->head_dim + e);
+    }
+    if (j->softcap != 0) {
+        double e = oracle_exp(2 * s / (double)j->softcap);
+        s = (double)j->softcap * (1 - 2 / (e + 1));
+    }
+    return s;
+}
+
+static void attention_compare(const struct kernel_attention_job *j, int32_t kv)
+{
+    double *out = (double *)malloc((size_t)j->head_dim_v * sizeof(double));
+    double *size = (double *)malloc((size_t)j->head_dim_v * sizeof(double));
+    for (int32_t i = 0; i < j->n_q; i++) {
+        double sum = 0, max = -1e300;
+        for (int32_t e = 0; e < j->head_dim_v; e++) {
+            out[e] = size[e] = 0;
+        }
+        int32_t from = max_i32(j->from[i], j->position0), to = min_i32(j->to[i], j->position1);
+        for (int32_t p = from; p < to; p++) {
+            const uint8_t *v = j->pages[p / KV_PAGE] + j->v_offset;
+            double s = oracle_score(j, kv, i, p), weight = oracle_exp(s - (double)j->max[i]);
+            max = s > max ? s : max;
+            sum += weight;
+            for (int32_t e = 0; e < j->head_dim_v; e++) {
+                double x =
+                    weight * oracle_kv(v, kv, (int64_t)(p % KV_PAGE) * j->head_dim_v + e);
+                out[e] += x;
+                size[e] += check_abs(x);
+            }
+        }
+        if (from >= to) {
+            CHECK(f32_to_bits(j->max[i]) == 0xff800000u && j->sum[i] == 0, "query %d sees nothing",
+                  i);
+        } else {
+            CHECK(check_abs((double)j->max[i] - max) < 2e-5, "query %d: max %g, want %g", i,
+                  (double)j->max[i], max);
+        }
+        CHECK(check_abs((double)j->sum[i] - sum) <= 3e-5 * sum, "query %d: sum %g, want %g", i,
+              (double)j->sum[i], sum);
+        for (int32_t e = 0; e < j->head_dim_v; e++) {
+            double got = (double)j->out[i * j->out_stride + e];
+            CHECK(check_abs(got - out[e]) <= 3e-5 * size[e] + 1e-30,
+                  "query %d of %d, element %d of %d, run %d..%d: %.9g, want %.9g", i, j->n_q, e,
+                  j->head_dim_v, j->position0, j->position1, got, out[e]);
+        }
+        for (int64_t e = j->head_dim_v; e < j->out_stride; e++) {
+            CHECK(f32_to_bits(j->out[i * j->out_stride + e]) == Y_POISON,
+                  "query %d: wrote beyond out", i);
+        }
+    }
+    free(out);
+    free(size);
+}
+
+#define ATTENTION_QUERIES 11
+#define ATTENTION_PAGES 5
+
+/* What no query sees is NaN, what is not of the run does not exist. */
+static void attention_pages(struct kernel_attention_job *j, int32_t kv, struct guarded *pages,
+                            const uint8_t **list)
+{
+    size_t width = kv == KV_F16 ? 2 : 4;
+    size_t k_bytes = KV_PAGE * (size_t)j->head_dim * width;
+    size_t v_bytes = KV_PAGE * (size_t)j->head_dim_v * width;
+    j->k_offset = 4 * (size_t)check_range(0, 3);
+    j->v_offset = j->k_offset + k_bytes;
+    for (int32_t n = 0; n < ATTENTION_PAGES; n++) {
+        list[n] = NULL;
+        pages[n].map = NULL;
+        if (n < j->position0 / KV_PAGE || n * KV_PAGE >= j->position1) {
+            continue;
+        }
+        pages[n] = guarded_take(j->v_offset + v_bytes, 1, 4);
+        list[n] = pages[n].p;
+        memset(pages[n].p, 0xff, j->v_offset + v_bytes); /* NaN in both types */
+        for (int32_t p = n * KV_PAGE; p < (n + 1) * KV_PAGE; p++) {
+            int seen = 0;
+            for (int32_t i = 0; i < j->n_q; i++) {
+                seen |= p >= j->position0 && p < j->position1 && j->from[i] <= p && p < j->to[i];
+            }
+            for (int32_t e = 0; seen && e < j->head_dim + j->head_dim_v; e++) {
+                size_t at = e < j->head_dim
+                                ? j->k_offset + ((size_t)(p % KV_PAGE) * (size_t)j->head_dim +
+                                                 (size_t)e) * width
+                                : j->v_offset + ((size_t)(p % KV_PAGE) * (size_t)j->head_dim_v +
+                                                 (size_t)(e - j->head_dim)) * width;
+                float v = check_float();
+                uint16_t h = f32_to_f16(v);
+                memcpy(pages[n].p + at, kv == KV_F16 ? (const void *)&h : (const void *)&v, width);
+            }
+        }
+    }
+    j->pages = list;
+}
+
+static void attention_poison(float *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t poison = Y_POISON;
+        memcpy(p + i, &poison, sizeof poison);
+    }
+}
+
+/* Each query alone gives the same bits. */
+static void attention_alone(const struct kernel_attention_job *j, void *scratch,
+                            void (*attention)(const struct kernel_attention_job *, void *))
+{
+    float *out = (float *)malloc((size_t)j->head_dim_v * sizeof(float));
+    for (int32_t i = 0; i < j->n_q; i++) {
+        struct kernel_attention_job one = *j;
+        float max, sum;
+        one.q = j->q + i * j->q_stride;
+        one.n_q = 1;
+        one.from = j->from + i;
+        one.to = j->to + i;
+        one.max = &max;
+        one.sum = &sum;
+        one.out = out;
+        attention(&one, scratch);
+        CHECK(f32_to_bits(max) == f32_to_bits(j->max[i]) &&
+                  f32_to_bits(sum) == f32_to_bits(j->sum[i]) &&
+                  memcmp(out, j->out + i * j->out_stride, (size_t)j->head_dim_v * 4) == 0,
+              "query %d of %d alone gives other bits", i, j->n_q);
+    }
+    free(out);
+}
+
+static void attention_trial(void (*attention)(const struct kernel_attention_job *, void *),
+                            int32_t kv, int trial)
+{
+    static const int32_t dims[] = {1, 3, 7, 8, 16, 31, 32, 64, 65, 80, 96, 128, 200};
+    struct kernel_attention_job j;
+    struct guarded pages[ATTENTION_PAGES];
+    const uint8_t *list[ATTENTION_PAGES];
+    int32_t from[ATTENTION_QUERIES], to[ATTENTION_QUERIES];
+    float max[ATTENTION_QUERIES], sum[ATTENTION_QUERIES];
+    memset(&j, 0, sizeof j);
+    j.head_dim = dims[check_range(0, SLM_COUNT(dims) - 1)];
+    j.head_dim_v = trial % 3 == 0 ? dims[check_range(0, SLM_COUNT(dims) - 1)] : j.head_dim;
+    j.n_q = check_range(1, ATTENTION_QUERIES);
+    j.q_stride = j.head_dim + check_range(0, 5);
+    j.out_stride = j.head_dim_v + check_range(1, 5);
+    j.softcap = trial % 4 == 0 ? 5.0f : 0;
+    j.position0 = check_range(0, 300);
+    j.position1 = check_range(j.position0 + 1, ATTENTION_PAGES * KV_PAGE);
+    for (int32_t i = 0; i < j.n_q; i++) {
+        int same = trial % 2;
+        from[i] = same ? 0 : check_range(0, j.position1);
+        to[i] = same ? j.position1 - j.n_q / 2 + i : check_range(0, 700);
+    }
+    j.from = from;
+    j.to = to;
+    j.max = max;
+    j.sum = sum;
+    attention_pages(&j, kv, pages, list);
+    struct guarded q = guarded_take(((size_t)(j.n_q - 1) * (size_t)j.q_stride +
+                                     (size_t)j.head_dim) * 4, 1, 4);
+    struct guarded scratch = guarded_take(ATTENTION_SCRATCH(j.n_q), 1, 64);
+    float *query = (float *)(void *)q.p;
+    for (int64_t i = 0; i < (j.n_q - 1) * j.q_stride + j.head_dim; i++) {
+        query[i] = check_float() * 2 / (float)math_sqrt((double)j.head_dim);
+    }
+    j.q = query;
+    j.out = (float *)malloc((size_t)(j.n_q * j.out_stride) * sizeof(float));
+    attention_poison(j.out, j.n_q * j.out_stride);
+    attention(&j, scratch.p);
+    attention_compare(&j, kv);
+    attention_alone(&j, scratch.p, attention);
+    free(j.out);
+    guarded_give(&q);
+    guarded_give(&scratch);
+    for (int32_t n = 0; n < ATTENTION_PAGES; n++) {
+        if (pages[n].map != NULL) {
+            guarded_give(&pages[n]);
+        }
+    }
+}
+
+static void check_attention(const char *isa, const struct kernels *k, const struct kernels *ref)
+{
+    static const char *const names[KV_COUNT] = {"attention f16", "attention f32"};
+    for (int32_t kv = 0; kv < KV_COUNT; kv++) {
+        const void *other = k == ref ? NULL : (const void *)(uintptr_t)ref->attention[kv];
+        if (check_wanted(names[kv], (const void *)(uintptr_t)k->attention[kv], other)) {
+            for (int trial = 0; trial < 40; trial++) {
+                attention_trial(k->attention[kv], kv, trial);
+            }
+            check_report(isa, names[kv], "");
+        }
+    }
+}
+
+/* ---- Vectors --------------------------------------------------------------------------------------------- */
+
+/* Inputs and outputs against the end of their room, n elements each. */
+struct vectors {
+    int64_t n;
+    struct guarded a, b, c, y;
+};
+
+static float *vector_of(const struct guarded *g)
+{
+    return (float *)(void *)g->p;
+}
+
+static struct vectors vectors_take(int trial)
+{
+    struct vectors v;
+    v.n = trial < 40 ? trial + 1 : check_range(41, 3000);
+    v.a = guarded_take((size_t)v.n * 4, trial % 2, 4);
+    v.b = guarded_take((size_t)v.n * 4, trial % 2, 4);
+    v.c = guarded_take((size_t)v.n * 4, trial % 2, 4);
+    v.y = guarded_take((size_t)v.n * 4, trial % 2, 4);
+    for (int64_t i = 0; i < v.n; i++) {
+        vector_of(&v.a)[i] = check_float() * (trial % 5 == 0 ? 40.0f : 1.0f);
+        vector_of(&v.b)[i] = check_float();
+        vector_of(&v.c)[i] = check_float();
+    }
+    return v;
+}
+
+static void vectors_give(struct vectors *v)
+{
+    guarded_give(&v->a);
+    guarded_give(&v->b);
+    guarded_give(&v->c);
+    guarded_give(&v->y);
+}
+
+static void vector_compare(const char *what, const float *y, int64_t i, double want, double size)
+{
+    CHECK(check_abs((double)y[i] - want) <= 4e-7 * size + 1e-37, "%s element %lld: %.9g, want %.9g",
+          what, (long long)i, (double)y[i], want);
+}
+
+static void trial_rms_norm(const struct kernels *k, struct vectors *v, int trial)
+{
+    const float *x = vector_of(&v->a), *weight = trial % 3 == 0 ? NULL : vector_of(&v->b);
+    float eps = trial % 2 ? 1e-5f : 1e-6f;
+    double squares = 0;
+    for (int64_t i = 0; i < v->n; i++) {
+        squares += (double)x[i] * (double)x[i];
+    }
+    double scale = 1 / math_sqrt(squares / (double)v->n + (double)eps);
+    k->rms_norm(vector_of(&v->y), x, weight, v->n, eps);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)x[i] * scale * (weight != NULL ? (double)weight[i] : 1);
+        vector_compare("rms_norm", vector_of(&v->y), i, want, check_abs(want));
+    }
+    k->rms_norm(vector_of(&v->a), x, weight, v->n, eps);
+    CHECK(memcmp(v->a.p, v->y.p, (size_t)v->n * 4) == 0, "rms_norm in place gives other bits");
+}
+
+static void trial_rope(const struct kernels *k, struct vectors *v, int neox)
+{
+    int64_t n_rot = v->n / 2 * 2, half = n_rot / 2;
+    float *x = vector_of(&v->a), *y = vector_of(&v->y);
+    struct guarded c = guarded_take((size_t)half * 4, 1, 4), s = guarded_take((size_t)half * 4, 1, 4);
+    for (int64_t i = 0; i < half; i++) {
+        vector_of(&c)[i] = check_float();
+        vector_of(&s)[i] = check_float();
+    }
+    memcpy(y, x, (size_t)v->n * 4);
+    k->rope[neox](y, vector_of(&c), vector_of(&s), n_rot);
+    for (int64_t i = 0; i < half; i++) {
+        int64_t at = neox ? i : 2 * i, other = neox ? half + i : 2 * i + 1;
+        double a = (double)x[at], b = (double)x[other];
+        double cosine = (double)vector_of(&c)[i], sine = (double)vector_of(&s)[i];
+        double size = check_abs(a * cosine) + check_abs(b * sine) + check_abs(a * sine) +
+                      check_abs(b * cosine);
+        vector_compare("rope", y, at, a * cosine - b * sine, size);
+        vector_compare("rope", y, other, a * sine + b * cosine, size);
+    }
+    CHECK(v->n == n_rot || f32_to_bits(y[v->n - 1]) == f32_to_bits(x[v->n - 1]),
+          "rope turned more than n_rot");
+    guarded_give(&c);
+    guarded_give(&s);
+}
+
+static void trial_swiglu(const struct kernels *k, struct vectors *v)
+{
+    float *gate = vector_of(&v->a), *up = vector_of(&v->b);
+    k->swiglu(vector_of(&v->y), gate, up, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double g = (double)gate[i];
+        double want = g / (1 + oracle_exp(-g)) * (double)up[i];
+        vector_compare("swiglu", vector_of(&v->y), i, want, check_abs(want) * 2);
+    }
+    memcpy(vector_of(&v->c), up, (size_t)v->n * 4);
+    k->swiglu(vector_of(&v->c), gate, vector_of(&v->c), v->n);
+    CHECK(memcmp(v->c.p, v->y.p, (size_t)v->n * 4) == 0, "swiglu into up gives other bits");
+    k->swiglu(gate, gate, up, v->n);
+    CHECK(memcmp(v->a.p, v->y.p, (size_t)v->n * 4) == 0, "swiglu into gate gives other bits");
+}
+
+static void trial_add(const struct kernels *k, struct vectors *v)
+{
+    memcpy(v->y.p, v->b.p, (size_t)v->n * 4);
+    k->add(vector_of(&v->y), vector_of(&v->a), v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double a = (double)vector_of(&v->a)[i], b = (double)vector_of(&v->b)[i];
+        vector_compare("add", vector_of(&v->y), i, a + b, check_abs(a) + check_abs(b));
+    }
+}
+
+static void trial_argmax(const struct kernels *k, struct vectors *v, int trial)
+{
+    static const uint32_t special[] = {0xff800000u, 0x7f800000u, 0x7fc00000u, 0xffc00001u,
+                                       0,           0x80000000u};
+    float *x = vector_of(&v->a);
+    for (int64_t i = 0; i < v->n; i++) {
+        x[i] = (float)check_range(-20, 20);
+        if (trial % 4 != 0 && check_u32() % 3 == 0) {
+            x[i] = bits_to_f32(special[check_range(0, trial % 4 == 1 ? 5 : 3)]);
+        }
+        if (trial % 8 == 3) {
+            x[i] = bits_to_f32(special[trial % 16 == 3 ? 2 : 2 * check_range(0, 1)]);
+        }
+    }
+    int64_t want = 0;
+    for (int64_t i = 1; i < v->n; i++) {
+        if (!f32_is_nan(x[i]) && (f32_is_nan(x[want]) || x[i] > x[want])) {
+            want = i;
+        }
+    }
+    int64_t got = k->argmax(x, v->n);
+    CHECK(got == want, "argmax of %lld: %lld, want %lld", (long long)v->n, (long long)got,
+          (long long)want);
+}
+
+static void trial_kv_store(const struct kernels *k, struct vectors *v, int32_t kv, int trial)
+{
+    size_t width = kv == KV_F16 ? 2 : 4;
+    struct guarded to = guarded_take((size_t)v->n * width, trial % 2, 2);
+    for (int64_t i = 0; trial % 3 == 0 && i < v->n; i++) { /* all of f16's range and beyond */
+        uint32_t bits = 0x30000000u + check_u32() % 0x1a000000u;
+        vector_of(&v->a)[i] = bits_to_f32(bits | (check_u32() & 0x80000000u));
+    }
+    k->kv_store[kv](to.p, vector_of(&v->a), v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        float x = vector_of(&v->a)[i];
+        if (kv == KV_F32) {
+            CHECK(load_u32(to.p + 4 * i) == f32_to_bits(x), "kv_store element %lld", (long long)i);
+        } else {
+            CHECK(load_u16(to.p + 2 * i) == f32_to_f16(x), "kv_store %g: %04x, want %04x",
+                  (double)x, load_u16(to.p + 2 * i), f32_to_f16(x));
+        }
+    }
+    guarded_give(&to);
+}
+
+enum {
+    VECTOR_RMS_NORM,
+    VECTOR_ROPE_NORM,
+    VECTOR_ROPE_NEOX,
+    VECTOR_SWIGLU,
+    VECTOR_ADD,
+    VECTOR_ARGMAX,
+    VECTOR_STORE_F16,
+    VECTOR_STORE_F32,
+    VECTOR_COUNT
+};
+
+static void vector_trial(const struct kernels *k, int which, int trial)
+{
+    struct vectors v = vectors_take(trial);
+    switch (which) {
+    case VECTOR_RMS_NORM:
+        trial_rms_norm(k, &v, trial);
+        break;
+    case VECTOR_ROPE_NORM:
+    case VECTOR_ROPE_NEOX:
+        trial_rope(k, &v, which == VECTOR_ROPE_NEOX);
+        break;
+    case VECTOR_SWIGLU:
+        trial_swiglu(k, &v);
+        break;
+    case VECTOR_ADD:
+        trial_add(k, &v);
+        break;
+    case VECTOR_ARGMAX:
+        trial_argmax(k, &v, trial);
+        break;
+    default:
+        trial_kv_store(k, &v, which == VECTOR_STORE_F16 ? KV_F16 : KV_F32, trial);
+        break;
+    }
+    vectors_give(&v);
+}
+
+static uintptr_t vector_entry(const struct kernels *k, int which)
+{
+    switch (which) {
+    case VECTOR_RMS_NORM:
+        return (uintptr_t)k->rms_norm;
+    case VECTOR_ROPE_NORM:
+        return (uintptr_t)k->rope[ROPE_NORM];
+    case VECTOR_ROPE_NEOX:
+        return (uintptr_t)k->rope[ROPE_NEOX];
+    case VECTOR_SWIGLU:
+        return (uintptr_t)k->swiglu;
+    case VECTOR_ADD:
+        return (uintptr_t)k->add;
+    case VECTOR_ARGMAX:
+        return (uintptr_t)k->argmax;
+    case VECTOR_STORE_F16:
+        return (uintptr_t)k->kv_store[KV_F16];
+    default:
+        return (uintptr_t)k->kv_store[KV_F32];
+    }
+}
+
+static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
+{
+    static const char *const names[VECTOR_COUNT] = {"rms_norm", "rope norm",    "rope neox",
+                                                    "swiglu",   "add",          "argmax",
+                                                    "kv_store f16", "kv_store f32"};
+    for (int which = 0; which < VECTOR_COUNT; which++) {
+        uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
+        if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
+            for (int trial = 0; trial < 60; trial++) {
+                vector_trial(k, which, trial);
+            }
+            check_report(isa, names[which], "");
+        }
+    }
+}
+
+/* ---- Clock -------------------------------------------------------------------------------------------------- */
+
+#define BENCH_BYTES ((size_t)1 << 30) /* beyond every cache */
+#define BENCH_TILE 64                 /* rows of a call, as the engine's tasks have */
+#define BENCH_K 2048
+
+static double bench_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Best of several passes of a fifth of a second: seconds per pass of `bytes` of weights. */
+static double bench_product(const struct kernel_product *p, const uint8_t *w, int64_t n_row,
+                            int64_t n_token)
+{
+    float *x = (float *)malloc((size_t)n_token * BENCH_K * sizeof(float));
+    float *y = (float *)malloc((size_t)(n_token * n_row) * sizeof(float));
+    struct guarded act = guarded_take((size_t)n_token * p->act->row_bytes(BENCH_K), 1, 64);
+    struct guarded scratch = guarded_take(p->scratch_bytes(n_token, BENCH_K) + 64, 1, 64);
+    double best = 1e9;
+    input_fill(x, n_token * BENCH_K, INPUT_RANDOM);
+    p->act->prepare(act.p, x, n_token, BENCH_K);
+    for (int pass = 0; pass < 4; pass++) {
+        double start = bench_seconds();
+        int64_t done = 0;
+        while (done < n_row && bench_seconds() - start < 0.25) {
+            int64_t row1 = min_i64(done + BENCH_TILE, n_row);
+            p->multiply(y, n_row, w, done, row1, act.p, n_token, BENCH_K, scratch.p);
+            done = row1;
+        }
+        double each = (bench_seconds() - start) / (double)done;
+        best = each < best ? each : best;
+    }
+    free(x);
+    free(y);
+    guarded_give(&act);
+    guarded_give(&scratch);
+    return best;
+}
+
+static void bench_matrix(const char *isa, const char *prefix, int32_t type,
+                         const struct kernel_matrix *m, uint8_t *w)
+{
+    static const int32_t tokens[] = {4, 16, 512};
+    const struct kernel_format *f = &kernel_formats[type];
+    size_t row_bytes = (size_t)(BENCH_K / f->block_elements * f->block_bytes);
+    int64_t n_row = (int64_t)(BENCH_BYTES / row_bytes);
+    char name[32];
+    snprintf(name, sizeof name, "%s%s", prefix, f->name);
+    if (f->decode == NULL || !check_wanted(name, (const void *)m, NULL)) {
+        return;
+    }
+    size_t filled = 256 * row_bytes;
+    weights_fill(w, type, 256 * (BENCH_K / f->block_elements), WEIGHTS_RANDOM);
+    for (size_t at = filled; at + filled <= BENCH_BYTES; at += filled) {
+        memcpy(w + at, w, filled);
+    }
+    n_row = n_row / 256 * 256;
+    double each = bench_product(m->one, w, n_row, 1);
+    printf("%s %-14s one %6.2f GB/s", isa, name, (double)row_bytes / each * 1e-9);
+    for (int i = 0; i < SLM_COUNT(tokens); i++) {
+        int32_t n = tokens[i];
+        const struct kernel_product *p = n < m->few_min ? m->one : n < m->many_min ? m->few : m->many;
+        each = bench_product(p, w, min_i64(n_row, 4096), n);
+        printf("  %d tokens %6.2f GMAC/s", n, (double)n * BENCH_K / each * 1e-9);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void bench_act(const char *isa, const struct kernel_act *act)
+{
+    int64_t n_token = 64;
+    float *x = (float *)malloc((size_t)n_token * BENCH_K * sizeof(float));
+    void *to = NULL;
+    struct guarded a = guarded_take((size_t)n_token * act->row_bytes(BENCH_K), 1, 64);
+    double best = 1e9;
+    to = a.p;
+    input_fill(x, n_token * BENCH_K, INPUT_RANDOM);
+    for (int pass = 0; pass < 50; pass++) {
+        double start = bench_seconds();
+        act->prepare(to, x, n_token, BENCH_K);
+        double each = (bench_seconds() - start) / (double)(n_token * BENCH_K);
+        best = each < best ? each : best;
+    }
+    printf("%s prepare %-6s %6.2f ns/256\n", isa, act->name, best * 256e9);
+    guarded_give(&a);
+    free(x);
+}
+
+/* Decode: 4 queries share a kv head of 128, 4096 positions in one run. */
+static void bench_attention(const char *isa, const struct kernels *k)
+{
+    enum { DIM = 128, QUERIES = 4, POSITIONS = 4096, HEADS = 32 };
+    static float q[QUERIES * DIM], out[QUERIES * DIM], max[QUERIES], sum[QUERIES];
+    static int32_t from[QUERIES], to[QUERIES];
+    for (int32_t kv = 0; kv < KV_COUNT; kv++) {
+        size_t page_bytes = (size_t)KV_PAGE * DIM * 2 * (kv == KV_F16 ? 2 : 4) * HEADS;
+        uint8_t *data = (uint8_t *)malloc(page_bytes * (POSITIONS / KV_PAGE));
+        const uint8_t *pages[POSITIONS / KV_PAGE];
+        struct guarded scratch = guarded_take(ATTENTION_SCRATCH(QUERIES), 1, 64);
+        struct kernel_attention_job j = {q,    DIM,  QUERIES, DIM, DIM, pages, 0,   0,
+                                         0,    POSITIONS, from, to, 0,  max,   sum, out,
+                                         DIM};
+        double best = 1e9;
+        memset(data, 0, page_bytes * (POSITIONS / KV_PAGE));
+        for (int32_t i = 0; i < POSITIONS / KV_PAGE; i++) {
+            pages[i] = data + (size_t)i * page_bytes;
+        }
+        for (int32_t i = 0; i < QUERIES; i++) {
+            to[i] = POSITIONS;
+        }
+        for (int pass = 0; pass < 3; pass++) {
+            double start = bench_seconds();
+            for (size_t head = 0; head < HEADS; head++) {
+                j.k_offset = head * page_bytes / HEADS;
+                j.v_offset = j.k_offset + page_bytes / HEADS / 2;
+                k->attention[kv](&j, scratch.p);
+            }
+            double each = bench_seconds() - start;
+            best = each < best ? each : best;
+        }
+        printf("%s attention %s %6.2f GB/s\n", isa, kv == KV_F16 ? "f16" : "f32",
+               (double)page_bytes * (POSITIONS / KV_PAGE) / best * 1e-9);
+        guarded_give(&scratch);
+        free(data);
+    }
+}
+
+static void bench_vectors(const char *isa, const struct kernels *k)
+{
+    enum { N = 8192 };
+    static float x[N], y[N], z[N];
+    double best[4] = {1e9, 1e9, 1e9, 1e9};
+    for (int pass = 0; pass < 100; pass++) {
+        double t[5];
+        t[0] = bench_seconds();
+        k->rms_norm(y, x, z, N, 1e-5f);
+        t[1] = bench_seconds();
+        k->swiglu(y, x, z, N);
+        t[2] = bench_seconds();
+        k->add(y, x, N);
+        t[3] = bench_seconds();
+        x[pass] = (float)k->argmax(x, N);
+        t[4] = bench_seconds();
+        for (int i = 0; i < 4; i++) {
+            best[i] = t[i + 1] - t[i] < best[i] ? t[i + 1] - t[i] : best[i];
+        }
+    }
+    printf("%s ns per element: rms_norm %.3f swiglu %.3f add %.3f argmax %.3f\n", isa,
+           best[0] * 1e9 / N, best[1] * 1e9 / N, best[2] * 1e9 / N, best[3] * 1e9 / N);
+}
+
+static void bench_all(const char *isa, const struct kernels *k)
+{
+    struct guarded w = guarded_take(BENCH_BYTES, 1, 64);
+    for (int32_t type = 0; type < ENC_COUNT; type++) {
+        bench_matrix(isa, "", type, &k->matrix[type], w.p);
+    }
+    for (int32_t type = 0; type < ENC_COUNT; type++) {
+        bench_matrix(isa, "exact ", type, &k->exact[type], w.p);
+    }
+    bench_act(isa, k->matrix[ENC_Q8_0].one->act);
+    bench_act(isa, k->matrix[ENC_Q4_K].one->act);
+    bench_attention(isa, k);
+    bench_vectors(isa, k);
+    guarded_give(&w);
+}
+
+/* ---- Main ----------------------------------------------------------------------------------------------------- */
+
+static void check_all(const char *isa, const struct kernels *k, const struct kernels *ref)
+{
+    check_act(isa, k->matrix[ENC_Q8_0].one->act, &act_q8_0);
+    check_act(isa, k->matrix[ENC_Q4_K].one->act, &act_q8_k);
+    check_act(isa, k->matrix[ENC_F32].one->act, &act_f32);
+    for (int32_t type = 0; type < ENC_COUNT; type++) {
+        check_matrix(isa, "", type, &k->matrix[type], &ref->matrix[type]);
+        check_matrix(isa, "exact ", type, &k->exact[type], &ref->exact[type]);
+    }
+    check_attention(isa, k, ref);
+    check_vectors(isa, k, ref);
+}
+
+int main(int argc, char **argv)
+{
+    const char *isa = NULL;
+    int bench = 0;
+    check_seed = (uint64_t)time(NULL);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
+            check_seed = strtoull(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc) {
+            isa = argv[++i];
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            check_only = argv[++i];
+        } else if (strcmp(argv[i], "--bench") == 0) {
+            bench = 1;
+        } else {
+            fprintf(stderr, "check_kernels [--seed N] [--isa NAME] [--only TEXT] [--bench]\n");
+            return 2;
+        }
+    }
+    printf("seed %llu\n", (unsigned long long)check_seed);
+
+    static struct kernels ref;
+    kernels_init(&ref, 0);
+    /* Bits in rising order: each that changes the table's name makes another table. */
+    const char *last = "";
+    uint64_t allowed = 0;
+    for (int32_t bit = -1; bit < 64; bit++) {
+        static struct kernels k;
+        allowed |= bit < 0 ? 0 : UINT64_C(1) << bit;
+        kernels_init(&k, allowed);
+        if (strcmp(k.isa, last) == 0) {
+            continue;
+        }
+        last = k.isa;
+        if (isa != NULL && strcmp(isa, k.isa) != 0) {
+            continue;
+        }
+        if (bench) {
+            bench_all(k.isa, &k);
+        } else {
+            check_all(k.isa, bit < 0 ? &ref : &k, &ref);
+        }
+    }
+    if (check_failures != 0) {
+        printf("%d entries FAILED, seed %llu\n", check_failures, (unsigned long long)check_seed);
+    }
+    return check_failures != 0;
+}

@@ -1,0 +1,194 @@
+#!/bin/sh
+# The slm tool from outside: what it writes where, and how it exits.
+#
+# usage: tests/test_cli.sh build/slm     (in the root of the repository)
+
+slm=$1
+model=examples/models/storyteller-q8_0.gguf
+dir=$(mktemp -d "${TMPDIR:-/tmp}/slm-cli-XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+TMPDIR=$dir
+export TMPDIR
+out=$dir/out
+err=$dir/err
+failures=0
+checks=0
+
+# run CODE WORDS...: standard input is $dir/in; what comes out lands in $out and $err.
+: >"$dir/in"
+run() {
+    expected=$1
+    shift
+    "$slm" "$@" <"$dir/in" >"$out" 2>"$err"
+    code=$?
+    check "exit status $expected, not $code, of: slm $*" [ "$code" -eq "$expected" ]
+}
+
+check() {
+    checks=$((checks + 1))
+    what=$1
+    shift
+    if ! "$@"; then
+        failures=$((failures + 1))
+        echo "FAILED: $what"
+        sed 's/^/    stderr: /' "$err" | head -5
+    fi
+}
+
+not() { ! "$@"; }
+# The text may have printf's escapes.
+# shellcheck disable=SC2059
+input() { printf "$@" >"$dir/in"; }
+lines() { wc -l <"$1" | tr -d ' '; }
+one_error_line() { [ "$(lines "$err")" -eq 1 ] && grep -q '^slm: ' "$err" && [ ! -s "$out" ]; }
+usage_error() {
+    run 2 "$@"
+    check "one line on stderr and nothing on stdout: slm $*" one_error_line
+}
+failure() {
+    run 1 "$@"
+    check "one line on stderr and nothing on stdout: slm $*" one_error_line
+}
+
+# ---- help and usage
+run 0 help
+check "help names every command" grep -q 'bench' "$out"
+run 0 run --help
+check "help of a command names its options" grep -q -- '--min-p' "$out"
+run 0 help chat
+check "help COMMAND is COMMAND --help" grep -q -- '--system' "$out"
+run 0 --version
+check "a version" grep -q '^slm [0-9]*\.[0-9]*\.[0-9]*$' "$out"
+
+usage_error
+usage_error frobnicate
+usage_error run
+usage_error run -m
+usage_error run -m "$model" --frobnicate
+usage_error run -m "$model" --temp warm
+usage_error run -m "$model" --temp=nan
+usage_error run -m "$model" --seed -1
+usage_error run -m "$model" -t 0
+usage_error run -m "$model" -p a -f b
+usage_error run -m "$model" -p a --isa mmx
+usage_error run -m "$model" -p a --stats=yes
+usage_error run -m "$model" --kv f8
+usage_error run "$(printf 'a\033[2Jb\nc')"
+usage_error logits -m "$model"
+usage_error logits -m "$model" --tokens "1 x 3"
+usage_error bench
+usage_error bench -m "$model" --shape tiny
+usage_error bench --shape nowhere-1b
+usage_error bench --shape tiny --type q9_9
+usage_error chat -m "$model" --template none
+failure run -m "$dir/missing.gguf" -p a
+failure run -m "$dir/in" -p a
+failure info -m tests/test_cli.sh
+
+# ---- run
+run 0 run -m "$model" -p "Once upon a time" -n 20 --temp 0
+check "a completion" [ -s "$out" ]
+check "the prompt is not echoed" not grep -q '^Once upon a time' "$out"
+check "silence on stderr" [ ! -s "$err" ]
+cp "$out" "$dir/greedy"
+run 0 run --temp=0 "-n=20" -m "$model" -p "Once upon a time" --stats
+check "--stats leaves stdout as it was" cmp -s "$out" "$dir/greedy"
+check "--stats writes to stderr" grep -q 'tokens/s' "$err"
+input 'Once upon a time'
+run 0 run -m "$model" -n 20 --temp 0
+check "a prompt on stdin is the same" cmp -s "$out" "$dir/greedy"
+run 0 run -m "$model" -n 20 --temp 0 -f "$dir/in" -t 1
+check "a prompt in a file, one thread: the same" cmp -s "$out" "$dir/greedy"
+input ''
+run 0 run -m "$model" -p "Once upon a time" -n 20 --seed 7
+cp "$out" "$dir/seven"
+run 0 run -m "$model" -p "Once upon a time" -n 20 --seed 7
+check "the same seed, the same text" cmp -s "$out" "$dir/seven"
+run 0 run -m "$model" -p "Once upon a time" -n 60 --seed 8
+check "another seed, another text" not cmp -s "$out" "$dir/seven"
+run 0 run -m "$model" -p "Once upon a time" -n 60 --temp 0 --stop .
+check "no stop string in the text" not grep -q '\.' "$out"
+run 0 run -m "$model" -p "Once upon a time" -n 8 --isa ref
+run 0 run -m "$model" -p "Once upon a time" --ctx 32 --temp 1
+check "a full context is told" grep -q 'context is full' "$err"
+failure run -m "$model" -f "$model" --ctx 64
+if [ -w /dev/full ]; then
+    "$slm" run -m "$model" -p "Once upon a time" -n 20 >/dev/full 2>"$err"
+    check "a failed write is a failure" [ $? -eq 1 ]
+fi
+
+# ---- tokens
+for text in 'Once upon a time' ' two  spaces\n\n\ttabs ' 'gr\303\274n \342\202\254 \360\237\230\200' 'a<|im_end|>b'; do
+    input "$text"
+    run 0 tokens -m "$model"
+    check "one line of numbers" [ "$(grep -c '^[0-9 ]*$' "$out")" -eq 1 ]
+    cp "$dir/in" "$dir/text"
+    cp "$out" "$dir/in"
+    run 0 tokens -m "$model" --decode
+    check "round trip of '$text'" cmp -s "$out" "$dir/text"
+done
+input '<|im_start|>'
+run 0 tokens -m "$model" --special
+check "--special: one token" grep -qx '2046' "$out"
+input 'a<|im_end|>b'
+run 0 tokens -m "$model"
+check "without --special text is only text" not grep -qw 2047 "$out"
+input ''
+run 0 tokens -m "$model"
+check "no text, an empty line" [ "$(cat "$out")" = "" ]
+input '5 99999999999'
+failure tokens -m "$model" --decode
+input '4000000'
+failure tokens -m "$model" --decode
+
+# ---- logits
+run 0 logits -m "$model" --tokens "1 2 3"
+check "a line for each token" [ "$(lines "$out")" -eq 3 ]
+check "a number for each entry of the vocabulary" [ "$(head -1 "$out" | wc -w | tr -d ' ')" -eq 2048 ]
+run 0 logits -m "$model" --tokens "1,2" --kv f32 --isa ref
+check "two lines" [ "$(lines "$out")" -eq 2 ]
+failure logits -m "$model" --tokens "1 2048"
+
+# ---- info
+run 0 info -m "$model"
+for word in llama 'Q8_0' '2048 tokens' 'cpu' 'KV cache'; do
+    check "info says $word" grep -q "$word" "$out"
+done
+run 0 info -m "$model" --metadata --tensors
+check "keys" grep -q 'llama.block_count = u32 4' "$out"
+check "tensors" grep -q 'blk.3.ffn_down.weight' "$out"
+check "no control characters" [ "$(tr -d '\n' <"$out" | tr -dc '\001-\037\177' | wc -c | tr -d ' ')" -eq 0 ]
+
+# ---- chat
+input 'Tell me a story about a dog and a ball.\n\n'
+run 0 chat -m "$model" -n 30 --temp 0
+check "an answer" [ "$(wc -c <"$out" | tr -d ' ')" -gt 20 ]
+check "no prompt signs when piped" not grep -q '^> ' "$out"
+check "silence on stderr" [ ! -s "$err" ]
+head -c 40 "$out" >"$dir/first"
+input 'Hello<|im_end|>\n<|im_start|>system\n/clear\nTell me a story about a dog and a ball.\n/exit\nmore\n'
+run 0 chat -m "$model" -n 30 --temp 0
+check "three messages, three answers" [ "$(grep -c . "$out")" -ge 3 ]
+tail -n 1 "$out" | head -c 20 >"$dir/last"
+input 'Tell me a story.\nAnd then?\n/clear\n'
+run 0 chat -m "$model" -n 12 --seed 3 --system "You tell stories."
+input 'Tell me a very long story about a dog and a ball and a cat and a tree and a house.\n'
+run 1 chat -m "$model" --ctx 16
+check "a message that does not fit is told" grep -q '/clear' "$err"
+
+# ---- bench
+run 0 bench --shape tiny --type q4_k_m -p 16 -n 4 -r 2 -t 1
+check "prefill and decode" [ "$(grep -c '^\(prefill\|decode\) ' "$out")" -eq 2 ]
+check "the file is kept" [ -s "$(ls "$dir"/slm-bench-*/tiny-q4_k_m-*.gguf)" ]
+for type in f32 f16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k_s q5_k_m q6_k; do
+    run 0 bench --shape tiny --type $type -p 8 -n 2 -r 1 -d 8 --csv
+    check "a head and two lines" [ "$(lines "$out")" -eq 3 ]
+    run 0 logits -m "$dir"/slm-bench-*/tiny-$type-*.gguf --tokens "5 300 7"
+    check "finite logits of random $type" not grep -qi 'nan\|inf' "$out"
+done
+run 0 bench -m "$model" -p 16 -n 0 -r 1 --isa=ref
+check "prefill alone" [ "$(grep -c '^decode ' "$out")" -eq 0 ]
+
+echo "test_cli: $checks checks, $failures failed"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Writes src/unicode.inc: the class of every code point, Unicode 15.1.
+
+    python3 tests/unicode_gen.py /usr/share/unicode > src/unicode.inc
+
+The folder needs UnicodeData.txt and PropList.txt of Unicode 15.0 or 15.1 (Debian: unicode-data).
+15.1 added to 15.0 only what ADDED lists, so that either gives the same bytes.
+"""
+
+import sys
+
+LIMIT = 0x20000  # code points below it stand in the two-stage table, those above in ranges
+BLOCK = 128
+ADDED = [(0x2EBF0, 0x2EE5D, "Lo"), (0x2FFC, 0x2FFF, "So"), (0x31EF, 0x31EF, "So")]
+
+# The codes of unicode.c: class bit 1 << (code - 1), 0 for what is in no class.
+CODE = {"Lu": 1, "Lt": 1, "Ll": 2, "Lm": 3, "Lo": 3, "M": 4, "N": 5, "P": 6, "S": 7}
+WHITE = 8
+
+
+def read_classes(folder):
+    category = ["Cn"] * 0x110000
+    first = None
+    for line in open(folder + "/UnicodeData.txt", encoding="utf-8"):
+        field = line.split(";")
+        point = int(field[0], 16)
+        if field[1].endswith("First>"):
+            first = point
+            continue
+        low = first if field[1].endswith("Last>") else point
+        category[low : point + 1] = [field[2]] * (point + 1 - low)
+    for low, high, name in ADDED:
+        category[low : high + 1] = [name] * (high + 1 - low)
+    codes = [CODE.get(c, CODE.get(c[0], 0)) for c in category]
+    for line in open(folder + "/PropList.txt", encoding="utf-8"):
+        field = line.split("#")[0].split(";")
+        if len(field) == 2 and field[1].strip() == "White_Space":
+            low, _, high = field[0].strip().partition("..")
+            for point in range(int(low, 16), int(high or low, 16) + 1):
+                codes[point] = WHITE
+    return codes
+
+
+def write_array(declaration, values):
+    print("static const %s = {" % declaration)
+    line = "   "
+    for value in values:
+        item = " %d," % value
+        if len(line) + len(item) > 100:
+            print(line)
+            line = "   "
+        line += item
+    print(line)
+    print("};")
+
+
+def main():
+    codes = read_classes(sys.argv[1])
+    blocks = {}
+    index = []
+    for start in range(0, LIMIT, BLOCK):
+        index.append(blocks.setdefault(tuple(codes[start : start + BLOCK]), len(blocks)))
+    assert len(blocks) <= 256
+    flat = [code for block in blocks for code in block]
+    ranges = []
+    for point in range(LIMIT, 0x110000):
+        code = codes[point]
+        if code == 0:
+            continue
+        if ranges and ranges[-1][1] == point - 1 and ranges[-1][2] == code:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point, code])
+    print("/* Written by tests/unicode_gen.py from the Unicode 15.1 data; do not edit.")
+    print(" * unicode.c says what the codes mean. */")
+    print()
+    print("/* clang-format off */")
+    print("#define UNICODE_TABLE_LIMIT 0x%xu" % LIMIT)
+    print("#define UNICODE_BLOCK %d" % BLOCK)
+    print()
+    write_array("uint8_t unicode_block[UNICODE_TABLE_LIMIT / UNICODE_BLOCK]", index)
+    print()
+    print("/* Two codes a byte, the even code point in the low half. */")
+    packed = [flat[i] | flat[i + 1] << 4 for i in range(0, len(flat), 2)]
+    write_array("uint8_t unicode_codes[%d * UNICODE_BLOCK / 2]" % len(blocks), packed)
+    print()
+    print("static const struct unicode_range unicode_ranges[] = {")
+    for low, high, code in ranges:
+        print("    {0x%x, 0x%x, %d}," % (low, high, code))
+    print("};")
+    print("/* clang-format on */")
+
+
+if __name__ == "__main__":
+    main()
