@@ -181,7 +181,7 @@ check-warnings: ## as C11, as C++17, the header alone, the tool and the tests: n
 	    $$cc -x c -std=c99 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
 	    $$cc -x c++ -std=c++11 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
 	    for f in $(wildcard examples/*.c examples/cli/*.c tests/*.c tests/dist/*.c bench/*.c); do \
-	        $$cc -O2 -I. $(STRICT) -c $$f -o $(BUILD)/warnings.o; done; done
+	        $$cc -I. $(STRICT) -fsyntax-only $$f; done; done
 
 check-sanitizers: ## the C tests under address and undefined-behaviour sanitizers
 	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS='$(SANITIZE) -fsanitize=address,undefined'

@@ -2,9 +2,9 @@
  *
  *     cc -O2 -c slm.c
  *
- * Modules include nothing themselves: this file gives each what stands before it, so the order below
- * is the map of the program. Read it top to bottom and you have read the architecture. Nobody edits
- * it except to add a line. `make dist` expands it into one file. */
+ * Modules include nothing themselves: this file gives each what stands before it, so the order
+ * below is the map of the program. Read it top to bottom and you have read the architecture. Nobody
+ * edits it except to add a line. `make dist` expands it into one file. */
 
 #include "slm.h"
 
@@ -31,6 +31,7 @@
 
 /* Numbers in bulk: formats, the table of kernels, one file per instruction set. */
 #include "kernels/kernels.h"
+#include "kernels/blocks.c"
 #include "kernels/ref.c"
 #include "kernels/x86_avx2.c"
 #include "kernels/cpu.c"
@@ -69,6 +70,8 @@
 /* The public functions: check arguments, then one call down. */
 #include "src/api.c"
 
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
 #pragma GCC pop_options
 #endif

@@ -14,8 +14,9 @@
  *         slm_piece piece = {sizeof piece};
  *         if (slm_model_open(&model, "model.gguf", NULL, &err) == SLM_OK &&
  *             slm_context_create(&context, model, NULL, &err) == SLM_OK &&
- *             slm_generate_begin(&gen, context, 0, NULL, "Once upon a time", 16, NULL, &err) ==
- * SLM_OK) while (slm_generate_next(gen, &piece, &err) == SLM_OK && piece.kind == SLM_PIECE_TEXT)
+ *             slm_generate_begin(&gen, context, 0, NULL, "Once upon", 9, NULL, &err) == SLM_OK)
+ *             while (slm_generate_next(gen, &piece, &err) == SLM_OK &&
+ *                    piece.kind == SLM_PIECE_TEXT)
  *                 fwrite(piece.text, 1, piece.size, stdout);
  *         slm_generate_end(gen);
  *         slm_context_free(context);
@@ -25,20 +26,21 @@
  * Build:  cc -O2 hello.c slm.c -pthread
  *
  * Objects
- *     slm_model     weights and vocabulary. Immutable once open: any number of threads may use one
- *                   model at a time. (Adapters will attach to a model and belong to a sequence.)
- *     slm_context   KV cache, scratch memory and the sequences of tokens being worked on. One
- * thread at a time; several contexts may share a model and a thread pool. slm_sampler   how a token
- * is chosen from logits. One thread at a time. slm_generator prompt in, pieces of text out. Belongs
- * to one context. slm_threads   a pool of worker threads, or the host's own, that contexts may
- * share.
+ *     slm_model      weights and vocabulary. Immutable once open: any number of threads may use
+ *                    one model at a time. (Adapters will attach to a model and belong to a
+ *                    sequence.)
+ *     slm_context    KV cache, scratch memory and the sequences of tokens being worked on. One
+ *                    thread at a time; several contexts may share a model and a thread pool.
+ *     slm_sampler    how a token is chosen from logits. One thread at a time.
+ *     slm_generator  prompt in, pieces of text out. Belongs to one context.
+ *     slm_threads    a pool of worker threads, or the host's own, that contexts may share.
  *
  * Errors
  *     Every function that can fail returns a status: SLM_OK (0) or a negative SLM_E_ code, and
- * takes a last argument slm_error * that may be NULL. The message names the tensor, key, byte
- * offset, token or argument concerned. After an error every object is as valid as before the call;
- * what a failed slm_eval had committed is told in slm_span.n_done. slm never aborts, exits, prints,
- *     raises a signal, reads the environment or keeps a mutable global.
+ *     takes a last argument slm_error * that may be NULL. The message names the tensor, key, byte
+ *     offset, token or argument concerned. After an error every object is as valid as before the
+ *     call; what a failed slm_eval had committed is told in slm_span.n_done. slm never aborts,
+ *     exits, prints, raises a signal, reads the environment or keeps a mutable global.
  *
  * Structs
  *     Options and results begin with `uint32_t struct_size`, set by the caller to sizeof the struct
@@ -51,7 +53,8 @@
  *
  * Buffers
  *     Functions that fill a buffer take (buffer, capacity, *needed). Too small is SLM_E_SPACE, the
- *     buffer is untouched and *needed says how much is wanted; buffer NULL with capacity 0 asks.
+ *     buffer is untouched and *needed says how much is wanted. Buffer NULL asks: *needed is set
+ *     and SLM_OK returned.
  *
  * Lifetime
  *     Objects count references to each other (a context keeps its model, a generator its context),
@@ -157,7 +160,7 @@
 extern "C" {
 #endif
 
-/* ---- Status ------------------------------------------------------------------------------- */
+/* ---- Status ---------------------------------------------------------------------------------- */
 
 #define SLM_OK 0
 #define SLM_E_ARGUMENT (-1)    /* a NULL, a value out of range, a wrong struct_size */
@@ -194,7 +197,7 @@ SLM_API int64_t slm_clock_ns(void);
 
 #define SLM_NO_DEADLINE INT64_MAX
 
-/* ---- Hooks -------------------------------------------------------------------------------- */
+/* ---- Hooks ----------------------------------------------------------------------------------- */
 
 /* One function for all memory of an object.
  *     ptr NULL       allocate new_size bytes at a multiple of align (a power of two, at most 64)
@@ -220,7 +223,7 @@ typedef int32_t (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
 typedef int64_t (*slm_read_fn)(void *user, int32_t file, uint64_t offset, void *buffer,
                                size_t size);
 
-/* ---- CPU ---------------------------------------------------------------------------------- */
+/* ---- CPU ------------------------------------------------------------------------------------- */
 
 #define SLM_CPU_AVX2 (UINT64_C(1) << 0) /* with FMA and F16C */
 #define SLM_CPU_AVX_VNNI (UINT64_C(1) << 1)
@@ -240,7 +243,7 @@ SLM_API uint64_t slm_cpu_features(void);
 /* The name of one SLM_CPU_ bit given by its index 0 to 63 ("avx2"), NULL where there is none. */
 SLM_API const char *slm_cpu_feature_name(int32_t index);
 
-/* ---- Encodings ---------------------------------------------------------------------------- */
+/* ---- Encodings ------------------------------------------------------------------------------- */
 
 typedef struct slm_encoding_info {
     uint32_t struct_size;
@@ -255,7 +258,7 @@ typedef struct slm_encoding_info {
 SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info *info,
                               slm_error *err);
 
-/* ---- Model -------------------------------------------------------------------------------- */
+/* ---- Model ----------------------------------------------------------------------------------- */
 
 typedef struct slm_model slm_model;
 
@@ -396,7 +399,7 @@ typedef struct slm_tensor_info {
 SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_info *info,
                              slm_error *err);
 
-/* ---- Text and tokens ---------------------------------------------------------------------- */
+/* ---- Text and tokens ------------------------------------------------------------------------- */
 
 #define SLM_TEXT_BOS 1u /* add the start and end tokens the vocabulary asks for */
 #define SLM_TEXT_SPECIAL                                                                           \
@@ -454,7 +457,7 @@ SLM_API int slm_token_get_info(const slm_model *model, int32_t token, slm_token_
 SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size, int32_t *token,
                            slm_error *err);
 
-/* ---- Threads ------------------------------------------------------------------------------ */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 typedef struct slm_threads slm_threads;
 
@@ -478,16 +481,16 @@ typedef struct slm_threads_options {
 
 SLM_API int slm_threads_options_init(slm_threads_options *options, size_t size);
 
-/* Workers have 256 KiB of stack, block all signals, sleep between calls and spin for at most 100 us
- * inside one. A pool may be shared by contexts in different threads: while it works for one, the
- * others compute on their own thread alone. */
+/* Workers have 256 KiB of stack, block all signals but those of faults, sleep between calls and
+ * spin for at most 100 us inside one. A pool may be shared by contexts in different threads: while
+ * it works for one, the others compute on their own thread alone. */
 SLM_API int slm_threads_create(slm_threads **threads, const slm_threads_options *options,
                                slm_error *err);
 
 /* Gives back the caller's reference. */
 SLM_API void slm_threads_free(slm_threads *threads);
 
-/* ---- Context ------------------------------------------------------------------------------ */
+/* ---- Context --------------------------------------------------------------------------------- */
 
 typedef struct slm_context slm_context;
 
@@ -562,7 +565,7 @@ typedef struct slm_context_info {
 SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *info,
                                  slm_error *err);
 
-/* ---- Sequences ---------------------------------------------------------------------------- */
+/* ---- Sequences ------------------------------------------------------------------------------- */
 
 /* A sequence is a row of token positions 0..length-1 with their keys and values, numbered 0 to
  * n_sequences - 1. All begin empty. */
@@ -577,7 +580,7 @@ SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, sl
 SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
                                 slm_error *err);
 
-/* ---- Evaluation --------------------------------------------------------------------------- */
+/* ---- Evaluation ------------------------------------------------------------------------------ */
 
 #define SLM_WANT_NONE 0
 #define SLM_WANT_LAST 1 /* logits of the span's last token */
@@ -611,8 +614,9 @@ SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
  * are committed batch by batch, a batch wholly or not at all; if the call ends early, with
  * SLM_E_CANCELLED, SLM_E_DEADLINE or another error, n_done of each span says how far it came, and
  * calling again with the rest gives what one call would have given. Under a deadline, batches are
- * made small enough to make progress. SLM_E_FULL: the tokens do not fit n_ctx or the free pages;
- * SLM_E_SPACE: more logits wanted than n_logits. */
+ * made small enough to make progress (down to one token: with less time than one token takes there
+ * is none). SLM_E_FULL: the tokens do not fit n_ctx or the free pages; SLM_E_SPACE: more logits
+ * wanted than n_logits. */
 SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, size_t span_size,
                      const slm_eval_options *options, slm_error *err);
 
@@ -621,7 +625,7 @@ SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, siz
 SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
                        slm_error *err);
 
-/* ---- Sampling ----------------------------------------------------------------------------- */
+/* ---- Sampling -------------------------------------------------------------------------------- */
 
 typedef struct slm_sampler slm_sampler;
 
@@ -702,7 +706,7 @@ SLM_API int slm_sampler_accept(slm_sampler *sampler, int32_t token, slm_error *e
  * forgets everything and starts over from the seed. */
 SLM_API int slm_sampler_rewind(slm_sampler *sampler, int32_t n, slm_error *err);
 
-/* ---- Generation --------------------------------------------------------------------------- */
+/* ---- Generation ------------------------------------------------------------------------------ */
 
 typedef struct slm_generator slm_generator;
 
@@ -770,7 +774,8 @@ typedef struct slm_generate_stats {
 SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_stats *stats,
                                    slm_error *err);
 
-/* Ends and frees. What was generated stays in the sequence. */
+/* Ends and frees. The sequence keeps the prompt and every token chosen; once SLM_PIECE_END was
+ * answered that includes the last one (the end token, or those of a stop string). */
 SLM_API void slm_generate_end(slm_generator *generator);
 
 #ifdef __cplusplus

@@ -5,9 +5,9 @@
 
 /* In the order of the SLM_CPU_ bits. */
 static const char *const cpu_names[64] = {
-    "avx2",       "avx_vnni", "avx512",  "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", NULL,
-    NULL,         NULL,       NULL,      NULL,          NULL,          NULL,       NULL,       NULL,
-    "neon",       "dotprod",  "i8mm"};
+    "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    NULL,   NULL,       NULL,     NULL,          NULL,          NULL,       NULL,
+    NULL,   NULL,       "neon",   "dotprod",     "i8mm"};
 
 static const char *cpu_feature_name(int32_t bit)
 {
@@ -82,7 +82,8 @@ static uint64_t cpu_detect(void)
 #ifdef __cplusplus
 extern "C"
 #endif
-    unsigned long getauxval(unsigned long type);
+    unsigned long
+    getauxval(unsigned long type);
 #endif
 
 static uint64_t cpu_detect(void)

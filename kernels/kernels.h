@@ -20,8 +20,7 @@
 /* Helpers of a fast function carry the same target and are inlined into it. */
 #define SLM_INLINE_TARGET(features) SLM_TARGET(features) __attribute__((always_inline)) inline
 
-/* ---- Block formats (shared/spec: quants.md) -----------------------------------------------------
- */
+/* ---- Block formats (shared/spec: quants.md) -------------------------------------------------- */
 
 /* Little-endian bytes only, so that alignment is 1: a model in memory may start at any address. The
  * comment gives the value of element e. All 32-element types put element j of 0..15 in the low and
@@ -181,8 +180,7 @@ struct kernel_format {
     int (*has_nonfinite)(const uint8_t *src, int64_t n);
 };
 
-/* ---- Activations
- * ---------------------------------------------------------------------------------- */
+/* ---- Activations ----------------------------------------------------------------------------- */
 
 /* A form in which the inputs of a product are stored. Written once per input; all matrices whose
  * kernels name the same form share it. Rows (tokens) are independent, so that several tasks may
@@ -201,7 +199,7 @@ struct kernel_act {
 /* Blocks of the int8 forms. Unlike weights they are ours: aligned, native byte order.
  *
  * act_q8_0: per 32 elements. d = amax / 127 rounded to f16 and back (what llama.cpp multiplies by),
- * q = nearest(x * 127 / amax), half to even. Stored as planes:
+ * q = nearest(x * (127 / amax)), half to even. Stored as planes:
  *     int8_t q[k]; then float d[k / 32]; then float s[k / 32]
  * where s = unrounded d * (sum of q), rounded to f16 and back: for types with a minimum (Q4_1,
  * Q5_1).
@@ -224,12 +222,12 @@ struct act_q8_k_planes {
     int16_t *bsums;
 };
 
-static SLM_UNUSED size_t act_pad(size_t n)
+static size_t act_pad(size_t n)
 {
     return (n + 63) & ~(size_t)63;
 }
 
-static SLM_UNUSED struct act_q8_0_planes act_q8_0_at(void *row, int64_t k)
+static struct act_q8_0_planes act_q8_0_at(void *row, int64_t k)
 {
     uint8_t *p = (uint8_t *)row;
     size_t q = act_pad((size_t)k);
@@ -238,7 +236,7 @@ static SLM_UNUSED struct act_q8_0_planes act_q8_0_at(void *row, int64_t k)
     return planes;
 }
 
-static SLM_UNUSED struct act_q8_k_planes act_q8_k_at(void *row, int64_t k)
+static struct act_q8_k_planes act_q8_k_at(void *row, int64_t k)
 {
     uint8_t *p = (uint8_t *)row;
     size_t q = act_pad((size_t)k);
@@ -247,8 +245,7 @@ static SLM_UNUSED struct act_q8_k_planes act_q8_k_at(void *row, int64_t k)
     return planes;
 }
 
-/* ---- Products
- * --------------------------------------------------------------------------------------- */
+/* ---- Products -------------------------------------------------------------------------------- */
 
 /* Weights are used where they lie: row r of a matrix with k columns begins at
  *     w + r * (k / block_elements) * block_bytes
@@ -277,8 +274,7 @@ struct kernel_matrix {
     int32_t many_min;
 };
 
-/* ---- Attention
- * ----------------------------------------------------------------------------------------- */
+/* ---- Attention ------------------------------------------------------------------------------- */
 
 #define KV_PAGE 128 /* positions of a page */
 
@@ -313,8 +309,7 @@ struct kernel_attention_job {
 /* Scratch bytes that an attention kernel may use for n_q queries. */
 #define ATTENTION_SCRATCH(n_q) ((size_t)(n_q)*KV_PAGE * 4 + 64)
 
-/* ---- The table
- * --------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 #define ROPE_NORM 0 /* pairs (x[2i], x[2i+1]) */
 #define ROPE_NEOX 1 /* pairs (x[i], x[i + n_rot/2]) */

@@ -29,10 +29,14 @@
 #define AVX2_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#define AVX2_COLUMNS 256 /* of a panel */
-#define AVX2_GROUPS 4    /* of eight rows, unpacked together when there are several tokens */
-#define AVX2_TOKENS 4    /* per pass over an integer panel */
-#define AVX2_TOKENS_F32 8
+/* Of an address as an integer: it may lie beyond the matrix, where a pointer may not. */
+#define AVX2_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
+#define AVX2_DISTANCE 1024 /* bytes of a row between a read and the prefetch */
+
+#define AVX2_COLUMNS 256      /* of a panel */
+#define AVX2_GROUPS 4         /* of eight rows, unpacked together when there are several tokens */
+#define AVX2_TOKENS 4         /* per pass over an integer panel */
+#define AVX2_TOKENS_F32 6     /* of the eight that are interleaved: 12 sums and their inputs fit */
 #define AVX2_TAIL_STRIDE 1024 /* bytes of 256 columns of the widest type */
 
 /* Eight rows of 256 columns. */
@@ -50,7 +54,7 @@ struct avx2_tile {
     const float *d[AVX2_TOKENS];
     const float *s[AVX2_TOKENS];
     const int16_t *bsums[AVX2_TOKENS];
-    int32_t sums[AVX2_TOKENS][8]; /* per 32 columns: -offset * sum of q */
+    int32_t sums[AVX2_TOKENS][8];            /* per 32 columns: -offset * sum of q */
     int16_t wide[AVX2_TOKENS][AVX2_COLUMNS]; /* per 32 columns: 16 even ones, 16 odd ones */
 };
 
@@ -61,15 +65,19 @@ struct avx2_format {
     int32_t block_bytes;
     int32_t offset; /* weights are stored as q + offset */
     /* 8 rows at w + r * stride, n_block blocks of each */
-    void (*unpack)(struct avx2_panel *panel, const uint8_t *w, size_t stride, int32_t n_block);
+    void (*unpack)(struct avx2_panel *panel, const uint8_t *w, size_t stride, int32_t n_block,
+                   size_t distance);
     void (*tile)(struct avx2_tile *tile, const uint8_t *act, size_t act_bytes, int64_t k,
                  int64_t column, int32_t n_block, int32_t n_token, int32_t offset);
     /* acc[t * stride + row] += products of the panel with 1 or AVX2_TOKENS tokens */
     void (*dot)(float *acc, int64_t stride, const struct avx2_panel *panel,
                 const struct avx2_tile *tile, int32_t n_block, int32_t n_token);
+    /* Both for one token, or NULL. */
+    void (*one)(float *acc, const uint8_t *w, size_t stride, const struct avx2_tile *tile,
+                int32_t n_block, size_t distance);
 };
 
-/* ---- Loads and transposes ------------------------------------------------------------------- */
+/* ---- Loads and transposes -------------------------------------------------------------------- */
 
 static AVX2_INLINE __m256i avx2_load(const void *p)
 {
@@ -88,9 +96,16 @@ static AVX2_INLINE __m256i avx2_rows2(const uint8_t *low, const uint8_t *high)
         _mm_loadu_si128((const __m128i *)(const void *)high), 1);
 }
 
-/* 16 bytes of each of 8 rows: v[j] <- 32-bit word j of rows 0..7. */
-static AVX2_INLINE void avx2_transpose(__m256i v[4], const uint8_t *p, size_t stride)
+/* 16 bytes of each of 8 rows: v[j] <- 32-bit word j of rows 0..7. Half of the rows are asked for
+ * `distance` bytes further on, the other half the next time: every line at least once. */
+static AVX2_INLINE void avx2_transpose(__m256i v[4], const uint8_t *p, size_t stride,
+                                       size_t distance)
 {
+    uintptr_t next = (uintptr_t)p + distance + (((uintptr_t)p & 16) != 0 ? 4 * stride : 0);
+    AVX2_PREFETCH(next);
+    AVX2_PREFETCH(next + stride);
+    AVX2_PREFETCH(next + 2 * stride);
+    AVX2_PREFETCH(next + 3 * stride);
     __m256i a = avx2_rows2(p, p + 4 * stride);
     __m256i b = avx2_rows2(p + stride, p + 5 * stride);
     __m256i c = avx2_rows2(p + 2 * stride, p + 6 * stride);
@@ -123,6 +138,15 @@ static AVX2_INLINE __m256 avx2_halves(const uint8_t *p, size_t stride)
     return _mm256_cvtph_ps(_mm_set_epi64x((int64_t)b, (int64_t)a));
 }
 
+/* Two f16 in every word: the low ones of eight rows in the low half, the high ones in the high. */
+static AVX2_INLINE __m256i avx2_part_halves(__m256i v)
+{
+    v = _mm256_shuffle_epi8(v,
+                            _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+                                             0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    return _mm256_permute4x64_epi64(v, 0xd8);
+}
+
 /* Four bytes to every lane. */
 static AVX2_INLINE __m256i avx2_spread(const void *p)
 {
@@ -141,11 +165,11 @@ static AVX2_INLINE __m256i avx2_high_nibbles(__m256i v)
     return avx2_low_nibbles(_mm256_srli_epi16(v, 4));
 }
 
-/* ---- Unpacking: 32-element blocks ------------------------------------------------------------- */
+/* ---- Unpacking: 32-element blocks -----------------------------------------------------------*/
 
 /* Q4_0, Q4_1, Q5_0, Q5_1 differ in where things stand; bytes before qs: d, m?, qh? */
 static AVX2_INLINE void avx2_unpack_32(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                       int32_t n_block, int has_m, int has_high)
+                                       int32_t n_block, size_t distance, int has_m, int has_high)
 {
     int32_t header = 2 + (has_m ? 2 : 0);
     int32_t block_bytes = header + (has_high ? 4 : 0) + 16;
@@ -156,7 +180,7 @@ static AVX2_INLINE void avx2_unpack_32(struct avx2_panel *panel, const uint8_t *
         if (has_m) {
             _mm256_storeu_ps(panel->m[b], avx2_halves(p + 2, stride));
         }
-        avx2_transpose(v, p + block_bytes - 16, stride);
+        avx2_transpose(v, p + block_bytes - 16, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             avx2_store(panel->q[8 * b + j], avx2_low_nibbles(v[j]));
@@ -166,7 +190,7 @@ static AVX2_INLINE void avx2_unpack_32(struct avx2_panel *panel, const uint8_t *
             continue;
         }
         /* Word j of the block wants bits 4j..4j+3 of qh, one in bit 4 of each byte. */
-        avx2_transpose(v, p + header, stride);
+        avx2_transpose(v, p + header, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 8; j++) {
             __m256i byte = _mm256_set1_epi32(0x04000400 + 0x01010101 * (j / 2) - 0x04000400);
@@ -182,39 +206,39 @@ static AVX2_INLINE void avx2_unpack_32(struct avx2_panel *panel, const uint8_t *
 }
 
 static AVX2 void avx2_unpack_q4_0(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
-    avx2_unpack_32(panel, w, stride, n_block, 0, 0);
+    avx2_unpack_32(panel, w, stride, n_block, distance, 0, 0);
 }
 
 static AVX2 void avx2_unpack_q4_1(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
-    avx2_unpack_32(panel, w, stride, n_block, 1, 0);
+    avx2_unpack_32(panel, w, stride, n_block, distance, 1, 0);
 }
 
 static AVX2 void avx2_unpack_q5_0(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
-    avx2_unpack_32(panel, w, stride, n_block, 0, 1);
+    avx2_unpack_32(panel, w, stride, n_block, distance, 0, 1);
 }
 
 static AVX2 void avx2_unpack_q5_1(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
-    avx2_unpack_32(panel, w, stride, n_block, 1, 1);
+    avx2_unpack_32(panel, w, stride, n_block, distance, 1, 1);
 }
 
 /* Eight bits and a sign leave vpmaddubsw no room: widened to int16, even and odd columns apart. */
 static AVX2 void avx2_unpack_q8_0(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     for (int32_t b = 0; b < n_block; b++) {
         const uint8_t *p = w + b * 34;
         _mm256_storeu_ps(panel->d[b], avx2_halves(p, stride));
         for (int32_t c = 0; c < 2; c++) {
             __m256i v[4];
-            avx2_transpose(v, p + 2 + 16 * c, stride);
+            avx2_transpose(v, p + 2 + 16 * c, stride, distance);
             AVX2_UNROLL
             for (int32_t j = 0; j < 4; j++) {
                 uint8_t(*q)[32] = &panel->q[16 * b + 8 * c + 2 * j];
@@ -225,81 +249,101 @@ static AVX2 void avx2_unpack_q8_0(struct avx2_panel *panel, const uint8_t *w, si
     }
 }
 
-/* ---- Unpacking: super-blocks of 256 ----------------------------------------------------------- */
+/* ---- Unpacking: super-blocks of 256 ---------------------------------------------------------*/
 
-/* Sixteen bytes per row, four to a vector, become the two tables of the panel: scale[i] is byte i
- * twice, low[i] bytes 2i and 2i+1 times `factor`. Bytes are signed. */
+/* Byte `byte` of every word, sign-extended, twice. */
+static AVX2_INLINE __m256i avx2_scale_16(__m256i scales, int32_t byte)
+{
+    __m256i at = _mm256_add_epi8(
+        _mm256_set1_epi32((int32_t)(0x00800080u | (uint32_t)byte << 8 | (uint32_t)byte << 24)),
+        _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0, 0x04000400, 0x08000800,
+                          0x0c000c00));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(scales, at), 8);
+}
+
+/* Bytes 0 and 1 (or 2 and 3) of every word, sign-extended and shifted left. */
+static AVX2_INLINE __m256i avx2_low_16(__m256i scales, int32_t second, int32_t shift)
+{
+    __m256i at = _mm256_add_epi8(_mm256_set1_epi32((int32_t)(second ? 0x03800280u : 0x01800080u)),
+                                 _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0,
+                                                   0x04000400, 0x08000800, 0x0c000c00));
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(scales, at), 8 - shift);
+}
+
+/* Sixteen scales of a row in four vectors to the tables of the panel. */
 static AVX2_INLINE void avx2_spread_scales(struct avx2_panel *panel, const __m256i scales[4])
 {
     AVX2_UNROLL
     for (int32_t i = 0; i < 16; i++) {
-        int32_t byte = i % 4;
-        __m256i at = _mm256_add_epi8(
-            _mm256_set1_epi32((int32_t)(0x00800080u | (uint32_t)byte << 8 | (uint32_t)byte << 24)),
-            _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0, 0x04000400, 0x08000800,
-                              0x0c000c00));
-        __m256i v = _mm256_shuffle_epi8(scales[i / 4], at);
-        avx2_store(panel->scale[i], _mm256_srai_epi16(v, 8));
+        avx2_store(panel->scale[i], avx2_scale_16(scales[i / 4], i % 4));
     }
 }
 
-/* low[i] <- (byte 2i, byte 2i+1) << shift; as above, bytes are signed. */
 static AVX2_INLINE void avx2_spread_lows(struct avx2_panel *panel, const __m256i lows[4],
                                          int32_t shift)
 {
     AVX2_UNROLL
     for (int32_t i = 0; i < 8; i++) {
-        uint32_t byte = i % 2 ? 0x03800280u : 0x01800080u;
-        __m256i at = _mm256_add_epi8(_mm256_set1_epi32((int32_t)byte),
-                                     _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0,
-                                                       0x04000400, 0x08000800, 0x0c000c00));
-        __m256i v = _mm256_shuffle_epi8(lows[i / 2], at);
-        avx2_store(panel->low[i], _mm256_srai_epi16(v, 8 - shift));
+        avx2_store(panel->low[i], avx2_low_16(lows[i / 2], i % 2, shift));
     }
 }
 
-/* Scales and minimums of Q4_K and Q5_K; the header of 16 bytes is d, dmin, 12 bytes of both. */
-static AVX2_INLINE void avx2_unpack_header_45(struct avx2_panel *panel, const uint8_t *w,
-                                              size_t stride)
+/* d, dmin and 12 bytes of scales and minimums of Q4_K and Q5_K: byte i of vector j is 4 j + i. */
+struct avx2_header_45 {
+    __m256 d, dmin;
+    __m256i scale[2], min[2];
+};
+
+static AVX2_INLINE void avx2_read_header_45(struct avx2_header_45 *h, const uint8_t *w,
+                                            size_t stride, size_t distance)
 {
     __m256i v[4], low6 = _mm256_set1_epi8(63), high2 = _mm256_set1_epi8(48);
-    avx2_transpose(v, w, stride);
-    /* f16 in the halves of a word: gather the low halves of eight lanes, then the high halves. */
-    __m256i halves = _mm256_shuffle_epi8(
-        v[0], _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4, 5, 8,
-                               9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    halves = _mm256_permute4x64_epi64(halves, 0xd8);
-    _mm256_storeu_ps(panel->d[0], _mm256_cvtph_ps(_mm256_castsi256_si128(halves)));
-    _mm256_storeu_ps(panel->m[0], _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
-    __m256i scale[2], min[2];
-    scale[0] = _mm256_and_si256(v[1], low6);
-    min[0] = _mm256_and_si256(v[2], low6);
-    scale[1] = _mm256_or_si256(avx2_low_nibbles(v[3]),
-                               _mm256_and_si256(_mm256_srli_epi16(v[1], 2), high2));
-    min[1] = _mm256_or_si256(avx2_high_nibbles(v[3]),
-                             _mm256_and_si256(_mm256_srli_epi16(v[2], 2), high2));
+    avx2_transpose(v, w, stride, distance);
+    v[0] = avx2_part_halves(v[0]);
+    h->d = _mm256_cvtph_ps(_mm256_castsi256_si128(v[0]));
+    h->dmin = _mm256_cvtph_ps(_mm256_extracti128_si256(v[0], 1));
+    h->scale[0] = _mm256_and_si256(v[1], low6);
+    h->min[0] = _mm256_and_si256(v[2], low6);
+    h->scale[1] = _mm256_or_si256(avx2_low_nibbles(v[3]),
+                                  _mm256_and_si256(_mm256_srli_epi16(v[1], 2), high2));
+    h->min[1] = _mm256_or_si256(avx2_high_nibbles(v[3]),
+                                _mm256_and_si256(_mm256_srli_epi16(v[2], 2), high2));
+}
+
+/* Scale (or minimum) s of 8, twice. */
+static AVX2_INLINE __m256i avx2_scale_45(const __m256i table[2], int32_t s)
+{
+    uint32_t byte = (uint32_t)s % 4;
+    __m256i at = _mm256_add_epi8(_mm256_set1_epi32((int32_t)(0x80008000u | byte | byte << 16)),
+                                 _mm256_setr_epi32(0, 0x00040004, 0x00080008, 0x000c000c, 0,
+                                                   0x00040004, 0x00080008, 0x000c000c));
+    return _mm256_shuffle_epi8(table[s / 4], at);
+}
+
+static AVX2_INLINE void avx2_unpack_header_45(struct avx2_panel *panel, const uint8_t *w,
+                                              size_t stride, size_t distance)
+{
+    struct avx2_header_45 h;
+    avx2_read_header_45(&h, w, stride, distance);
+    _mm256_storeu_ps(panel->d[0], h.d);
+    _mm256_storeu_ps(panel->m[0], h.dmin);
+    AVX2_UNROLL
     for (int32_t s = 0; s < 8; s++) {
-        uint32_t byte = (uint32_t)s % 4;
-        __m256i at = _mm256_add_epi8(
-            _mm256_set1_epi32((int32_t)(0x80008000u | byte | byte << 16)),
-            _mm256_setr_epi32(0, 0x00040004, 0x00080008, 0x000c000c, 0, 0x00040004, 0x00080008,
-                              0x000c000c));
-        __m256i twice = _mm256_shuffle_epi8(scale[s / 4], at);
-        avx2_store(panel->scale[2 * s], twice);
-        avx2_store(panel->scale[2 * s + 1], twice);
-        avx2_store(panel->low[s], _mm256_shuffle_epi8(min[s / 4], at));
+        avx2_store(panel->scale[2 * s], avx2_scale_45(h.scale, s));
+        avx2_store(panel->scale[2 * s + 1], avx2_scale_45(h.scale, s));
+        avx2_store(panel->low[s], avx2_scale_45(h.min, s));
     }
 }
 
 static AVX2 void avx2_unpack_q4_k(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     (void)n_block;
-    avx2_unpack_header_45(panel, w, stride);
+    avx2_unpack_header_45(panel, w, stride, distance);
     for (int32_t u = 0; u < 4; u++) {
         for (int32_t c = 0; c < 2; c++) {
             __m256i v[4];
-            avx2_transpose(v, w + 16 + 32 * u + 16 * c, stride);
+            avx2_transpose(v, w + 16 + 32 * u + 16 * c, stride, distance);
             AVX2_UNROLL
             for (int32_t j = 0; j < 4; j++) {
                 avx2_store(panel->q[16 * u + 4 * c + j], avx2_low_nibbles(v[j]));
@@ -310,16 +354,16 @@ static AVX2 void avx2_unpack_q4_k(struct avx2_panel *panel, const uint8_t *w, si
 }
 
 static AVX2 void avx2_unpack_q5_k(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     (void)n_block;
-    avx2_unpack_header_45(panel, w, stride);
+    avx2_unpack_header_45(panel, w, stride, distance);
     __m256i fifth = _mm256_set1_epi8(16);
     for (int32_t c = 0; c < 2; c++) {
         __m256i v[4], high[4];
-        avx2_transpose(high, w + 16 + 16 * c, stride);
+        avx2_transpose(high, w + 16 + 16 * c, stride, distance);
         for (int32_t u = 0; u < 4; u++) {
-            avx2_transpose(v, w + 48 + 32 * u + 16 * c, stride);
+            avx2_transpose(v, w + 48 + 32 * u + 16 * c, stride, distance);
             AVX2_UNROLL
             for (int32_t j = 0; j < 4; j++) {
                 /* bits 2u and 2u+1 of every byte go to bit 4 */
@@ -336,17 +380,16 @@ static AVX2 void avx2_unpack_q5_k(struct avx2_panel *panel, const uint8_t *w, si
 }
 
 static AVX2 void avx2_unpack_q6_k(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     (void)n_block;
     __m256i high2 = _mm256_set1_epi8(48);
-    AVX2_UNROLL
     for (int32_t i = 0; i < 4; i++) {
         int32_t n = i / 2, c = i % 2;
         __m256i a[4], b[4], h[4];
-        avx2_transpose(a, w + 64 * n + 16 * c, stride);
-        avx2_transpose(b, w + 64 * n + 32 + 16 * c, stride);
-        avx2_transpose(h, w + 128 + 32 * n + 16 * c, stride);
+        avx2_transpose(a, w + 64 * n + 16 * c, stride, distance);
+        avx2_transpose(b, w + 64 * n + 32 + 16 * c, stride, distance);
+        avx2_transpose(h, w + 128 + 32 * n + 16 * c, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             uint8_t(*q)[32] = &panel->q[32 * n + 4 * c + j];
@@ -361,23 +404,23 @@ static AVX2 void avx2_unpack_q6_k(struct avx2_panel *panel, const uint8_t *w, si
         }
     }
     __m256i scales[4];
-    avx2_transpose(scales, w + 192, stride);
+    avx2_transpose(scales, w + 192, stride, distance);
     avx2_spread_scales(panel, scales);
     avx2_spread_lows(panel, scales, 5);
     _mm256_storeu_ps(panel->d[0], avx2_halves(w + 208, stride));
 }
 
 static AVX2 void avx2_unpack_q3_k(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     (void)n_block;
     __m256i three = _mm256_set1_epi8(3), four = _mm256_set1_epi8(4), high2 = _mm256_set1_epi8(48);
     __m256i k[4], scales[4], center = _mm256_set1_epi8(32);
     for (int32_t c = 0; c < 2; c++) {
         __m256i h[4], v[4];
-        avx2_transpose(h, w + 16 * c, stride);
+        avx2_transpose(h, w + 16 * c, stride, distance);
         for (int32_t n = 0; n < 2; n++) {
-            avx2_transpose(v, w + 32 + 32 * n + 16 * c, stride);
+            avx2_transpose(v, w + 32 + 32 * n + 16 * c, stride, distance);
             AVX2_UNROLL
             for (int32_t i = 0; i < 16; i++) {
                 int32_t t = i / 4, j = i % 4;
@@ -390,7 +433,7 @@ static AVX2 void avx2_unpack_q3_k(struct avx2_panel *panel, const uint8_t *w, si
         }
     }
     /* k[0] is the end of qs: reading from there keeps the load inside the block. */
-    avx2_transpose(k, w + 92, stride);
+    avx2_transpose(k, w + 92, stride, distance);
     scales[0] = _mm256_or_si256(avx2_low_nibbles(k[1]),
                                 _mm256_and_si256(_mm256_slli_epi16(k[3], 4), high2));
     scales[1] = _mm256_or_si256(avx2_low_nibbles(k[2]),
@@ -408,14 +451,13 @@ static AVX2 void avx2_unpack_q3_k(struct avx2_panel *panel, const uint8_t *w, si
 }
 
 static AVX2 void avx2_unpack_q2_k(struct avx2_panel *panel, const uint8_t *w, size_t stride,
-                                  int32_t n_block)
+                                  int32_t n_block, size_t distance)
 {
     (void)n_block;
     __m256i three = _mm256_set1_epi8(3), v[4], scales[4], mins[4];
-    AVX2_UNROLL
     for (int32_t i = 0; i < 4; i++) {
         int32_t n = i / 2, c = i % 2;
-        avx2_transpose(v, w + 16 + 32 * n + 16 * c, stride);
+        avx2_transpose(v, w + 16 + 32 * n + 16 * c, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             uint8_t(*q)[32] = &panel->q[32 * n + 4 * c + j];
@@ -425,7 +467,7 @@ static AVX2 void avx2_unpack_q2_k(struct avx2_panel *panel, const uint8_t *w, si
             avx2_store(q[24], _mm256_and_si256(_mm256_srli_epi16(v[j], 6), three));
         }
     }
-    avx2_transpose(v, w, stride);
+    avx2_transpose(v, w, stride, distance);
     AVX2_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         scales[j] = avx2_low_nibbles(v[j]);
@@ -437,12 +479,12 @@ static AVX2 void avx2_unpack_q2_k(struct avx2_panel *panel, const uint8_t *w, si
     _mm256_storeu_ps(panel->m[0], avx2_halves(w + 82, stride));
 }
 
-/* ---- Tiles of activations ---------------------------------------------------------------------- */
+/* ---- Tiles of activations -------------------------------------------------------------------- */
 
-static AVX2_INLINE void avx2_prefetch(const void *p, int64_t n)
+static AVX2_INLINE void avx2_prefetch(const void *p, size_t offset, size_t n)
 {
-    for (int64_t i = 0; i < n; i += 64) {
-        _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+    for (size_t i = 0; i < n; i += 64) {
+        AVX2_PREFETCH((uintptr_t)p + offset + i);
     }
 }
 
@@ -473,11 +515,12 @@ static AVX2 void avx2_tile_q8_0(struct avx2_tile *tile, const uint8_t *act, size
                                 int32_t offset)
 {
     for (int32_t t = 0; t < n_token; t++) {
-        struct act_q8_0_planes planes = act_q8_0_at((void *)(uintptr_t)(act + (size_t)t * act_bytes), k);
+        struct act_q8_0_planes planes =
+            act_q8_0_at((void *)(uintptr_t)(act + (size_t)t * act_bytes), k);
         tile->q[t] = planes.q + column;
         tile->d[t] = planes.d + column / 32;
         tile->s[t] = planes.s + column / 32;
-        avx2_prefetch(tile->q[t] + (size_t)n_token * act_bytes, AVX2_COLUMNS);
+        avx2_prefetch(tile->q[t], (size_t)n_token * act_bytes, AVX2_COLUMNS);
         if (offset != 0) {
             avx2_block_sums(tile->sums[t], tile->q[t], n_block, offset);
         }
@@ -505,15 +548,16 @@ static AVX2 void avx2_tile_q8_k(struct avx2_tile *tile, const uint8_t *act, size
     (void)n_block;
     (void)offset;
     for (int32_t t = 0; t < n_token; t++) {
-        struct act_q8_k_planes planes = act_q8_k_at((void *)(uintptr_t)(act + (size_t)t * act_bytes), k);
+        struct act_q8_k_planes planes =
+            act_q8_k_at((void *)(uintptr_t)(act + (size_t)t * act_bytes), k);
         tile->q[t] = planes.q + column;
         tile->d[t] = planes.d + column / 256;
         tile->bsums[t] = planes.bsums + column / 16;
-        avx2_prefetch(tile->q[t] + (size_t)n_token * act_bytes, AVX2_COLUMNS);
+        avx2_prefetch(tile->q[t], (size_t)n_token * act_bytes, AVX2_COLUMNS);
     }
 }
 
-/* ---- Dot products of a panel -------------------------------------------------------------------- */
+/* ---- Dot products of a panel ----------------------------------------------------------------- */
 
 /* 4- and 5-bit blocks of 32. 15 * 127 * 16 columns and 31 * 127 * 8 columns fit 16 bits: `chain`
  * vectors of four columns (two per 16-bit lane) are added before widening. */
@@ -606,7 +650,6 @@ static AVX2_INLINE void avx2_dot_256(float *acc, int64_t stride, const struct av
     for (int t = 0; t < n; t++) {
         wide[t] = _mm256_setzero_si256();
     }
-    AVX2_UNROLL
     for (int s = 0; s < 64 / chain; s++) {
         AVX2_UNROLL
         for (int j = 0; j < chain; j++) {
@@ -624,7 +667,6 @@ static AVX2_INLINE void avx2_dot_256(float *acc, int64_t stride, const struct av
             wide[t] = _mm256_add_epi32(wide[t], _mm256_madd_epi16(narrow[t], scale));
         }
     }
-    AVX2_UNROLL
     for (int i = 0; i < 8; i++) {
         __m256i factor = avx2_load(panel->low[i]);
         AVX2_UNROLL
@@ -678,7 +720,158 @@ AVX2_DOT_256(avx2_dot_25_k, 4, 1)
 AVX2_DOT_256(avx2_dot_3_k, 4, 0)
 AVX2_DOT_256(avx2_dot_6_k, 2, 0)
 
-/* ---- Products of integers ----------------------------------------------------------------------- */
+/* ---- One token: unpacked and multiplied in registers ----------------------------------------- */
+
+/* The commonest types, when there is one token: the same sums as by way of a panel, without storing
+ * it. What is left is what memory can deliver. */
+
+static AVX2_INLINE __m256i avx2_pairs(__m256i q, const int8_t *x)
+{
+    return _mm256_maddubs_epi16(q, avx2_spread(x));
+}
+
+static AVX2 void avx2_one_q4_0(float *acc, const uint8_t *w, size_t stride,
+                               const struct avx2_tile *tile, int32_t n_block, size_t distance)
+{
+    __m256 sum = _mm256_loadu_ps(acc);
+    for (int32_t b = 0; b < n_block; b++) {
+        const int8_t *x = tile->q[0] + 32 * b;
+        __m256i v[4], narrow = _mm256_setzero_si256();
+        avx2_transpose(v, w + 2, stride, distance);
+        AVX2_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            narrow = _mm256_add_epi16(narrow, avx2_pairs(avx2_low_nibbles(v[j]), x + 4 * j));
+            narrow = _mm256_add_epi16(narrow, avx2_pairs(avx2_high_nibbles(v[j]), x + 16 + 4 * j));
+        }
+        __m256i wide = _mm256_madd_epi16(narrow, _mm256_set1_epi16(1));
+        wide = _mm256_add_epi32(wide, _mm256_set1_epi32(tile->sums[0][b]));
+        __m256 scale = _mm256_mul_ps(avx2_halves(w, stride), _mm256_set1_ps(tile->d[0][b]));
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), scale, sum);
+        w += 18;
+    }
+    _mm256_storeu_ps(acc, sum);
+}
+
+static AVX2 void avx2_one_q8_0(float *acc, const uint8_t *w, size_t stride,
+                               const struct avx2_tile *tile, int32_t n_block, size_t distance)
+{
+    __m256 sum = _mm256_loadu_ps(acc);
+    for (int32_t b = 0; b < n_block; b++) {
+        const int16_t *x = tile->wide[0] + 32 * b;
+        __m256i v[4], wide = _mm256_setzero_si256();
+        for (int32_t c = 0; c < 2; c++) {
+            avx2_transpose(v, w + 2 + 16 * c, stride, distance);
+            AVX2_UNROLL
+            for (int32_t j = 0; j < 4; j++) {
+                __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(v[j], 8), 8);
+                __m256i odd = _mm256_srai_epi16(v[j], 8);
+                const int16_t *at = x + 8 * c + 2 * j;
+                wide = _mm256_add_epi32(wide, _mm256_madd_epi16(even, avx2_spread(at)));
+                wide = _mm256_add_epi32(wide, _mm256_madd_epi16(odd, avx2_spread(at + 16)));
+            }
+        }
+        __m256 scale = _mm256_mul_ps(avx2_halves(w, stride), _mm256_set1_ps(tile->d[0][b]));
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), scale, sum);
+        w += 34;
+    }
+    _mm256_storeu_ps(acc, sum);
+}
+
+static AVX2 void avx2_one_q4_k(float *acc, const uint8_t *w, size_t stride,
+                               const struct avx2_tile *tile, int32_t n_block, size_t distance)
+{
+    struct avx2_header_45 h;
+    const int8_t *x = tile->q[0];
+    __m256i wide = _mm256_setzero_si256(), low = wide;
+    (void)n_block;
+    avx2_read_header_45(&h, w, stride, distance);
+    for (int32_t u = 0; u < 4; u++, x += 64) {
+        __m256i even = _mm256_setzero_si256(), odd = even;
+        AVX2_UNROLL
+        for (int32_t c = 0; c < 2; c++) {
+            __m256i v[4];
+            avx2_transpose(v, w + 16 + 32 * u + 16 * c, stride, distance);
+            AVX2_UNROLL
+            for (int32_t j = 0; j < 4; j++) {
+                const int8_t *at = x + 16 * c + 4 * j;
+                even = _mm256_add_epi16(even, avx2_pairs(avx2_low_nibbles(v[j]), at));
+                odd = _mm256_add_epi16(odd, avx2_pairs(avx2_high_nibbles(v[j]), at + 32));
+            }
+        }
+        const int16_t *bsums = tile->bsums[0] + 4 * u;
+        even = _mm256_madd_epi16(even, avx2_scale_45(h.scale, 2 * u));
+        odd = _mm256_madd_epi16(odd, avx2_scale_45(h.scale, 2 * u + 1));
+        wide = _mm256_add_epi32(wide, _mm256_add_epi32(even, odd));
+        even = _mm256_madd_epi16(avx2_scale_45(h.min, 2 * u), avx2_spread(bsums));
+        odd = _mm256_madd_epi16(avx2_scale_45(h.min, 2 * u + 1), avx2_spread(bsums + 2));
+        low = _mm256_add_epi32(low, _mm256_add_epi32(even, odd));
+    }
+    __m256 sum = _mm256_loadu_ps(acc), dx = _mm256_set1_ps(tile->d[0][0]);
+    sum = _mm256_fmadd_ps(_mm256_mul_ps(h.d, dx), _mm256_cvtepi32_ps(wide), sum);
+    sum = _mm256_fnmadd_ps(_mm256_mul_ps(h.dmin, dx), _mm256_cvtepi32_ps(low), sum);
+    _mm256_storeu_ps(acc, sum);
+}
+
+/* A quarter of 128 columns of Q6_K: 16 columns and the scale that they share. */
+static AVX2_INLINE __m256i avx2_part_q6_k(const __m256i q[4], const int8_t *x, __m256i scale)
+{
+    __m256i a = _mm256_add_epi16(avx2_pairs(q[0], x), avx2_pairs(q[1], x + 4));
+    __m256i b = _mm256_add_epi16(avx2_pairs(q[2], x + 8), avx2_pairs(q[3], x + 12));
+    return _mm256_add_epi32(_mm256_madd_epi16(a, scale), _mm256_madd_epi16(b, scale));
+}
+
+static AVX2 void avx2_one_q6_k(float *acc, const uint8_t *w, size_t stride,
+                               const struct avx2_tile *tile, int32_t n_block, size_t distance)
+{
+    __m256i scales[4], wide = _mm256_setzero_si256(), low = wide;
+    __m256i high2 = _mm256_set1_epi8(48);
+    (void)n_block;
+    avx2_transpose(scales, w + 192, stride, distance);
+    for (int32_t i = 0; i < 4; i++) {
+        int32_t n = i / 2, c = i % 2;
+        const int8_t *x = tile->q[0] + 128 * n + 16 * c;
+        const int16_t *bsums = tile->bsums[0] + 4 * i;
+        __m256i a[4], b[4], h[4], q[4];
+        avx2_transpose(a, w + 64 * n + 16 * c, stride, distance);
+        avx2_transpose(b, w + 64 * n + 32 + 16 * c, stride, distance);
+        avx2_transpose(h, w + 128 + 32 * n + 16 * c, stride, distance);
+        AVX2_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            __m256i high = _mm256_and_si256(_mm256_slli_epi16(h[j], 4), high2);
+            q[j] = _mm256_or_si256(avx2_low_nibbles(a[j]), high);
+        }
+        wide = _mm256_add_epi32(wide, avx2_part_q6_k(q, x, avx2_scale_16(scales[2 * n], c)));
+        AVX2_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            __m256i high = _mm256_and_si256(_mm256_slli_epi16(h[j], 2), high2);
+            q[j] = _mm256_or_si256(avx2_low_nibbles(b[j]), high);
+        }
+        wide =
+            _mm256_add_epi32(wide, avx2_part_q6_k(q, x + 32, avx2_scale_16(scales[2 * n], 2 + c)));
+        AVX2_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            q[j] = _mm256_or_si256(avx2_high_nibbles(a[j]), _mm256_and_si256(h[j], high2));
+        }
+        wide =
+            _mm256_add_epi32(wide, avx2_part_q6_k(q, x + 64, avx2_scale_16(scales[2 * n + 1], c)));
+        AVX2_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            __m256i high = _mm256_and_si256(_mm256_srli_epi16(h[j], 2), high2);
+            q[j] = _mm256_or_si256(avx2_high_nibbles(b[j]), high);
+        }
+        wide = _mm256_add_epi32(wide,
+                                avx2_part_q6_k(q, x + 96, avx2_scale_16(scales[2 * n + 1], 2 + c)));
+        low = _mm256_add_epi32(low,
+                               _mm256_madd_epi16(avx2_low_16(scales[i], 0, 5), avx2_spread(bsums)));
+        low = _mm256_add_epi32(
+            low, _mm256_madd_epi16(avx2_low_16(scales[i], 1, 5), avx2_spread(bsums + 2)));
+    }
+    __m256 d = _mm256_mul_ps(avx2_halves(w + 208, stride), _mm256_set1_ps(tile->d[0][0]));
+    wide = _mm256_sub_epi32(wide, low);
+    _mm256_storeu_ps(acc, _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(wide), _mm256_loadu_ps(acc)));
+}
+
+/* ---- Products of integers -------------------------------------------------------------------- */
 
 /* Fewer than eight rows: what is there is copied and the rest is zero. */
 static AVX2 void avx2_copy_tail(uint8_t *tail, const uint8_t *w, size_t stride, int64_t n_row,
@@ -718,9 +911,72 @@ static size_t avx2_scratch_bytes(int64_t n_token, int64_t k)
            8 * AVX2_TAIL_STRIDE + (size_t)n_token * AVX2_GROUPS * 8 * sizeof(float);
 }
 
-/* acc += panels of n_group * 8 rows with all tokens. */
+/* Which rows go together, for the products of integers and of floats.
+ *
+ * Several tokens: 32 rows in order. One token is a race with memory, whose prefetcher likes few
+ * long streams in pages of their own: lane r reads rows r * each, r * each + 1, ... one after the
+ * other, where each is an eighth of the rows of the call. Rows that are left over come last. */
+struct avx2_rows {
+    const uint8_t *w; /* of the first row */
+    size_t row_bytes;
+    size_t stride;   /* from lane to lane */
+    int64_t n_row;   /* of these; a multiple of 8 but for the last */
+    int64_t row;     /* the first one's number */
+    int64_t spacing; /* row r of these is row + r * spacing */
+    int64_t step;    /* floats of a token in acc */
+    size_t at_end;   /* what is prefetched near the end of the rows: bytes beyond p */
+};
+
+/* The rows after the *done that are done; 0 if there are no more. */
+static int avx2_next_rows(struct avx2_rows *rows, const uint8_t *w, int64_t row0, int64_t row1,
+                          int64_t *done, int together)
+{
+    int64_t n = row1 - row0, each = n / 8, first = *done;
+    if (first >= n) {
+        return 0;
+    }
+    rows->step = together ? 8 * AVX2_GROUPS : 8;
+    rows->n_row = min_i64(rows->step, n - first);
+    if (!together && rows->n_row == 8) {
+        rows->row = row0 + first / 8;
+        rows->spacing = each;
+        rows->at_end =
+            AVX2_DISTANCE + (first / 8 + 1 < each ? 0 : 7 * (size_t)each * rows->row_bytes);
+    } else {
+        rows->row = row0 + first;
+        rows->spacing = 1;
+        rows->at_end = AVX2_DISTANCE + (size_t)(rows->step - 1) * rows->row_bytes;
+    }
+    rows->stride = (size_t)rows->spacing * rows->row_bytes;
+    rows->w = w + (size_t)rows->row * rows->row_bytes;
+    *done += rows->n_row;
+    return 1;
+}
+
+static AVX2_INLINE size_t avx2_distance(const struct avx2_rows *rows, size_t offset)
+{
+    return offset + AVX2_DISTANCE < rows->row_bytes ? AVX2_DISTANCE : rows->at_end;
+}
+
+static void avx2_store_rows(float *y, int64_t y_stride, const float *acc,
+                            const struct avx2_rows *rows, int64_t n_token)
+{
+    for (int64_t t = 0; t < n_token; t++) {
+        float *to = y + t * y_stride + rows->row;
+        const float *from = acc + t * rows->step;
+        if (rows->spacing == 1) {
+            memcpy(to, from, (size_t)rows->n_row * sizeof(float));
+        } else {
+            for (int64_t r = 0; r < 8; r++) {
+                to[r * rows->spacing] = from[r];
+            }
+        }
+    }
+}
+
+/* acc += panels of these rows with all tokens. */
 static AVX2 void avx2_multiply_panels(const struct avx2_format *f, const struct avx2_scratch *s,
-                                      int32_t n_group, int64_t step, const uint8_t *act,
+                                      const struct avx2_rows *rows, const uint8_t *act,
                                       int64_t n_token, int64_t k, int64_t column, int32_t n_block)
 {
     size_t act_bytes = f->act->row_bytes(k);
@@ -728,80 +984,82 @@ static AVX2 void avx2_multiply_panels(const struct avx2_format *f, const struct 
     for (int64_t t = 0; t < n_token; t += n) {
         n = n_token - t >= AVX2_TOKENS ? AVX2_TOKENS : 1;
         f->tile(s->tile, act + (size_t)t * act_bytes, act_bytes, k, column, n_block, n, f->offset);
-        for (int32_t g = 0; g < n_group; g++) {
-            f->dot(s->acc + t * step + 8 * g, step, &s->panels[g], s->tile, n_block, n);
+        for (int64_t g = 0; 8 * g < rows->n_row; g++) {
+            f->dot(s->acc + t * rows->step + 8 * g, rows->step, &s->panels[g], s->tile, n_block, n);
         }
     }
 }
 
-static AVX2_INLINE void avx2_store_rows(float *y, int64_t y_stride, const float *acc, int64_t step,
-                                        int64_t n_row, int64_t n_token)
-{
-    for (int64_t t = 0; t < n_token; t++) {
-        memcpy(y + t * y_stride, acc + t * step, (size_t)n_row * sizeof(float));
-    }
-}
-
-static AVX2 void avx2_multiply(const struct avx2_format *f, float *y, int64_t y_stride,
-                               const uint8_t *w, int64_t row0, int64_t row1, const void *act,
-                               int64_t n_token, int64_t k, void *scratch)
+static SLM_NOINLINE AVX2 void avx2_multiply(const struct avx2_format *f, float *y, int64_t y_stride,
+                                            const uint8_t *w, int64_t row0, int64_t row1,
+                                            const void *act_rows, int64_t n_token, int64_t k,
+                                            void *scratch)
 {
     struct avx2_scratch s = avx2_scratch_at(scratch);
-    size_t row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
-    int64_t step = n_token < AVX2_TOKENS ? 8 : 8 * AVX2_GROUPS;
-    for (int64_t row = row0; row < row1; row += step) {
-        int64_t n_row = min_i64(step, row1 - row);
-        const uint8_t *at = w + (size_t)row * row_bytes;
-        const uint8_t *ahead = at + (size_t)step * row_bytes;
-        memset(s.acc, 0, (size_t)(n_token * step) * sizeof(float));
+    struct avx2_rows rows;
+    const uint8_t *act = (const uint8_t *)act_rows;
+    int one = n_token == 1 && f->one != NULL;
+    int64_t done = 0;
+    rows.row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
+    while (avx2_next_rows(&rows, w, row0, row1, &done, n_token >= AVX2_TOKENS)) {
+        memset(s.acc, 0, (size_t)(n_token * rows.step) * sizeof(float));
         for (int64_t column = 0; column < k; column += AVX2_COLUMNS) {
             int32_t n_block = (int32_t)min_i64(AVX2_COLUMNS, k - column) / f->block_elements;
             size_t bytes = (size_t)n_block * (size_t)f->block_bytes;
             size_t offset = (size_t)(column / f->block_elements) * (size_t)f->block_bytes;
-            for (int64_t g = 0; 8 * g < n_row; g++) {
-                const uint8_t *p = at + (size_t)(8 * g) * row_bytes + offset;
-                if (row + step < row1) {
-                    avx2_prefetch(ahead, (int64_t)(8 * bytes));
-                    ahead += 8 * bytes;
+            size_t distance = avx2_distance(&rows, offset);
+            if (one) {
+                f->tile(s.tile, act, f->act->row_bytes(k), k, column, n_block, 1, f->offset);
+            }
+            for (int64_t g = 0; 8 * g < rows.n_row; g++) {
+                const uint8_t *p = rows.w + (size_t)(8 * g) * rows.row_bytes + offset;
+                size_t stride = rows.stride;
+                if (rows.n_row - 8 * g < 8) {
+                    avx2_copy_tail(s.tail, p, stride, rows.n_row - 8 * g, bytes);
+                    p = s.tail;
+                    stride = AVX2_TAIL_STRIDE;
                 }
-                if (n_row - 8 * g >= 8) {
-                    f->unpack(&s.panels[g], p, row_bytes, n_block);
+                if (one) {
+                    f->one(s.acc, p, stride, s.tile, n_block, distance);
                 } else {
-                    avx2_copy_tail(s.tail, p, row_bytes, n_row - 8 * g, bytes);
-                    f->unpack(&s.panels[g], s.tail, AVX2_TAIL_STRIDE, n_block);
+                    f->unpack(&s.panels[g], p, stride, n_block, distance);
                 }
             }
-            avx2_multiply_panels(f, &s, (int32_t)((n_row + 7) / 8), step, (const uint8_t *)act,
-                                 n_token, k, column, n_block);
+            if (!one) {
+                avx2_multiply_panels(f, &s, &rows, act, n_token, k, column, n_block);
+            }
         }
-        avx2_store_rows(y + row, y_stride, s.acc, step, n_row, n_token);
+        avx2_store_rows(y, y_stride, s.acc, &rows, n_token);
     }
 }
 
-/* ---- Products of floats -------------------------------------------------------------------------- */
+/* ---- Products of floats ---------------------------------------------------------------------- */
 
 /* Panels of floats: [column][8 rows]. `one` takes a token at a time, four sums per row to hide the
- * latency of the multiply-add; `many` eight tokens, interleaved as the weights are. Both add up 256
- * columns before they add to what the columns before gave, which keeps rounding errors small. */
+ * latency of the multiply-add; `many` six tokens, interleaved as the weights are. Both add up a
+ * stretch of columns before they add to what stood there, which keeps rounding errors small. */
 struct avx2_float_format {
     int32_t type;
     int32_t block_elements;
     int32_t block_bytes;
     int32_t has_m;
-    /* values[column * 8 + row] <- 8 rows of n columns (n a multiple of 8); the types without blocks */
-    void (*load)(float *values, const uint8_t *w, size_t stride, int64_t n);
+    /* The types without blocks: values[column * 8 + row] <- 8 rows of n columns, n a multiple of 8.
+     */
+    void (*load)(float *values, const uint8_t *w, size_t stride, int64_t n, size_t distance);
     /* or what their integers and scales become by avx2_expand_ */
-    void (*unpack)(struct avx2_panel *panel, const uint8_t *w, size_t stride, int32_t n_block);
+    void (*unpack)(struct avx2_panel *panel, const uint8_t *w, size_t stride, int32_t n_block,
+                   size_t distance);
     void (*expand)(float *values, const struct avx2_panel *panel, int32_t n_block, int32_t offset,
                    int32_t has_m);
     int32_t offset;
 };
 
-static AVX2 void avx2_load_f32(float *values, const uint8_t *w, size_t stride, int64_t n)
+static AVX2 void avx2_load_f32(float *values, const uint8_t *w, size_t stride, int64_t n,
+                               size_t distance)
 {
     for (int64_t i = 0; i < n; i += 4) {
         __m256i v[4];
-        avx2_transpose(v, w + 4 * i, stride);
+        avx2_transpose(v, w + 4 * i, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             avx2_store(values + 8 * (i + j), v[j]);
@@ -809,12 +1067,13 @@ static AVX2 void avx2_load_f32(float *values, const uint8_t *w, size_t stride, i
     }
 }
 
-static AVX2 void avx2_load_bf16(float *values, const uint8_t *w, size_t stride, int64_t n)
+static AVX2 void avx2_load_bf16(float *values, const uint8_t *w, size_t stride, int64_t n,
+                                size_t distance)
 {
     __m256i high = _mm256_set1_epi32((int32_t)0xffff0000u);
     for (int64_t i = 0; i < n; i += 8) {
         __m256i v[4];
-        avx2_transpose(v, w + 2 * i, stride);
+        avx2_transpose(v, w + 2 * i, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             avx2_store(values + 8 * (i + 2 * j), _mm256_slli_epi32(v[j], 16));
@@ -823,25 +1082,18 @@ static AVX2 void avx2_load_bf16(float *values, const uint8_t *w, size_t stride, 
     }
 }
 
-/* Words with two f16 each, a row in every lane, to the two vectors of eight rows. */
-static AVX2_INLINE void avx2_split_halves(float *values, __m256i v)
-{
-    v = _mm256_shuffle_epi8(v, _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14,
-                                                15, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11,
-                                                14, 15));
-    v = _mm256_permute4x64_epi64(v, 0xd8);
-    _mm256_storeu_ps(values, _mm256_cvtph_ps(_mm256_castsi256_si128(v)));
-    _mm256_storeu_ps(values + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)));
-}
-
-static AVX2 void avx2_load_f16(float *values, const uint8_t *w, size_t stride, int64_t n)
+static AVX2 void avx2_load_f16(float *values, const uint8_t *w, size_t stride, int64_t n,
+                               size_t distance)
 {
     for (int64_t i = 0; i < n; i += 8) {
         __m256i v[4];
-        avx2_transpose(v, w + 2 * i, stride);
+        avx2_transpose(v, w + 2 * i, stride, distance);
         AVX2_UNROLL
         for (int32_t j = 0; j < 4; j++) {
-            avx2_split_halves(values + 8 * (i + 2 * j), v[j]);
+            float *to = values + 8 * (i + 2 * j);
+            v[j] = avx2_part_halves(v[j]);
+            _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm256_castsi256_si128(v[j])));
+            _mm256_storeu_ps(to + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(v[j], 1)));
         }
     }
 }
@@ -880,8 +1132,7 @@ static AVX2 void avx2_expand_8_0(float *values, const struct avx2_panel *panel, 
         float *to = values + 8 * (4 * (i / 2) + i % 2);
         __m256i low = _mm256_srai_epi32(_mm256_slli_epi32(q, 16), 16);
         _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(low), d));
-        _mm256_storeu_ps(to + 16,
-                         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(q, 16)), d));
+        _mm256_storeu_ps(to + 16, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(q, 16)), d));
     }
 }
 
@@ -953,46 +1204,70 @@ static AVX2 void avx2_dot_one_f32(float *acc, const float *values, const float *
     _mm256_storeu_ps(acc, _mm256_add_ps(_mm256_loadu_ps(acc), sum[0]));
 }
 
-/* x [n][8 tokens]; acc[token * stride + row] */
-static AVX2 void avx2_dot_many_f32(float *acc, int64_t stride, const float *values, const float *x,
-                                   int64_t n)
+/* x [n][8 tokens]; acc[token * stride + row] of n_group * 8 rows. Sums of 64 columns: a longer
+ * chain of additions would round more often than the reference. */
+static AVX2_INLINE void avx2_dot_groups_f32(float *acc, int64_t stride, const float *values,
+                                            const float *x, int64_t n, int n_group)
 {
-    __m256 sum[AVX2_TOKENS_F32];
-    AVX2_UNROLL
-    for (int t = 0; t < AVX2_TOKENS_F32; t++) {
-        sum[t] = _mm256_setzero_ps();
-    }
-    for (int64_t i = 0; i < n; i++) {
-        __m256 v = _mm256_loadu_ps(values + 8 * i);
+    for (int64_t i = 0; i < n;) {
+        __m256 sum[2 * AVX2_TOKENS_F32], v[2];
+        int64_t end = min_i64(n, i + 64);
         AVX2_UNROLL
-        for (int t = 0; t < AVX2_TOKENS_F32; t++) {
-            sum[t] = _mm256_fmadd_ps(v, _mm256_set1_ps(x[8 * i + t]), sum[t]);
+        for (int j = 0; j < n_group * AVX2_TOKENS_F32; j++) {
+            sum[j] = _mm256_setzero_ps();
         }
-    }
-    AVX2_UNROLL
-    for (int t = 0; t < AVX2_TOKENS_F32; t++) {
-        _mm256_storeu_ps(acc + t * stride,
-                         _mm256_add_ps(_mm256_loadu_ps(acc + t * stride), sum[t]));
+        for (; i < end; i++) {
+            AVX2_UNROLL
+            for (int g = 0; g < n_group; g++) {
+                v[g] = _mm256_loadu_ps(values + g * AVX2_VALUES + 8 * i);
+            }
+            AVX2_UNROLL
+            for (int t = 0; t < AVX2_TOKENS_F32; t++) {
+                __m256 xt = _mm256_set1_ps(x[8 * i + t]);
+                AVX2_UNROLL
+                for (int g = 0; g < n_group; g++) {
+                    sum[n_group * t + g] = _mm256_fmadd_ps(v[g], xt, sum[n_group * t + g]);
+                }
+            }
+        }
+        AVX2_UNROLL
+        for (int j = 0; j < n_group * AVX2_TOKENS_F32; j++) {
+            float *to = acc + j / n_group * stride + j % n_group * 8;
+            _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), sum[j]));
+        }
     }
 }
 
-/* Eight tokens (or what is left of them, the rest zero) interleaved: [n][8]. */
+static AVX2 void avx2_dot_many_f32(float *acc, int64_t stride, const float *values, const float *x,
+                                   int64_t n, int64_t n_group)
+{
+    int64_t g = 0;
+    for (; g + 2 <= n_group; g += 2) {
+        avx2_dot_groups_f32(acc + 8 * g, stride, values + g * AVX2_VALUES, x, n, 2);
+    }
+    if (g < n_group) {
+        avx2_dot_groups_f32(acc + 8 * g, stride, values + g * AVX2_VALUES, x, n, 1);
+    }
+}
+
+/* Eight tokens (or what is left of them, the rest zero) interleaved: [n][8]. They are turned as
+ * eight rows of weights are. */
 static AVX2 void avx2_tile_f32(const struct avx2_float_scratch *s, const uint8_t *act,
                                size_t act_bytes, int64_t column, int64_t n, int64_t n_token)
 {
     const uint8_t *p = act + (size_t)column * 4;
-    if (n_token >= AVX2_TOKENS_F32 && n % 8 == 0) {
-        avx2_load_f32(s->x, p, act_bytes, n);
+    if (n_token >= 8 && n % 8 == 0) {
+        avx2_load_f32(s->x, p, act_bytes, n, 0);
     } else {
-        avx2_copy_tail(s->tail, p, act_bytes, min_i64(n_token, AVX2_TOKENS_F32), (size_t)n * 4);
-        avx2_load_f32(s->x, s->tail, AVX2_TAIL_STRIDE, (n + 7) & ~(int64_t)7);
+        avx2_copy_tail(s->tail, p, act_bytes, min_i64(n_token, 8), (size_t)n * 4);
+        avx2_load_f32(s->x, s->tail, AVX2_TAIL_STRIDE, (n + 7) & ~(int64_t)7, 0);
     }
 }
 
 /* Eight rows of n columns as floats. */
 static AVX2 void avx2_values(const struct avx2_float_format *f, const struct avx2_float_scratch *s,
                              float *values, const uint8_t *w, size_t stride, int64_t n_row,
-                             int64_t n)
+                             int64_t n, size_t distance)
 {
     if (n_row < 8 || n % 8 != 0) {
         avx2_copy_tail(s->tail, w, stride, min_i64(n_row, 8),
@@ -1001,64 +1276,66 @@ static AVX2 void avx2_values(const struct avx2_float_format *f, const struct avx
         stride = AVX2_TAIL_STRIDE;
     }
     if (f->load != NULL) {
-        f->load(values, w, stride, (n + 7) & ~(int64_t)7);
+        f->load(values, w, stride, (n + 7) & ~(int64_t)7, distance);
     } else if (f->unpack != NULL) {
-        f->unpack(s->panel, w, stride, (int32_t)n / f->block_elements);
+        f->unpack(s->panel, w, stride, (int32_t)n / f->block_elements, distance);
         f->expand(values, s->panel, (int32_t)n / f->block_elements, f->offset, f->has_m);
     } else { /* the reference decodes rows, its values are then turned */
         for (int64_t r = 0; r < 8; r++) {
             kernel_formats[f->type].decode(s->x + r * AVX2_COLUMNS, w + (size_t)r * stride, n);
         }
-        avx2_load_f32(values, (const uint8_t *)s->x, AVX2_COLUMNS * 4, n);
+        avx2_load_f32(values, (const uint8_t *)s->x, AVX2_COLUMNS * 4, n, distance);
     }
 }
 
-static AVX2 void avx2_multiply_f32(const struct avx2_float_format *f, float *y, int64_t y_stride,
-                                   const uint8_t *w, int64_t row0, int64_t row1, const void *act,
-                                   int64_t n_token, int64_t k, void *scratch, int many)
+/* acc += these rows' values with all tokens. */
+static AVX2 void avx2_multiply_values(const struct avx2_float_scratch *s,
+                                      const struct avx2_rows *rows, const uint8_t *act,
+                                      int64_t n_token, int64_t k, int64_t column, int many)
+{
+    size_t act_bytes = act_f32.row_bytes(k);
+    int64_t n = min_i64(AVX2_COLUMNS, k - column);
+    for (int64_t t = 0; t < n_token; t += many ? AVX2_TOKENS_F32 : 1) {
+        const uint8_t *x = act + (size_t)t * act_bytes;
+        if (many) {
+            avx2_tile_f32(s, x, act_bytes, column, n, n_token - t);
+            avx2_dot_many_f32(s->acc + t * rows->step, rows->step, s->values, s->x, n,
+                              (rows->n_row + 7) / 8);
+            continue;
+        }
+        for (int64_t g = 0; 8 * g < rows->n_row; g++) {
+            avx2_dot_one_f32(s->acc + t * rows->step + 8 * g, s->values + g * AVX2_VALUES,
+                             (const float *)(const void *)x + column, n);
+        }
+    }
+}
+
+static SLM_NOINLINE AVX2 void avx2_multiply_f32(const struct avx2_float_format *f, float *y,
+                                                int64_t y_stride, const uint8_t *w, int64_t row0,
+                                                int64_t row1, const void *act, int64_t n_token,
+                                                int64_t k, void *scratch, int many)
 {
     struct avx2_float_scratch s = avx2_float_scratch_at(scratch);
-    size_t row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
-    size_t act_bytes = act_f32.row_bytes(k);
-    int64_t step = many ? 8 * AVX2_GROUPS : 8;
-    for (int64_t row = row0; row < row1; row += step) {
-        int64_t n_row = min_i64(step, row1 - row);
-        const uint8_t *at = w + (size_t)row * row_bytes;
-        const uint8_t *ahead = at + (size_t)step * row_bytes;
-        memset(s.acc, 0, (size_t)((n_token + 7) * step) * sizeof(float));
+    struct avx2_rows rows;
+    int64_t done = 0;
+    rows.row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
+    while (avx2_next_rows(&rows, w, row0, row1, &done, many)) {
+        memset(s.acc, 0, (size_t)((n_token + 7) * rows.step) * sizeof(float));
         for (int64_t column = 0; column < k; column += AVX2_COLUMNS) {
             int64_t n = min_i64(AVX2_COLUMNS, k - column);
             size_t offset = (size_t)(column / f->block_elements) * (size_t)f->block_bytes;
-            size_t bytes = (size_t)(n / f->block_elements) * (size_t)f->block_bytes;
-            for (int64_t g = 0; 8 * g < n_row; g++) {
-                if (row + step < row1) {
-                    avx2_prefetch(ahead, (int64_t)(8 * bytes));
-                    ahead += 8 * bytes;
-                }
+            for (int64_t g = 0; 8 * g < rows.n_row; g++) {
                 avx2_values(f, &s, s.values + g * AVX2_VALUES,
-                            at + (size_t)(8 * g) * row_bytes + offset, row_bytes, n_row - 8 * g, n);
+                            rows.w + (size_t)(8 * g) * rows.row_bytes + offset, rows.stride,
+                            rows.n_row - 8 * g, n, avx2_distance(&rows, offset));
             }
-            for (int64_t t = 0; t < n_token; t += many ? AVX2_TOKENS_F32 : 1) {
-                const uint8_t *x = (const uint8_t *)act + (size_t)t * act_bytes;
-                if (many) {
-                    avx2_tile_f32(&s, x, act_bytes, column, n, n_token - t);
-                }
-                for (int64_t g = 0; 8 * g < n_row; g++) {
-                    float *acc = s.acc + t * step + 8 * g;
-                    if (many) {
-                        avx2_dot_many_f32(acc, step, s.values + g * AVX2_VALUES, s.x, n);
-                    } else {
-                        avx2_dot_one_f32(acc, s.values + g * AVX2_VALUES,
-                                         (const float *)(const void *)x + column, n);
-                    }
-                }
-            }
+            avx2_multiply_values(&s, &rows, (const uint8_t *)act, n_token, k, column, many);
         }
-        avx2_store_rows(y + row, y_stride, s.acc, step, n_row, n_token);
+        avx2_store_rows(y, y_stride, s.acc, &rows, n_token);
     }
 }
 
-/* ---- Activations ---------------------------------------------------------------------------------- */
+/* ---- Activations ----------------------------------------------------------------------------- */
 
 /* The same bytes as the reference: the same operations on floats, one by one. */
 
@@ -1161,7 +1438,6 @@ static AVX2 void avx2_quantize_q8_k(int8_t *q, float *d, int16_t *bsums, const f
         return;
     }
     float inverse = -127.0f / avx2_first(x, largest);
-    AVX2_UNROLL
     for (int32_t i = 0; i < 8; i++) {
         __m256i sum;
         __m256i v = avx2_quantize_32(x + 32 * i, _mm256_set1_ps(inverse), &sum);
@@ -1191,20 +1467,20 @@ static AVX2 void avx2_prepare_q8_k(void *act, const float *x, int64_t n_token, i
 static const struct kernel_act avx2_act_q8_0 = {"q8_0", ref_act_q8_0_bytes, avx2_prepare_q8_0};
 static const struct kernel_act avx2_act_q8_k = {"q8_k", ref_act_q8_k_bytes, avx2_prepare_q8_k};
 
-/* ---- The types ------------------------------------------------------------------------------------ */
+/* ---- The types ------------------------------------------------------------------------------- */
 
-/* X(id, type, elements, offset, act, tile, dot) of the types multiplied as integers. */
+/* X(id, type, elements, offset, act, tile, dot, one) of the types multiplied as integers. */
 #define AVX2_INTEGER_TYPES(X)                                                                      \
-    X(Q4_0, q4_0, 32, 8, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_offset)                         \
-    X(Q4_1, q4_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_min)                            \
-    X(Q5_0, q5_0, 32, 16, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_offset)                        \
-    X(Q5_1, q5_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_min)                            \
-    X(Q8_0, q8_0, 32, 0, avx2_act_q8_0, avx2_tile_q8_0_wide, avx2_dot_8)                           \
-    X(Q2_K, q2_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k)                            \
-    X(Q3_K, q3_k, 256, 4, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_3_k)                             \
-    X(Q4_K, q4_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_4_k)                             \
-    X(Q5_K, q5_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k)                            \
-    X(Q6_K, q6_k, 256, 32, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_6_k)
+    X(Q4_0, q4_0, 32, 8, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_offset, avx2_one_q4_0)          \
+    X(Q4_1, q4_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_min, NULL)                      \
+    X(Q5_0, q5_0, 32, 16, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_offset, NULL)                  \
+    X(Q5_1, q5_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_min, NULL)                      \
+    X(Q8_0, q8_0, 32, 0, avx2_act_q8_0, avx2_tile_q8_0_wide, avx2_dot_8, avx2_one_q8_0)            \
+    X(Q2_K, q2_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k, NULL)                      \
+    X(Q3_K, q3_k, 256, 4, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_3_k, NULL)                       \
+    X(Q4_K, q4_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_4_k, avx2_one_q4_k)              \
+    X(Q5_K, q5_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k, NULL)                      \
+    X(Q6_K, q6_k, 256, 32, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_6_k, avx2_one_q6_k)
 
 /* X(id, type, elements, bytes, load, unpack, expand, offset, has_m): how a type becomes floats. */
 #define AVX2_FLOAT_TYPES(X)                                                                        \
@@ -1220,22 +1496,25 @@ static const struct kernel_act avx2_act_q8_k = {"q8_k", ref_act_q8_k_bytes, avx2
     X(Q3_K, q3_k, 256, 110, NULL, avx2_unpack_q3_k, avx2_expand_256, 4, 0)                         \
     X(Q4_K, q4_k, 256, 144, NULL, avx2_unpack_q4_k, avx2_expand_256, 0, 1)                         \
     X(Q5_K, q5_k, 256, 176, NULL, avx2_unpack_q5_k, avx2_expand_256, 0, 1)                         \
-    X(Q6_K, q6_k, 256, 210, NULL, avx2_unpack_q6_k, avx2_expand_256, 32, 0)                        \
-    X(IQ4_NL, iq4_nl, 32, 18, NULL, NULL, NULL, 0, 0)                                              \
-    X(IQ4_XS, iq4_xs, 256, 136, NULL, NULL, NULL, 0, 0)                                            \
-    X(IQ3_S, iq3_s, 256, 110, NULL, NULL, NULL, 0, 0)                                              \
-    X(IQ3_XXS, iq3_xxs, 256, 98, NULL, NULL, NULL, 0, 0)                                           \
-    X(IQ2_S, iq2_s, 256, 82, NULL, NULL, NULL, 0, 0)                                               \
-    X(IQ2_XS, iq2_xs, 256, 74, NULL, NULL, NULL, 0, 0)                                             \
-    X(IQ2_XXS, iq2_xxs, 256, 66, NULL, NULL, NULL, 0, 0)                                           \
-    X(IQ1_S, iq1_s, 256, 50, NULL, NULL, NULL, 0, 0)                                               \
-    X(IQ1_M, iq1_m, 256, 56, NULL, NULL, NULL, 0, 0)                                               \
-    X(TQ1_0, tq1_0, 256, 54, NULL, NULL, NULL, 0, 0)                                               \
-    X(TQ2_0, tq2_0, 256, 66, NULL, NULL, NULL, 0, 0)                                               \
-    X(MXFP4, mxfp4, 32, 17, NULL, NULL, NULL, 0, 0)                                                \
-    X(NVFP4, nvfp4, 64, 36, NULL, NULL, NULL, 0, 0)                                                \
-    X(Q1_0, q1_0, 128, 18, NULL, NULL, NULL, 0, 0)                                                 \
-    X(Q2_0, q2_0, 64, 18, NULL, NULL, NULL, 0, 0)
+    X(Q6_K, q6_k, 256, 210, NULL, avx2_unpack_q6_k, avx2_expand_256, 32, 0)
+
+/* X(id, type, elements, bytes): the reference decodes them, for products of many tokens. */
+#define AVX2_DECODED_TYPES(X)                                                                      \
+    X(IQ4_NL, iq4_nl, 32, 18)                                                                      \
+    X(IQ4_XS, iq4_xs, 256, 136)                                                                    \
+    X(IQ3_S, iq3_s, 256, 110)                                                                      \
+    X(IQ3_XXS, iq3_xxs, 256, 98)                                                                   \
+    X(IQ2_S, iq2_s, 256, 82)                                                                       \
+    X(IQ2_XS, iq2_xs, 256, 74)                                                                     \
+    X(IQ2_XXS, iq2_xxs, 256, 66)                                                                   \
+    X(IQ1_S, iq1_s, 256, 50)                                                                       \
+    X(IQ1_M, iq1_m, 256, 56)                                                                       \
+    X(TQ1_0, tq1_0, 256, 54)                                                                       \
+    X(TQ2_0, tq2_0, 256, 66)                                                                       \
+    X(MXFP4, mxfp4, 32, 17)                                                                        \
+    X(NVFP4, nvfp4, 64, 36)                                                                        \
+    X(Q1_0, q1_0, 128, 18)                                                                         \
+    X(Q2_0, q2_0, 64, 18)
 
 /* struct kernel_product has no room for the format: each type gets its own entry points. */
 #define AVX2_PRODUCT(name, call, act, scratch_size)                                                \
@@ -1247,10 +1526,10 @@ static const struct kernel_act avx2_act_q8_k = {"q8_k", ref_act_q8_k_bytes, avx2
     }                                                                                              \
     static const struct kernel_product name##_product = {&act, scratch_size, name};
 
-#define AVX2_INTEGER(id, type, elements, offset, act, tile, dot)                                   \
+#define AVX2_INTEGER(id, type, elements, offset, act, tile, dot, one)                              \
     static const struct avx2_format avx2_format_##type = {                                         \
-        &act, elements, (int32_t)sizeof(struct block_##type), offset, avx2_unpack_##type,          \
-        tile, dot};                                                                                \
+        &act, elements, (int32_t)sizeof(struct block_##type), offset, avx2_unpack_##type, tile,    \
+        dot,  one};                                                                                \
     AVX2_PRODUCT(avx2_mul_##type,                                                                  \
                  avx2_multiply(&avx2_format_##type, y, y_stride, w, row0, row1, act_rows, n_token, \
                                k, scratch),                                                        \
@@ -1270,7 +1549,16 @@ AVX2_INTEGER_TYPES(AVX2_INTEGER)
                  act_f32, avx2_float_scratch_bytes)
 AVX2_FLOAT_TYPES(AVX2_FLOAT)
 
-/* ---- Exponentials ---------------------------------------------------------------------------------- */
+#define AVX2_DECODED(id, type, elements, bytes)                                                    \
+    static const struct avx2_float_format avx2_float_##type = {ENC_##id, elements, bytes, 0,       \
+                                                               NULL,     NULL,     NULL,  0};      \
+    AVX2_PRODUCT(avx2_many_f32_##type,                                                             \
+                 avx2_multiply_f32(&avx2_float_##type, y, y_stride, w, row0, row1, act_rows,       \
+                                   n_token, k, scratch, 1),                                        \
+                 act_f32, avx2_float_scratch_bytes)
+AVX2_DECODED_TYPES(AVX2_DECODED)
+
+/* ---- Exponentials ---------------------------------------------------------------------------- */
 
 /* exp(x) to 2 ulp: 2^n times a Taylor polynomial of degree 7 on |r| <= ln 2 / 2. Below -87.3 it is
  * 0, above 88.3 it stays where it is; NaN stays NaN. */
@@ -1317,42 +1605,52 @@ static AVX2_INLINE float avx2_max_lanes(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
 }
 
-/* ---- Attention -------------------------------------------------------------------------------------- */
+/* ---- Attention ------------------------------------------------------------------------------- */
 
 /* One page at a time: scores of all queries, then weights, then values. Queries go through a page
  * four, two or one together, so that a key or value is loaded (and widened) once for them; the sums
  * of each query are the same operations in the same order however it is grouped. */
 
-/* Elements e..e+7 of a row of n, zero beyond its end. */
-static AVX2_INLINE __m256 avx2_kv(const uint8_t *row, int32_t e, int32_t n, int f16)
+/* Elements e..e+7 of a row. */
+static AVX2_INLINE __m256 avx2_kv(const uint8_t *row, int64_t e, int f16)
 {
-    if (!f16) {
-        const float *p = (const float *)(const void *)row;
-        return n - e >= 8 ? _mm256_loadu_ps(p + e) : _mm256_maskload_ps(p + e, avx2_mask(n - e));
-    }
-    if (n - e >= 8) {
-        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + 2 * e)));
-    }
-    uint64_t part[2] = {0, 0};
-    memcpy(part, row + 2 * e, 2 * (size_t)(n - e));
-    return _mm256_cvtph_ps(_mm_set_epi64x((int64_t)part[1], (int64_t)part[0]));
+    return f16 ? _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + 2 * e)))
+               : _mm256_loadu_ps((const float *)(const void *)(row + 4 * e));
 }
 
-/* scores of n queries (from query i on) at positions p and p + 1; k1 is k0 where there is no next */
+/* n of them, n < 8, and zeros. */
+static AVX2_INLINE __m256 avx2_kv_part(const uint8_t *row, int64_t e, int64_t n, int f16)
+{
+    uint64_t part[4] = {0, 0, 0, 0};
+    memcpy(part, row + e * (f16 ? 2 : 4), (size_t)n * (f16 ? 2 : 4));
+    return avx2_kv((const uint8_t *)part, 0, f16);
+}
+
+/* scores of n queries (from query i on) at positions p and p + 1; without a next k1 is k0 */
 static AVX2_INLINE void avx2_scores(const struct kernel_attention_job *job, int32_t i, int n,
                                     const uint8_t *k0, const uint8_t *k1, float *scores, int f16)
 {
     __m256 sum[8];
+    const float *q = job->q + i * job->q_stride;
+    int64_t q_stride = job->q_stride, dim = job->head_dim, e = 0;
     AVX2_UNROLL
     for (int j = 0; j < 2 * n; j++) {
         sum[j] = _mm256_setzero_ps();
     }
-    for (int32_t e = 0; e < job->head_dim; e += 8) {
-        __m256 a = avx2_kv(k0, e, job->head_dim, f16), b = avx2_kv(k1, e, job->head_dim, f16);
+    for (; e + 8 <= dim; e += 8) {
+        __m256 a = avx2_kv(k0, e, f16), b = avx2_kv(k1, e, f16);
         AVX2_UNROLL
         for (int j = 0; j < n; j++) {
-            const float *q = job->q + (i + j) * job->q_stride;
-            __m256 v = avx2_kv((const uint8_t *)q, e, job->head_dim, 0);
+            __m256 v = _mm256_loadu_ps(q + j * q_stride + e);
+            sum[2 * j] = _mm256_fmadd_ps(a, v, sum[2 * j]);
+            sum[2 * j + 1] = _mm256_fmadd_ps(b, v, sum[2 * j + 1]);
+        }
+    }
+    if (e < dim) {
+        __m256 a = avx2_kv_part(k0, e, dim - e, f16), b = avx2_kv_part(k1, e, dim - e, f16);
+        AVX2_UNROLL
+        for (int j = 0; j < n; j++) {
+            __m256 v = _mm256_maskload_ps(q + j * q_stride + e, avx2_mask(dim - e));
             sum[2 * j] = _mm256_fmadd_ps(a, v, sum[2 * j]);
             sum[2 * j + 1] = _mm256_fmadd_ps(b, v, sum[2 * j + 1]);
         }
@@ -1372,7 +1670,6 @@ static AVX2_INLINE int avx2_seen(const struct kernel_attention_job *job, int32_t
 {
     *first = p1;
     *last = p0;
-    AVX2_UNROLL
     for (int j = 0; j < n; j++) {
         int32_t from = max_i32(p0, job->from[i + j]), to = min_i32(p1, job->to[i + j]);
         if (from < to) {
@@ -1392,8 +1689,13 @@ static AVX2_INLINE void avx2_page_scores(const struct kernel_attention_job *job,
     if (!avx2_seen(job, i, n, p0, p1, &first, &last)) {
         return;
     }
+    size_t v_bytes = (size_t)job->head_dim_v * (f16 ? 2 : 4);
     for (int32_t p = first; p < last; p += 2) {
         const uint8_t *k = page + job->k_offset + (size_t)(p % KV_PAGE) * row_bytes;
+        if (i == 0) { /* the values are wanted next, in an order that no prefetcher guesses */
+            avx2_prefetch(page, job->v_offset + (size_t)(p % KV_PAGE) * v_bytes, 2 * v_bytes);
+            avx2_prefetch(k, AVX2_DISTANCE, 2 * row_bytes);
+        }
         avx2_scores(job, i, n, k, p + 1 < last ? k + row_bytes : k,
                     scores + (int64_t)i * KV_PAGE + p % KV_PAGE, f16);
     }
@@ -1451,41 +1753,55 @@ static AVX2 void avx2_page_weights(const struct kernel_attention_job *job, int32
     job->sum[i] += avx2_sum_lanes(sum);
 }
 
-/* out of n queries += weights * values of the positions first..last-1, which all of them see */
+/* out of n queries += weights * values of n_position rows at v: elements e..e+15, or the `part` of
+ * them, 1 to 15, that are left */
+static AVX2_INLINE void avx2_values_16(float *out, int64_t out_stride, const float *weight,
+                                       const uint8_t *v, size_t row_bytes, int32_t n_position,
+                                       int64_t part, int n, int f16)
+{
+    __m256 sum[8];
+    __m256i mask0 = avx2_mask(part), mask1 = avx2_mask(part - 8);
+    AVX2_UNROLL
+    for (int j = 0; j < n; j++) {
+        sum[2 * j] = _mm256_maskload_ps(out + j * out_stride, mask0);
+        sum[2 * j + 1] = _mm256_maskload_ps(out + j * out_stride + (part > 8 ? 8 : 0), mask1);
+    }
+    for (int32_t p = 0; p < n_position; p++, v += row_bytes) {
+        __m256 a = part >= 8 ? avx2_kv(v, 0, f16) : avx2_kv_part(v, 0, part, f16), b = a;
+        if (part > 8) {
+            b = part == 16 ? avx2_kv(v, 8, f16) : avx2_kv_part(v, 8, part - 8, f16);
+        }
+        AVX2_UNROLL
+        for (int j = 0; j < n; j++) {
+            __m256 x = _mm256_set1_ps(weight[j * KV_PAGE + p]);
+            sum[2 * j] = _mm256_fmadd_ps(x, a, sum[2 * j]);
+            sum[2 * j + 1] = _mm256_fmadd_ps(x, b, sum[2 * j + 1]);
+        }
+    }
+    AVX2_UNROLL
+    for (int j = 0; j < n; j++) {
+        _mm256_maskstore_ps(out + j * out_stride, mask0, sum[2 * j]);
+        _mm256_maskstore_ps(out + j * out_stride + (part > 8 ? 8 : 0), mask1, sum[2 * j + 1]);
+    }
+}
+
+/* The positions first..last-1, which all of the n queries see. */
 static AVX2_INLINE void avx2_values_run(const struct kernel_attention_job *job, int32_t i, int n,
                                         const uint8_t *page, int32_t first, int32_t last,
                                         const float *weights, int f16)
 {
-    int32_t dim = job->head_dim_v;
-    size_t row_bytes = (size_t)dim * (f16 ? 2 : 4);
+    int64_t dim = job->head_dim_v, e = 0;
+    size_t width = f16 ? 2 : 4, row_bytes = (size_t)dim * width;
     const uint8_t *v = page + job->v_offset + (size_t)(first % KV_PAGE) * row_bytes;
     const float *weight = weights + (int64_t)i * KV_PAGE + first % KV_PAGE;
-    for (int32_t e = 0; e < dim; e += 16) {
-        __m256 sum[8];
-        __m256i mask[2] = {avx2_mask(dim - e), avx2_mask(max_i32(dim - e - 8, 0))};
-        AVX2_UNROLL
-        for (int j = 0; j < 2 * n; j++) {
-            float *out = job->out + (i + j / 2) * job->out_stride + e + (j % 2 ? 8 : 0);
-            sum[j] = _mm256_maskload_ps(out, mask[j % 2]);
-        }
-        int two = dim - e > 8;
-        for (int32_t p = 0; p < last - first; p++) {
-            __m256 a = avx2_kv(v + (size_t)p * row_bytes, e, dim, f16);
-            __m256 b = two ? avx2_kv(v + (size_t)p * row_bytes, e + 8, dim, f16) : a;
-            AVX2_UNROLL
-            for (int j = 0; j < n; j++) {
-                __m256 x = _mm256_set1_ps(weight[j * KV_PAGE + p]);
-                sum[2 * j] = _mm256_fmadd_ps(x, a, sum[2 * j]);
-                sum[2 * j + 1] = _mm256_fmadd_ps(x, b, sum[2 * j + 1]);
-            }
-        }
-        AVX2_UNROLL
-        for (int j = 0; j < 2 * n; j++) {
-            float *out = job->out + (i + j / 2) * job->out_stride + e + (j % 2 ? 8 : 0);
-            if (j % 2 == 0 || two) {
-                _mm256_maskstore_ps(out, mask[j % 2], sum[j]);
-            }
-        }
+    float *out = job->out + i * job->out_stride;
+    for (; e + 16 <= dim; e += 16) {
+        avx2_values_16(out + e, job->out_stride, weight, v + (size_t)e * width, row_bytes,
+                       last - first, 16, n, f16);
+    }
+    if (e < dim) {
+        avx2_values_16(out + e, job->out_stride, weight, v + (size_t)e * width, row_bytes,
+                       last - first, dim - e, n, f16);
     }
 }
 
@@ -1496,13 +1812,11 @@ static AVX2_INLINE void avx2_page_values(const struct kernel_attention_job *job,
                                          const float *weights, int f16)
 {
     int32_t first = p0, last = p1;
-    AVX2_UNROLL
     for (int j = 0; j < n; j++) {
         first = max_i32(first, job->from[i + j]);
         last = min_i32(last, job->to[i + j]);
     }
     int common = n > 1 && first < last;
-    AVX2_UNROLL
     for (int j = 0; j < n; j++) {
         int32_t from = max_i32(p0, job->from[i + j]), to = min_i32(p1, job->to[i + j]);
         to = common ? first : to;
@@ -1514,7 +1828,6 @@ static AVX2_INLINE void avx2_page_values(const struct kernel_attention_job *job,
         return;
     }
     avx2_values_run(job, i, n, page, first, last, weights, f16);
-    AVX2_UNROLL
     for (int j = 0; j < n; j++) {
         int32_t to = min_i32(p1, job->to[i + j]);
         if (last < to) {
@@ -1568,8 +1881,8 @@ static AVX2 void avx2_attention_f32(const struct kernel_attention_job *job, void
 static AVX2 void avx2_kv_store_f16(uint8_t *dst, const float *src, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 8) {
-        __m256 v = n - i >= 8 ? _mm256_loadu_ps(src + i)
-                              : _mm256_maskload_ps(src + i, avx2_mask(n - i));
+        __m256 v =
+            n - i >= 8 ? _mm256_loadu_ps(src + i) : _mm256_maskload_ps(src + i, avx2_mask(n - i));
         __m128i h = _mm256_cvtps_ph(v, 0);
         memcpy(dst + 2 * i, &h, (size_t)min_i64(n - i, 8) * 2);
     }
@@ -1580,7 +1893,7 @@ static void avx2_kv_store_f32(uint8_t *dst, const float *src, int64_t n)
     memcpy(dst, src, (size_t)n * sizeof(float));
 }
 
-/* ---- Vectors ---------------------------------------------------------------------------------------- */
+/* ---- Vectors --------------------------------------------------------------------------------- */
 
 static AVX2 void avx2_rms_norm(float *y, const float *x, const float *weight, int64_t n, float eps)
 {
@@ -1628,7 +1941,8 @@ static AVX2 void avx2_rope_norm(float *x, const float *cos_table, const float *s
 {
     __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     for (int64_t i = 0; i < n_rot / 2; i += 4) {
-        __m256i mask = avx2_mask(n_rot - n_rot % 2 - 2 * i), half = avx2_mask(min_i64(4, n_rot / 2 - i));
+        __m256i mask = avx2_mask(n_rot - n_rot % 2 - 2 * i),
+                half = avx2_mask(min_i64(4, n_rot / 2 - i));
         __m128i half4 = _mm256_castsi256_si128(half);
         __m256 v = _mm256_maskload_ps(x + 2 * i, mask);
         __m256 c = _mm256_castps128_ps256(_mm_maskload_ps(cos_table + i, half4));
@@ -1656,8 +1970,8 @@ static AVX2 void avx2_vector_add(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 8) {
         __m256i mask = avx2_mask(n - i);
-        __m256 sum = _mm256_add_ps(_mm256_maskload_ps(y + i, mask),
-                                   _mm256_maskload_ps(x + i, mask));
+        __m256 sum =
+            _mm256_add_ps(_mm256_maskload_ps(y + i, mask), _mm256_maskload_ps(x + i, mask));
         _mm256_maskstore_ps(y + i, mask, sum);
     }
 }
@@ -1685,7 +1999,14 @@ static AVX2 int64_t avx2_argmax(const float *x, int64_t n)
     return 0;
 }
 
-/* ---- The table -------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
+
+/* Decoding is scalar: the reference's own product is faster up to some 8 tokens. */
+static void avx2_set_many(struct kernel_matrix *m, const struct kernel_product *product)
+{
+    m->few = m->many = product;
+    m->few_min = m->many_min = 8;
+}
 
 static void kernels_set_avx2(struct kernels *k)
 {
@@ -1698,12 +2019,16 @@ static void kernels_set_avx2(struct kernels *k)
         k->exact[ENC_##id] = m;                                                                    \
         k->matrix[ENC_##id] = m;                                                                   \
     }
-#define AVX2_SET_INTEGER(id, type, elements, offset, act, tile, dot)                               \
+#define AVX2_SET_INTEGER(id, type, elements, offset, act, tile, dot, one)                          \
     {                                                                                              \
         struct kernel_matrix m = {&avx2_mul_##type##_product, &avx2_mul_##type##_product,          \
                                   &avx2_mul_##type##_product, 2, 2};                               \
         k->matrix[ENC_##id] = m;                                                                   \
     }
+#define AVX2_SET_DECODED(id, type, elements, bytes)                                                \
+    avx2_set_many(&k->exact[ENC_##id], &avx2_many_f32_##type##_product);                           \
+    avx2_set_many(&k->matrix[ENC_##id], &avx2_many_f32_##type##_product);
+    AVX2_DECODED_TYPES(AVX2_SET_DECODED)
     AVX2_FLOAT_TYPES(AVX2_SET_FLOAT)
     AVX2_INTEGER_TYPES(AVX2_SET_INTEGER)
 
@@ -1732,5 +2057,8 @@ static void kernels_set_avx2(struct kernels *k)
 #undef AVX2_SET_INTEGER
 #undef AVX2_INTEGER_TYPES
 #undef AVX2_FLOAT_TYPES
+#undef AVX2_DECODED_TYPES
+#undef AVX2_DECODED
+#undef AVX2_SET_DECODED
 
 #endif /* x86-64 */

@@ -16,8 +16,7 @@
         }                                                                                          \
     } while (0)
 
-/* ---- Library
- * --------------------------------------------------------------------------------------------- */
+/* ---- Library --------------------------------------------------------------------------------- */
 
 SLM_API int32_t slm_version(void)
 {
@@ -87,9 +86,7 @@ SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info 
     return struct_write(info, &ours, sizeof ours, "info", err);
 }
 
-/* ---- Model
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Model ----------------------------------------------------------------------------------- */
 
 static slm_model_options api_model_defaults(void)
 {
@@ -313,9 +310,7 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
     return struct_write(info, &o, sizeof o, "info", err);
 }
 
-/* ---- Text
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static int api_text_flags(uint32_t flags, slm_error *err)
 {
@@ -425,9 +420,7 @@ SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size
     return SLM_OK;
 }
 
-/* ---- Threads
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 static slm_threads_options api_threads_defaults(void)
 {
@@ -460,9 +453,7 @@ SLM_API void slm_threads_free(slm_threads *threads)
     threads_release(threads);
 }
 
-/* ---- Context
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Context --------------------------------------------------------------------------------- */
 
 static slm_context_options api_context_defaults(void)
 {
@@ -535,9 +526,7 @@ SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *i
     return struct_write(info, &o, sizeof o, "info", err);
 }
 
-/* ---- Sequences
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Sequences ------------------------------------------------------------------------------- */
 
 static int api_sequence(const slm_context *context, int32_t sequence, slm_error *err)
 {
@@ -591,9 +580,7 @@ SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t 
     return status;
 }
 
-/* ---- Evaluation
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Evaluation ------------------------------------------------------------------------------ */
 
 static slm_eval_options api_eval_defaults(void)
 {
@@ -647,9 +634,7 @@ SLM_API int slm_logits(const slm_context *context, int32_t index, const float **
     return SLM_OK;
 }
 
-/* ---- Sampling
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- Sampling -------------------------------------------------------------------------------- */
 
 static slm_sampler_options api_sampler_defaults(void)
 {
@@ -763,9 +748,7 @@ SLM_API int slm_sampler_rewind(slm_sampler *sampler, int32_t n, slm_error *err)
     return api_sampler_leave(sampler, sampler_rewind(sampler, n, err));
 }
 
-/* ---- Generation
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- Generation ------------------------------------------------------------------------------ */
 
 static slm_generate_options api_generate_defaults(void)
 {

@@ -5,8 +5,7 @@
  * is. To add one: a file in src/arch/, a line in src/arch/list.c, a line in slm.c, a golden vector.
  */
 
-/* ---- What is bound from the file --------------------------------------------------------------
- */
+/* ---- What is bound from the file ------------------------------------------------------------- */
 
 /* A matrix where it lies: y[o] = scale * dot(row o, x) + bias[o]. */
 struct linear {
@@ -47,8 +46,7 @@ struct globals {
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
 };
 
-/* ---- Hyper-parameters ---------------------------------------------------------------------------
- */
+/* ---- Hyper-parameters ------------------------------------------------------------------------ */
 
 #define ROPE_SCALING_NONE 0
 #define ROPE_SCALING_LINEAR 1
@@ -77,8 +75,7 @@ struct hparams {
     int32_t rope_ctx_orig;
 };
 
-/* ---- The descriptor
- * ------------------------------------------------------------------------------- */
+/* ---- The descriptor -------------------------------------------------------------------------- */
 
 /* Sizes a tensor's shape is made of. */
 enum arch_dim {

@@ -2,7 +2,7 @@
  *
  * Owns nothing. Nothing here knows what a model is. */
 
-/* ---- Compiler ------------------------------------------------------------------------------ */
+/* ---- Compiler -------------------------------------------------------------------------------- */
 
 #if defined(__GNUC__) || defined(__clang__)
 #define SLM_PRINTF(text, first) __attribute__((format(printf, text, first)))
@@ -34,7 +34,7 @@
 
 #define SLM_COUNT(array) ((int32_t)(sizeof(array) / sizeof((array)[0])))
 
-/* ---- Limits -------------------------------------------------------------------------------- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
 #define LIMIT_METADATA_BYTES ((uint64_t)1 << 30) /* header, keys and tensor table of one file */
 #define LIMIT_ARRAY_ELEMENTS ((uint64_t)1 << 30)
@@ -56,7 +56,7 @@
 #define LIMIT_STOPS 16
 #define LIMIT_STOP_BYTES 255
 
-/* ---- Errors -------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* The macro pair that lets the happy path read straight down. */
 #define SLM_FAIL(err, code, position, ...) return error_set(err, code, position, __VA_ARGS__)
@@ -200,7 +200,7 @@ static void error_clear(slm_error *err)
     }
 }
 
-/* ---- Checked arithmetic: 1 and *out if it fits, 0 if not ------------------------------------ */
+/* ---- Checked arithmetic: 1 and *out if it fits, 0 if not ------------------------------------- */
 
 static int add_u64(uint64_t a, uint64_t b, uint64_t *out)
 {
@@ -243,7 +243,7 @@ static int32_t max_i32(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* ---- Little-endian bytes at any alignment --------------------------------------------------- */
+/* ---- Little-endian bytes at any alignment ---------------------------------------------------- */
 
 static uint16_t load_u16(const void *p)
 {
@@ -374,7 +374,7 @@ static uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
     return hash_mix(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
 }
 
-/* ---- Memory --------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 #define MEMORY_ALIGN 64
 
@@ -499,8 +499,7 @@ static void *arena_take(struct arena *a, uint64_t count, uint64_t element_size)
     return p;
 }
 
-/* ---- Busy: one call at a time -----------------------------------------------------------------
- */
+/* ---- Busy: one call at a time ---------------------------------------------------------------- */
 
 static int busy_enter(int32_t *busy)
 {
@@ -524,8 +523,7 @@ static int reference_drop(int32_t *references)
     return __atomic_sub_fetch(references, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
-/* ---- Structs that tell their size ---------------------------------------------------------------
- */
+/* ---- Structs that tell their size ------------------------------------------------------------ */
 
 /* Copies a caller's struct into ours: what the caller does not have keeps our default, what we do
  * not have must be zero. */

@@ -3,11 +3,10 @@
  * A page holds KV_PAGE positions of all layers: for each layer K as [n_kv_head][KV_PAGE][head_dim]
  * and V as [n_kv_head][KV_PAGE][head_dim_v] (places in struct layer). A sequence is a list of pages
  * and a length. Invariants:
- *   - the list covers at least the length; references[p] counts the lists that hold page p, 0 =
- * free;
+ *   - the list covers the length; references[p] counts the lists that hold page p, 0 = free;
  *   - a page with more than one reference is never written: cache_reserve copies it first;
- *   - the length moves last (cache_commit), so that a chunk that failed was never there.
- * cache_check counts what a call needs before anything changes, cache_reserve then cannot fail. */
+ *   - the length moves last (eval_commit), so that a batch that failed was never there.
+ * cache_fits counts what a call needs before anything changes; cache_reserve then cannot fail. */
 
 struct sequence {
     int32_t length;

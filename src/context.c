@@ -93,8 +93,7 @@ static const struct kernel_product *context_product(const struct slm_context *c,
     return n_tokens < k->many_min ? k->few : k->many;
 }
 
-/* ---- Layout
- * ----------------------------------------------------------------------------------------- */
+/* ---- Layout ---------------------------------------------------------------------------------- */
 
 static void context_add_form(struct slm_context *c, const struct kernel_act *form)
 {
@@ -202,8 +201,7 @@ static void *context_scratch(const struct slm_context *c, int32_t part)
     return c->part_scratch + (uint64_t)part * c->part_bytes;
 }
 
-/* ---- Options
- * ------------------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 static int context_check(const char *name, int64_t value, int64_t low, int64_t high, slm_error *err)
 {
@@ -224,8 +222,11 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     SLM_TRY(context_check("n_sequences", o->n_sequences, 1, LIMIT_SEQUENCES, err));
     SLM_TRY(context_check("n_batch", o->n_batch, 1, LIMIT_BATCH, err));
     SLM_TRY(context_check("kv_type", o->kv_type, 0, KV_COUNT - 1, err));
-    if ((o->flags & ~(SLM_CONTEXT_EXACT | SLM_CONTEXT_BATCH_INVARIANT)) != 0 || o->reserved != 0) {
+    if ((o->flags & ~(SLM_CONTEXT_EXACT | SLM_CONTEXT_BATCH_INVARIANT)) != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "context options: flags %x are not known", o->flags);
+    }
+    if (o->reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "context options: reserved is %d, not 0", o->reserved);
     }
     int32_t max_pages = cache_pages_for(n_ctx);
     int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
@@ -255,12 +256,14 @@ static int context_threads(struct slm_context *c, const slm_context_options *o, 
         c->n_threads = threads_count(o->threads);
         return SLM_OK;
     }
-    c->n_threads = o->n_threads == SLM_AUTO ? platform_cpu_count() : o->n_threads;
-    return context_check("n_threads", c->n_threads, 1, LIMIT_THREADS, err);
+    if (o->n_threads != SLM_AUTO) {
+        SLM_TRY(context_check("n_threads", o->n_threads, 1, LIMIT_THREADS, err));
+    }
+    c->n_threads = threads_resolve(o->n_threads);
+    return SLM_OK;
 }
 
-/* ---- Plan, create, free
- * ------------------------------------------------------------------------------------ */
+/* ---- Plan, create, free ---------------------------------------------------------------------- */
 
 static int context_measure(struct slm_context *c, struct slm_model *m, const slm_context_options *o,
                            uint64_t *bytes, slm_error *err)
@@ -287,13 +290,11 @@ static int context_plan(struct slm_model *m, const slm_context_options *o, slm_p
     uint64_t bytes = 0;
     SLM_TRY(context_measure(&c, m, o, &bytes, err));
     uint64_t own_pool = o->threads == NULL ? threads_heap_bytes(c.n_threads) : 0;
-    uint64_t full = atomic_load_u64(&m->memory.used) - m->block_bytes + m->block_planned;
-    uint64_t peak = atomic_load_u64(&m->memory.peak);
     plan->n_threads = c.n_threads;
     plan->n_ctx = c.n_ctx;
     plan->n_pages = c.cache.n_pages;
     plan->model_mapped_bytes = m->mapped_bytes;
-    plan->model_heap_bytes = peak > full ? peak : full;
+    plan->model_heap_bytes = m->planned_bytes;
     plan->context_heap_bytes = bytes + own_pool;
     plan->kv_bytes = (uint64_t)c.cache.n_pages * c.cache.page_bytes;
     plan->stack_bytes = o->threads == NULL ? threads_stack_bytes(c.n_threads) : 0;

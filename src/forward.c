@@ -4,8 +4,7 @@
  * wholly or not at all: pages are reserved before it, lengths move after it, and a batch that was
  * stopped between two layers has only written positions that no length covers. */
 
-/* ---- One batch
- * ------------------------------------------------------------------------------------------ */
+/* ---- One batch ------------------------------------------------------------------------------- */
 
 struct forward_stop {
     const slm_eval_options *options;
@@ -92,8 +91,7 @@ static int forward(struct slm_context *c, const struct forward_stop *stop)
     return SLM_OK;
 }
 
-/* ---- Checking a call
- * -------------------------------------------------------------------------------------- */
+/* ---- Checking a call ------------------------------------------------------------------------- */
 
 struct eval_call {
     struct slm_context *c;
@@ -177,9 +175,7 @@ static int eval_check(struct eval_call *e)
     return SLM_OK;
 }
 
-/* ---- Batches
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Batches --------------------------------------------------------------------------------- */
 
 /* How many tokens may be tried at once: all that fit, or under a deadline what should take half of
  * the time left by the speed measured so far. */

@@ -48,8 +48,7 @@ struct slm_generator {
     int64_t first_token_ns;
 };
 
-/* ---- Samplers keep their model
- * ------------------------------------------------------------------------------- */
+/* ---- Samplers keep their model --------------------------------------------------------------- */
 
 static int sampler_make(struct slm_sampler **out, struct slm_model *m,
                         const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
@@ -76,8 +75,7 @@ static void sampler_release(struct slm_sampler *s)
     }
 }
 
-/* ---- Begin and end
- * --------------------------------------------------------------------------------------- */
+/* ---- Begin and end --------------------------------------------------------------------------- */
 
 static void generate_destroy(struct slm_generator *g)
 {
@@ -246,9 +244,7 @@ static int generate_create(struct slm_generator **out, struct slm_context *c, in
     return SLM_OK;
 }
 
-/* ---- Steps
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static int generate_eval(struct slm_generator *g, const int32_t *tokens, int32_t n, int32_t want,
                          int32_t *n_done, slm_error *err)

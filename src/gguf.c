@@ -8,7 +8,7 @@
  *
  * Strings are pointer and length into the copy: they may hold any byte, 0 included. */
 
-/* ---- Where the bytes come from -------------------------------------------------------------- */
+/* ---- Where the bytes come from --------------------------------------------------------------- */
 
 struct source {
     const uint8_t *data; /* mapped file or the caller's memory, else NULL */
@@ -59,6 +59,8 @@ static int source_open(struct source *s, const char *path, int map, slm_error *e
     if (map && s->size > 0) {
         SLM_TRY(platform_file_map(&s->handle, &s->data, err));
         s->is_mapped = 1;
+        platform_file_close(&s->handle); /* the map stays */
+        s->has_file = 0;
     }
     return SLM_OK;
 }
@@ -130,8 +132,7 @@ struct gguf_array {
 
 static const uint8_t gguf_type_size[13] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
-/* ---- Cursor over a part, which reads ahead as it goes ------------------------------------------
- */
+/* ---- Cursor over a part, which reads ahead as it goes ---------------------------------------- */
 
 struct gguf_cursor {
     struct gguf_part *part;
@@ -212,8 +213,7 @@ static int cursor_string(struct gguf_cursor *c, uint64_t *at, uint64_t *size, co
     return SLM_OK;
 }
 
-/* ---- Key-value pairs ----------------------------------------------------------------------------
- */
+/* ---- Key-value pairs ------------------------------------------------------------------------- */
 
 /* Room for one more element of a growing array: the new capacity's block or an error. */
 static int gguf_grow(struct memory *m, void **data, uint64_t *capacity, uint64_t count,
@@ -319,8 +319,7 @@ static int gguf_read_kv(struct gguf_cursor *c, struct gguf_kv *kv)
     return gguf_read_value(c, kv, key);
 }
 
-/* ---- Tensor table -------------------------------------------------------------------------------
- */
+/* ---- Tensor table ---------------------------------------------------------------------------- */
 
 static int gguf_read_shape(struct gguf_cursor *c, struct gguf_tensor *t)
 {
@@ -429,8 +428,7 @@ static int gguf_place_tensors(struct gguf *g, struct gguf_cursor *c, uint64_t fi
     return SLM_OK;
 }
 
-/* ---- Lookup
- * ---------------------------------------------------------------------------------------- */
+/* ---- Lookup ---------------------------------------------------------------------------------- */
 
 static struct text gguf_key(const struct gguf *g, uint64_t i)
 {
@@ -505,8 +503,7 @@ static const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, struct t
     return i == 0 ? NULL : &g->tensors[i - 1];
 }
 
-/* ---- Values
- * ------------------------------------------------------------------------------------------ */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 static int64_t gguf_load_i64(uint32_t type, const uint8_t *p)
 {
@@ -622,8 +619,7 @@ static struct text gguf_array_text(const struct gguf_array *a, uint64_t i)
     return gguf_string_at(a->base, a->strings[i]);
 }
 
-/* ---- Reading a file
- * ------------------------------------------------------------------------------------ */
+/* ---- Reading a file -------------------------------------------------------------------------- */
 
 static int gguf_read_header(struct gguf_cursor *c, uint32_t *version, uint64_t *n_tensors,
                             uint64_t *n_kv)
@@ -782,8 +778,7 @@ static void gguf_free(struct gguf *g, struct memory *m)
     memset(g, 0, sizeof *g);
 }
 
-/* ---- Names of split files
- * ---------------------------------------------------------------------------- */
+/* ---- Names of split files -------------------------------------------------------------------- */
 
 #define SPLIT_SUFFIX "-00001-of-00000.gguf"
 

@@ -1,13 +1,13 @@
 /* math.c - elementary functions without libm.
  *
- * Owns: log, pow, sin, cos, sqrt, floor, ceil in double; exp, tanh, log in float. The
- * same bits from every compiler and CPU with IEEE arithmetic: only + - * / in a written order, and
- * sqrt, which IEEE rounds exactly. (32-bit x86 must be compiled for SSE2; x87 rounds differently.)
+ * Owns: log, pow, sin, cos, sqrt, floor, ceil in double; exp, tanh, log in float. The same bits
+ * from every compiler and CPU with IEEE arithmetic: only + - * / in a written order, and sqrt,
+ * which IEEE rounds exactly. (32-bit x86 must be compiled for SSE2: x87 rounds differently.)
  *
  * Errors, in units of the last place, as tests/test_math.c measures and enforces them:
- *     math_sqrt math_floor math_ceil              exact
- *     math_expf math_tanhf math_logf              below 0.51
- *     math_exp_pair math_log math_pow math_sin math_cos   below 1
+ *     math_sqrt math_floor math_ceil                      exact
+ *     math_expf math_tanhf math_logf                      below 0.51
+ *     math_log math_pow math_sin math_cos math_exp_pair   below 1
  *
  * Methods are the textbook ones: reduction with a constant in several parts (Cody and Waite), sums
  * and products with their rounding error (Knuth, Dekker), logarithm through the inverse hyperbolic
@@ -290,12 +290,9 @@ static double math_log(double x)
     return math_is_finite(x) ? math_log_pair(x).hi : x;
 }
 
-/* x^y for finite y and finite x above 0, 1 for y = 0; everything else is NaN. */
+/* x^y for finite y and finite x above 0; everything else is NaN. */
 static double math_pow(double x, double y)
 {
-    if (y == 0) {
-        return 1;
-    }
     if (!math_is_finite(x) || !math_is_finite(y) || !(x > 0)) {
         return math_nan();
     }

@@ -28,6 +28,7 @@ struct slm_model {
     uint8_t *block;
     uint64_t block_bytes;   /* of block */
     uint64_t block_planned; /* what a full load takes; = block_bytes unless SLM_LOAD_METADATA */
+    uint64_t planned_bytes; /* peak of the allocator in a full load */
     uint64_t mapped_bytes;
     uint64_t weight_bytes;
     uint64_t n_parameters;
@@ -52,8 +53,7 @@ static void SLM_PRINTF(3, 4)
     m->log(m->log_user, level, line);
 }
 
-/* ---- Binding
- * ------------------------------------------------------------------------------------- */
+/* ---- Binding --------------------------------------------------------------------------------- */
 
 /* One pass over the tensors a family wants. In the measuring pass arena.base is NULL and nothing is
  * read; only shapes are checked and sizes added. */
@@ -62,8 +62,9 @@ struct binder {
     const slm_model_options *options;
     slm_error *err;
     struct arena arena;
-    uint8_t *used;       /* [n_tensors] set for what the family takes */
-    uint64_t bytes_done; /* of weights, for the progress callback */
+    uint8_t *used;        /* [n_tensors] set for what the family takes */
+    uint64_t bytes_done;  /* of weights, for the progress callback */
+    uint64_t bytes_total; /* of those the family takes; counted in the measuring pass */
 };
 
 #define BIND_STEP ((uint64_t)16 << 20) /* bytes read between two looks at cancel */
@@ -75,8 +76,7 @@ static int bind_progress(struct binder *b, uint64_t bytes)
     if (o->cancel != NULL && __atomic_load_n(o->cancel, __ATOMIC_RELAXED) != 0) {
         SLM_FAIL(b->err, SLM_E_CANCELLED, -1, "loading was cancelled");
     }
-    if (o->progress != NULL &&
-        o->progress(o->progress_user, b->bytes_done, b->model->weight_bytes) != 0) {
+    if (o->progress != NULL && o->progress(o->progress_user, b->bytes_done, b->bytes_total) != 0) {
         SLM_FAIL(b->err, SLM_E_CANCELLED, -1, "loading was stopped by the progress callback");
     }
     return SLM_OK;
@@ -142,7 +142,21 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
                  "tensor '%.*s': %s is not an encoding of weights", text_width(name), name.s,
                  kernel_formats[t->type].name);
     }
-    b->used[t - b->model->gguf.tensors] = 1;
+    uint8_t *used = &b->used[t - b->model->gguf.tensors];
+    b->bytes_total += *used ? 0 : t->size;
+    *used = 1;
+    return SLM_OK;
+}
+
+/* SLM_LOAD_CHECK: is a NaN or an infinity among these n elements? */
+static int bind_check_finite(struct binder *b, const struct gguf_tensor *t, const uint8_t *data,
+                             int64_t n)
+{
+    if ((b->model->flags & SLM_LOAD_CHECK) != 0 && kernel_formats[t->type].has_nonfinite(data, n)) {
+        SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
+                 "tensor '%.*s' has a value that is NaN or infinite", text_width(t->name),
+                 t->name.s);
+    }
     return SLM_OK;
 }
 
@@ -158,6 +172,7 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
         int64_t n = min_i64(step, t->shape[0] - i);
         uint64_t bytes = (uint64_t)(n / f->block_elements) * (uint64_t)f->block_bytes;
         SLM_TRY(source_read(source, offset, raw, bytes, b->err));
+        SLM_TRY(bind_check_finite(b, t, raw, n));
         f->decode(y + i, raw, n);
         offset += bytes;
     }
@@ -185,11 +200,7 @@ static int bind_check(struct binder *b, const struct gguf_tensor *t, const uint8
     int64_t step = (int64_t)(BIND_STEP / (uint64_t)f->block_bytes) * f->block_elements;
     for (int64_t i = 0; i < elements; i += step) {
         int64_t n = min_i64(step, elements - i);
-        if (f->has_nonfinite(data + i / f->block_elements * f->block_bytes, n)) {
-            SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
-                     "tensor '%.*s' has a value that is NaN or infinite", text_width(t->name),
-                     t->name.s);
-        }
+        SLM_TRY(bind_check_finite(b, t, data + i / f->block_elements * f->block_bytes, n));
         SLM_TRY(bind_progress(b, 0));
     }
     return SLM_OK;
@@ -369,8 +380,7 @@ static int bind_tensors(struct binder *b, struct text family)
     return SLM_OK;
 }
 
-/* ---- Opening
- * --------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* n_vocab: rows of the embedding. A vocabulary may be shorter (padding rows), never longer. */
 static int model_read_vocab_size(struct slm_model *m, slm_error *err)
@@ -506,6 +516,11 @@ static int model_finish(struct slm_model *m, const slm_model_options *options, s
     memset(b.used, 0, (size_t)flags_bytes);
     int status = model_bind(m, &b, family);
     memory_give(&m->memory, b.used, flags_bytes);
+    /* The plan is what opening took, not what tokenising takes later. */
+    uint64_t full =
+        atomic_load_u64(&m->memory.used) - m->block_bytes + m->block_planned + flags_bytes;
+    uint64_t peak = atomic_load_u64(&m->memory.peak);
+    m->planned_bytes = peak > full ? peak : full;
     return status;
 }
 
@@ -581,14 +596,15 @@ static int model_read(struct slm_model *m, const slm_model_options *options, slm
 static int model_open_shards(struct slm_model *m, char *path, size_t size, int32_t n_files,
                              slm_error *err)
 {
+    if (!gguf_split_name(path, size, 1, n_files)) {
+        SLM_FAIL(err, SLM_E_FORMAT, -1,
+                 "the model is split into %d files, but this one is not named "
+                 "NAME-00001-of-%s%d.gguf",
+                 n_files, n_files < 10 ? "0000" : "..", n_files);
+    }
     SLM_TRY(model_take_parts(m, n_files, err));
     for (int32_t i = 1; i < n_files; i++) {
-        if (!gguf_split_name(path, size, i, n_files)) {
-            SLM_FAIL(err, SLM_E_FORMAT, -1,
-                     "the model is split into %d files, but this one is not named "
-                     "NAME-00001-of-%s%d.gguf",
-                     n_files, n_files < 10 ? "0000" : "..", n_files);
-        }
+        gguf_split_name(path, size, i, n_files);
         SLM_TRY(source_open(&m->gguf.parts[i].source, path, (m->flags & SLM_LOAD_READ) == 0, err));
     }
     return SLM_OK;

@@ -89,7 +89,7 @@ extern int64_t platform_os_lseek(int fd, int64_t offset, int whence) PLATFORM_LA
 /* ---- Clock and process ----------------------------------------------------------------------- */
 
 /* Monotonic; 0 where there is no clock. */
-static SLM_UNUSED int64_t platform_clock_ns(void)
+static int64_t platform_clock_ns(void)
 {
 #if defined(PLATFORM_CLOCK_NS)
     return PLATFORM_CLOCK_NS();
@@ -120,7 +120,7 @@ static SLM_UNUSED int64_t platform_clock_ns(void)
 #endif
 
 /* Differs in a forked child; constant where there is no fork. */
-static SLM_UNUSED int64_t platform_process_id(void)
+static int64_t platform_process_id(void)
 {
 #if defined(PLATFORM_POSIX)
     return (int64_t)PLATFORM_GETPID();
@@ -474,7 +474,50 @@ static void platform_file_unmap(struct platform_file *f)
     f->map = NULL;
 }
 
-#endif /* SLM_NO_FILES */
+#else /* SLM_NO_FILES: the same calls, which have nothing to open */
+
+struct platform_file {
+    uint64_t size;
+};
+
+static int platform_file_open(struct platform_file *f, const char *path, slm_error *err)
+{
+    (void)path;
+    f->size = 0;
+    SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "slm was built without files (SLM_NO_FILES)");
+}
+
+static uint64_t platform_file_size(const struct platform_file *f)
+{
+    return f->size;
+}
+
+static int platform_file_read(struct platform_file *f, uint64_t offset, void *buffer, size_t size,
+                              slm_error *err)
+{
+    (void)f;
+    (void)buffer;
+    (void)size;
+    SLM_FAIL(err, SLM_E_UNSUPPORTED, (int64_t)offset, "slm was built without files");
+}
+
+static int platform_file_map(struct platform_file *f, const uint8_t **data, slm_error *err)
+{
+    *data = NULL;
+    return platform_file_read(f, 0, NULL, 0, err);
+}
+
+static void platform_file_unmap(struct platform_file *f)
+{
+    (void)f;
+}
+
+static void platform_file_close(struct platform_file *f)
+{
+    (void)f;
+}
+
+#endif
 
 /* ---- CPU count ------------------------------------------------------------------------------- */
 
@@ -681,7 +724,7 @@ static int32_t platform_cpu_count(void)
 
 #else
 
-static SLM_UNUSED int32_t platform_cpu_count(void)
+static int32_t platform_cpu_count(void)
 {
     return 1;
 }
@@ -730,19 +773,27 @@ extern int platform_os_sigmask(int how, const struct platform_signals *set,
 #define PLATFORM_SIG_SETMASK 2
 #endif
 
-/* Blocks every signal in this thread, and gives what was blocked before. Trap: 32 to 34 belong to
- * the libc; a thread that blocks them hangs setuid and thread cancellation under musl. */
+/* Signals that a worker leaves open: those that its own instructions raise (a host's handler for
+ * the SIGBUS of a mapped file that was shortened must run where it happens), and on Linux 32 to 34,
+ * which belong to the libc: a thread that blocks them hangs setuid and thread cancellation under
+ * musl. */
+#if defined(PLATFORM_LINUX)
+static const uint8_t platform_open_signals[] = {4, 5, 7, 8, 11, 32, 33, 34};
+#else
+static const uint8_t platform_open_signals[] = {4, 5, 8, 10, 11};
+#endif
+
+/* Blocks all other signals in this thread, and gives what was blocked before. */
 static void platform_signals_block(struct platform_signals *old)
 {
     struct platform_signals all;
+    const size_t width = 8 * sizeof(unsigned long);
     memset(old, 0, sizeof *old);
     memset(&all, 0xff, sizeof all);
-#if defined(PLATFORM_LINUX)
-    const size_t width = 8 * sizeof(unsigned long);
-    for (size_t bit = 31; bit <= 33; bit++) {
+    for (int32_t i = 0; i < SLM_COUNT(platform_open_signals); i++) {
+        size_t bit = platform_open_signals[i] - (size_t)1;
         all.words[bit / width] &= ~(1ul << bit % width);
     }
-#endif
     platform_os_sigmask(PLATFORM_SIG_SETMASK, &all, old);
 }
 

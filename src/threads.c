@@ -102,7 +102,7 @@ static uint64_t threads_heap_bytes(int32_t n_threads)
     return measure.used;
 }
 
-static SLM_UNUSED uint64_t threads_stack_bytes(int32_t n_threads)
+static uint64_t threads_stack_bytes(int32_t n_threads)
 {
 #ifdef SLM_NO_THREADS
     (void)n_threads;
@@ -414,7 +414,7 @@ static void threads_tiles_part(void *arg, int32_t part)
 /* fn(arg, tile, part) for all tiles in 0..n_tiles-1, spread over at most threads_count parts: each
  * part takes the next tile until none is left. Two calls with the same part never overlap, so that
  * scratch may be one per part. */
-static SLM_UNUSED void threads_tiles(struct slm_threads *t, int owned, int32_t n_tiles,
+static void threads_tiles(struct slm_threads *t, int owned, int32_t n_tiles,
                                      void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
 {
     int32_t n_parts = min_i32(n_tiles, t->n_threads);

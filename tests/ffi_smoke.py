@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 I32, U32, I64, U64, P, N = c.c_int32, c.c_uint32, c.c_int64, c.c_uint64, c.c_void_p, c.c_size_t
-OK, E_IO, E_FORMAT, E_SPACE, E_CANCELLED = 0, -3, -4, -7, -9
+OK, E_IO, E_FORMAT, E_CANCELLED = 0, -3, -4, -9
 lib = c.CDLL(os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/libslm.so"))
 path = sys.argv[2] if len(sys.argv) > 2 else "examples/models/storyteller-q8_0.gguf"
 
@@ -66,7 +66,7 @@ model, info, needed = P(), ModelInfo(), N()
 call("model_open", c.byref(model), path.encode(), None)
 call("model_get_info", model, c.byref(info))
 prompt = b"Once upon a time"
-call("tokenize", model, prompt, len(prompt), 1, None, 0, c.byref(needed), expect=(OK, E_SPACE))
+call("tokenize", model, prompt, len(prompt), 1, None, 0, c.byref(needed))
 tokens = (I32 * needed.value)()
 call("tokenize", model, prompt, len(prompt), 1, tokens, needed.value, c.byref(needed))
 assert 0 < len(tokens) <= len(prompt) and all(0 <= t < info.n_vocab for t in tokens)

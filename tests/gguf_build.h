@@ -103,7 +103,7 @@ struct build {
     uint32_t alignment; /* of the data; a key general.alignment is not written for it */
     uint64_t n_keys, n_tensors;
     struct build_bytes keys, infos, data, file;
-    struct build_mark marks[96];
+    struct build_mark *marks; /* [n_marks] keys, and tensors, in the order of the file */
     size_t n_marks;
     size_t data_at; /* where the data section begins */
     size_t needed;  /* bytes of the file that matter: without the padding at the end */
@@ -122,14 +122,19 @@ static TESTING_UNUSED void build_free(struct build *b)
     free(b->infos.data);
     free(b->data.data);
     free(b->file.data);
+    free(b->marks);
     memset(b, 0, sizeof *b);
 }
 
 static struct build_mark *build_mark(struct build *b, const char *name, int is_tensor)
 {
-    if (b->n_marks == sizeof b->marks / sizeof b->marks[0]) {
-        fprintf(stderr, "a test file has too many keys and tensors\n");
-        exit(1);
+    if ((b->n_marks & (b->n_marks - 1)) == 0) { /* 0 or a power of two: full */
+        size_t room = b->n_marks == 0 ? 1 : 2 * b->n_marks;
+        b->marks = (struct build_mark *)realloc(b->marks, room * sizeof *b->marks);
+        if (b->marks == NULL) {
+            fprintf(stderr, "no memory for a test file\n");
+            exit(1);
+        }
     }
     struct build_mark *m = &b->marks[b->n_marks++];
     memset(m, 0, sizeof *m);
@@ -339,10 +344,14 @@ struct tiny {
     uint32_t version;
     uint32_t alignment;
     int64_t n_vocab, n_embd, n_head, n_kv_head, n_ff, n_layer;
+    int64_t n_ff_last;   /* of the last layer; 0: as the others */
+    int32_t type;        /* encoding of the matrices; but for 0, F32, they hold any bytes at all */
     const char *without; /* a key without its family, or a tensor, that is left out */
     const char *misshaped;
     uint32_t n_dims; /* ... has this shape instead of its own */
     int64_t shape[4];
+    int fused;                     /* Q, K and V in one matrix */
+    int biases;                    /* on Q, K and V */
     void (*keys)(struct build *b); /* writes more keys */
     void (*tensors)(struct build *b);
     int shard, n_shards; /* only the part of it that belongs into this file of n_shards (0: all) */
@@ -376,6 +385,25 @@ static void tiny_u32(struct build *b, const struct tiny *t, const char *name, in
     }
 }
 
+/* A matrix of any bytes in any encoding. */
+static void tiny_any_bytes(struct build *b, int32_t type, const char *name, const int64_t *shape)
+{
+    struct build_bytes data = {NULL, 0, 0};
+    slm_encoding_info e;
+    memset(&e, 0, sizeof e);
+    e.struct_size = sizeof e;
+    if (slm_encoding_find(type, NULL, &e, NULL) != SLM_OK || shape[0] % e.block_elements != 0) {
+        fprintf(stderr, "rows of %d are not for encoding %d\n", (int)shape[0], type);
+        exit(1);
+    }
+    int64_t size = shape[0] / e.block_elements * e.block_bytes * shape[1];
+    for (int64_t i = 0; i < size; i++) {
+        build_put_int(&data, (uint64_t)(int64_t)(build_weight(name, (uint64_t)i) * 128), 1);
+    }
+    build_tensor_bytes(b, name, (uint32_t)type, 2, shape, data.data, data.size);
+    free(data.data);
+}
+
 static void tiny_tensor(struct build *b, const struct tiny *t, int64_t layer, const char *name,
                         int64_t n_in, int64_t n_out)
 {
@@ -402,7 +430,35 @@ static void tiny_tensor(struct build *b, const struct tiny *t, int64_t layer, co
         build_tensor(b, full, t->n_dims, t->shape);
         return;
     }
+    if (t->type != 0 && n_out > 0) {
+        tiny_any_bytes(b, t->type, full, shape);
+        return;
+    }
     build_tensor(b, full, n_out > 0 ? 2 : 1, shape);
+}
+
+/* Q, K and V of a layer as one matrix, and their biases as one vector: the same numbers. */
+static void tiny_fused(struct build *b, const struct tiny *t, int64_t layer, int64_t kv)
+{
+    static const char *const parts[3] = {"attn_q", "attn_k", "attn_v"};
+    const int64_t rows[3] = {t->n_embd, kv, kv};
+    int64_t shape[2] = {t->n_embd, t->n_embd + 2 * kv};
+    for (int bias = 0; bias <= t->biases; bias++) {
+        struct build_bytes data = {NULL, 0, 0};
+        char name[64];
+        for (int part = 0; part < 3; part++) {
+            int64_t n = bias ? rows[part] : rows[part] * t->n_embd;
+            snprintf(name, sizeof name, "blk.%d.%s.%s", (int)layer, parts[part],
+                     bias ? "bias" : "weight");
+            for (int64_t i = 0; i < n; i++) {
+                build_put_f32(&data, build_weight(name, (uint64_t)i) / 2);
+            }
+        }
+        snprintf(name, sizeof name, "blk.%d.attn_qkv.%s", (int)layer, bias ? "bias" : "weight");
+        build_tensor_bytes(b, name, 0, bias ? 1 : 2, bias ? shape + 1 : shape, data.data,
+                           data.size);
+        free(data.data);
+    }
 }
 
 static void tiny_keys(struct build *b, const struct tiny *t)
@@ -446,14 +502,24 @@ static TESTING_UNUSED void tiny_build(struct build *b, const struct tiny *t)
     tiny_tensor(b, t, -1, "output_norm.weight", t->n_embd, 0);
     tiny_tensor(b, t, -1, "output.weight", t->n_embd, t->n_vocab);
     for (int64_t i = 0; i < t->n_layer; i++) {
+        int64_t n_ff = i == t->n_layer - 1 && t->n_ff_last > 0 ? t->n_ff_last : t->n_ff;
         tiny_tensor(b, t, i, "attn_norm.weight", t->n_embd, 0);
-        tiny_tensor(b, t, i, "attn_q.weight", t->n_embd, t->n_embd);
-        tiny_tensor(b, t, i, "attn_k.weight", t->n_embd, kv);
-        tiny_tensor(b, t, i, "attn_v.weight", t->n_embd, kv);
+        if (t->fused) {
+            tiny_fused(b, t, i, kv);
+        } else {
+            tiny_tensor(b, t, i, "attn_q.weight", t->n_embd, t->n_embd);
+            tiny_tensor(b, t, i, "attn_k.weight", t->n_embd, kv);
+            tiny_tensor(b, t, i, "attn_v.weight", t->n_embd, kv);
+        }
+        if (t->biases && !t->fused) {
+            tiny_tensor(b, t, i, "attn_q.bias", t->n_embd, 0);
+            tiny_tensor(b, t, i, "attn_k.bias", kv, 0);
+            tiny_tensor(b, t, i, "attn_v.bias", kv, 0);
+        }
         tiny_tensor(b, t, i, "attn_output.weight", t->n_embd, t->n_embd);
-        tiny_tensor(b, t, i, "ffn_gate.weight", t->n_embd, t->n_ff);
-        tiny_tensor(b, t, i, "ffn_up.weight", t->n_embd, t->n_ff);
-        tiny_tensor(b, t, i, "ffn_down.weight", t->n_ff, t->n_embd);
+        tiny_tensor(b, t, i, "ffn_gate.weight", t->n_embd, n_ff);
+        tiny_tensor(b, t, i, "ffn_up.weight", t->n_embd, n_ff);
+        tiny_tensor(b, t, i, "ffn_down.weight", n_ff, t->n_embd);
         tiny_tensor(b, t, i, "ffn_norm.weight", t->n_embd, 0);
     }
     if (t->tensors != NULL) {

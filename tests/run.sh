@@ -15,9 +15,10 @@ for test in "$@"; do
     status=$?
     seconds=$(($(date +%s) - start))
     # What cmocka counts, or else the last line.
-    detail=$(awk '/^\[  (PASSED|SKIPPED) / { n[$2] += $4; seen = 1 }
+    detail=$(awk '/^\[  (PASSED |SKIPPED|FAILED )/ { n[$2] += $4; seen = 1 }
         END { if (seen) printf "%d tests passed", n["PASSED"]
-              if (n["SKIPPED"]) printf ", %d skipped", n["SKIPPED"] }' "$log")
+              if (n["SKIPPED"]) printf ", %d skipped", n["SKIPPED"]
+              if (n["FAILED"]) printf ", %d failed", n["FAILED"] }' "$log")
     [ -n "$detail" ] || detail=$(tail -n 1 "$log" | cut -c 1-100)
     case $status in
     0) word=ok passed=$((passed + 1)) ;;

@@ -55,6 +55,7 @@ static slm_context_options options_of(int32_t n_sequences, int32_t n_batch)
     o.n_batch = n_batch;
     o.n_logits = 256;
     o.n_threads = 1;
+    o.kv_type = SLM_KV_F32; /* an f16 cache rounds differences of the last bit up */
     return o;
 }
 

@@ -19,8 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* ---- Hooks: the n-th creation of a thread, mutex or condition variable fails ------------------
- */
+/* ---- Hooks: the n-th creation of a thread, mutex or condition variable fails ----------------- */
 
 static struct {
     int creations; /* so far */
@@ -84,8 +83,7 @@ static struct slm_threads *pool_of(int32_t n_threads, struct heap *heap)
     return t;
 }
 
-/* ---- Regions that check themselves ------------------------------------------------------------
- */
+/* ---- Regions that check themselves ----------------------------------------------------------- */
 
 #define SLOTS 64
 
@@ -130,8 +128,7 @@ static int64_t process_cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* ---- The host's own executors -----------------------------------------------------------------
- */
+/* ---- The host's own executors ---------------------------------------------------------------- */
 
 struct executor {
     int calls;
@@ -231,8 +228,7 @@ static void executors_of_any_order_run_every_part_once(void **state)
     }
 }
 
-/* ---- The pool ---------------------------------------------------------------------------------
- */
+/* ---- The pool -------------------------------------------------------------------------------- */
 
 static void pools_run_every_part_once(void **state)
 {
@@ -427,8 +423,7 @@ static void workers_work_and_block_signals(void **state)
     threads_release(t);
 }
 
-/* ---- Tiles ------------------------------------------------------------------------------------
- */
+/* ---- Tiles ----------------------------------------------------------------------------------- */
 
 struct tiles {
     int32_t runs[1000];
@@ -480,8 +475,7 @@ static void tiles_run_once_and_parts_never_overlap(void **state)
     }
 }
 
-/* ---- Life -------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static void number_of_threads_is_checked(void **state)
 {
@@ -636,8 +630,7 @@ static void child_of_a_fork_can_only_free(void **state)
     assert_int_equal(heap.in_use, 0);
 }
 
-/* ---- Bench ------------------------------------------------------------------------------------
- */
+/* ---- Bench ----------------------------------------------------------------------------------- */
 
 static void empty_part(void *arg, int32_t i)
 {

@@ -133,16 +133,16 @@ static const char *label(const struct cli_settings *s, char *buffer, size_t size
 
 static void print_head(const struct bench *b)
 {
-    char name[256], weights[CLI_BYTES_SIZE], read[CLI_BYTES_SIZE];
+    char name[256], file[CLI_BYTES_SIZE], read[CLI_BYTES_SIZE];
     label(b->s, name, sizeof name);
     if (b->s->csv) {
-        printf("model,weight_bytes,isa,threads,kv,exact,depth,test,tokens,repetitions,"
+        printf("model,file_bytes,isa,threads,kv,exact,depth,test,tokens,repetitions,"
                "tokens_per_second,slowest,fastest,weight_bytes_per_second\n");
         return;
     }
     cli_print_escaped(stdout, name, strlen(name), sizeof name);
-    printf(": %s of weights, %s read for a token; %s, %d thread%s, %s cache%s\n",
-           cli_bytes(b->info.weight_bytes, weights), cli_bytes(b->decode_bytes, read), b->info.isa,
+    printf(": file of %s, %s of weights read for a token; %s, %d thread%s, %s cache%s\n",
+           cli_bytes(b->info.mapped_bytes, file), cli_bytes(b->decode_bytes, read), b->info.isa,
            (int)b->n_threads, b->n_threads == 1 ? "" : "s",
            b->s->kv_type == SLM_KV_F32 ? "f32" : "f16", b->s->exact ? ", exact" : "");
 }
@@ -161,7 +161,7 @@ static int print_result(const struct bench *b, const char *test, int32_t n,
             printf(*p == '"' ? "\"\"" : "%c", *p);
         }
         printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f\n",
-               (unsigned long long)b->info.weight_bytes, b->info.isa, (int)b->n_threads,
+               (unsigned long long)b->info.mapped_bytes, b->info.isa, (int)b->n_threads,
                s->kv_type == SLM_KV_F32 ? "f32" : "f16", s->exact, (int)s->bench_depth, test,
                (int)n, (int)s->bench_repeat, result->mean, result->least, result->most, bandwidth);
     } else {

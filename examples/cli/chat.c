@@ -143,6 +143,8 @@ static int full(const struct chat *c, const char *what)
                     what, (int)history_length(c), (int)c->n_ctx);
 }
 
+/* With a progress line it can be interrupted. A single token is not: what was written is in the
+ * history. */
 static int eval(struct chat *c, const int32_t *tokens, int32_t n, struct cli_progress *progress,
                 slm_error *err)
 {
@@ -155,8 +157,8 @@ static int eval(struct chat *c, const int32_t *tokens, int32_t n, struct cli_pro
     span.n_tokens = n;
     span.want = SLM_WANT_LAST;
     slm_eval_options_init(&options, sizeof options);
-    options.cancel = cli_interrupt();
     if (progress != NULL) {
+        options.cancel = cli_interrupt();
         options.progress = cli_progress_report;
         options.progress_user = progress;
     }
@@ -217,7 +219,7 @@ static int answer(struct chat *c)
     slm_error err;
     int status = SLM_OK;
     memset(&stream, 0, sizeof stream);
-    for (int32_t n = 0; c->n_predict < 0 || n < c->n_predict; n++) {
+    for (int32_t n = 0; !*cli_interrupt() && (c->n_predict < 0 || n < c->n_predict); n++) {
         int32_t token = -1;
         status = next_token(c, &token, &err);
         if (status != SLM_OK || is_end(c, token)) {
@@ -234,15 +236,10 @@ static int answer(struct chat *c)
     if (write_token(c, &stream, -1) != CLI_GO || cli_write("\n", 1) != CLI_GO) {
         return CLI_FAILED;
     }
-    switch (status) {
-    case SLM_OK:
-    case SLM_E_CANCELLED: /* Ctrl-C: the answer ends here */
-        return CLI_GO;
-    case SLM_E_FULL:
+    if (status == SLM_E_FULL) {
         return full(c, "the answer was cut off");
-    default:
-        return cli_fail("%s", err.message);
     }
+    return status == SLM_OK ? CLI_GO : cli_fail("%s", err.message);
 }
 
 static int take_turn(struct chat *c, const char *text, size_t size)

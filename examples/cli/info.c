@@ -152,24 +152,29 @@ static void print_cpu(const slm_model_info *info)
     print_features("in use", info->cpu, more);
 }
 
+static int plan(const slm_model *model, int32_t n_ctx, slm_plan *plan, slm_error *err)
+{
+    slm_context_options options;
+    slm_context_options_init(&options, sizeof options);
+    options.n_ctx = n_ctx;
+    memset(plan, 0, sizeof *plan);
+    plan->struct_size = sizeof *plan;
+    return slm_plan_memory(model, &options, plan, err);
+}
+
 static void print_plan_row(const slm_model *model, int32_t n_ctx)
 {
     slm_error err;
-    slm_context_options options;
-    slm_plan plan;
-    slm_context_options_init(&options, sizeof options);
-    options.n_ctx = n_ctx;
-    memset(&plan, 0, sizeof plan);
-    plan.struct_size = sizeof plan;
-    if (slm_plan_memory(model, &options, &plan, &err) != SLM_OK) {
+    slm_plan p;
+    if (plan(model, n_ctx, &p, &err) != SLM_OK) {
         printf("  %-9d %s\n", (int)n_ctx, err.message);
         return;
     }
-    uint64_t all[5] = {plan.model_mapped_bytes, plan.model_heap_bytes, plan.kv_bytes,
-                       plan.context_heap_bytes - plan.kv_bytes, plan.stack_bytes};
+    uint64_t all[5] = {p.model_mapped_bytes, p.model_heap_bytes, p.kv_bytes,
+                       p.context_heap_bytes - p.kv_bytes, p.stack_bytes};
     char text[CLI_BYTES_SIZE];
     uint64_t sum = 0;
-    printf("  %-9d", (int)plan.n_ctx);
+    printf("  %-9d", (int)p.n_ctx);
     for (int i = 0; i < CLI_COUNT(all); i++) {
         printf(" %11s", cli_bytes(all[i], text));
         sum += all[i];
@@ -177,14 +182,19 @@ static void print_plan_row(const slm_model *model, int32_t n_ctx)
     printf(" %11s\n", cli_bytes(sum, text));
 }
 
-static void print_plan(const slm_model *model, const slm_model_info *info)
+static void print_plans(const slm_model *model, const slm_model_info *info)
 {
     static const int32_t lengths[] = {4096, 32768};
-    if (info->n_layer < 1 || info->n_ctx_train < 1) {
-        return; /* a vocabulary alone */
+    slm_error err;
+    slm_plan p;
+    if (plan(model, SLM_AUTO, &p, &err) != SLM_OK) {
+        printf("%-12s cannot run: %s\n", "memory", err.message);
+        return;
     }
-    printf("\nmemory, one sequence, f16 cache:\n  %-9s %11s %11s %11s %11s %11s %11s\n", "context",
-           "mapped", "model heap", "KV cache", "scratch", "stacks", "all");
+    printf("\nmemory, one sequence, f16 cache, %d thread%s:\n", (int)p.n_threads,
+           p.n_threads == 1 ? "" : "s");
+    printf("  %-9s %11s %11s %11s %11s %11s %11s\n", "context", "mapped", "model heap", "KV cache",
+           "scratch", "stacks", "all");
     for (int i = 0; i < CLI_COUNT(lengths); i++) {
         if (lengths[i] < info->n_ctx_train) {
             print_plan_row(model, lengths[i]);
@@ -304,7 +314,7 @@ static int with_model(const slm_model *model, const struct cli_settings *s)
         return CLI_FAILED;
     }
     print_cpu(&info);
-    print_plan(model, &info);
+    print_plans(model, &info);
     if (s->metadata && print_metadata(model, &info) != CLI_GO) {
         return CLI_FAILED;
     }

@@ -72,21 +72,18 @@ static int stream(slm_generator *generator, struct cli_progress *progress)
     for (;;) {
         int status = slm_generate_next(generator, &piece, &err);
         cli_progress_end(progress);
-        if (status == SLM_E_CANCELLED) {
-            return cli_fail("interrupted");
-        }
-        if (status != SLM_OK) {
-            return cli_fail("%s", err.message);
-        }
-        if (piece.kind == SLM_PIECE_END) {
+        if (status != SLM_OK || piece.kind == SLM_PIECE_END) {
+            if (isatty(STDOUT_FILENO)) {
+                cli_write("\n", 1);
+            }
+            if (status != SLM_OK) {
+                return cli_fail("%s", status == SLM_E_CANCELLED ? "interrupted" : err.message);
+            }
             break;
         }
         if (cli_write_text(piece.text, piece.size) != CLI_GO) {
             return CLI_FAILED;
         }
-    }
-    if (isatty(STDOUT_FILENO)) {
-        cli_write("\n", 1);
     }
     if (piece.reason == SLM_END_FULL) {
         cli_say("the context is full; --ctx makes it longer");

@@ -12,8 +12,7 @@
 #define ATTENTION_SPLIT_TOKENS 4
 #define ATTENTION_TILE_MAX 64 /* tokens of a tile at most */
 
-/* ---- Scratch
- * ------------------------------------------------------------------------------------------ */
+/* ---- Scratch --------------------------------------------------------------------------------- */
 
 /* Of one part: gathered queries, two partials, what each query may see, and the kernel's own. */
 struct attention_scratch {
@@ -65,9 +64,7 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
     *part_bytes = part.used > *part_bytes ? part.used : *part_bytes;
 }
 
-/* ---- Tiles
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Tiles ----------------------------------------------------------------------------------- */
 
 struct attention_run {
     struct slm_context *c;
@@ -209,39 +206,50 @@ static void attention_store(const struct slm_context *c, const struct layer *l, 
     }
 }
 
+/* What a task begins with: the tile, its queries, the kernel's job, the runs its queries see. */
+struct attention_work {
+    struct attention_tile tile;
+    struct attention_scratch s;
+    struct kernel_attention_job job;
+    int32_t first_run;
+    int32_t end_run;
+};
+
+static void attention_begin(const struct attention_run *r, int32_t tile, int32_t kv_head,
+                            int32_t part, struct attention_work *w)
+{
+    struct arena a = {(uint8_t *)context_scratch(r->c, part), 0, 0};
+    w->tile = attention_find_tile(&r->c->batch, r->tile_tokens, tile);
+    attention_carve(r->c, &a, &w->s);
+    attention_gather(r, &w->tile, kv_head, &w->s);
+    attention_job_init(r, &w->tile, kv_head, &w->s, &w->job);
+    attention_runs(&w->s, w->job.n_q, &w->first_run, &w->end_run);
+}
+
 /* All runs of a tile, merged as they come. */
 static void attention_whole_tile(void *arg, int32_t index, int32_t part)
 {
     const struct attention_run *r = (const struct attention_run *)arg;
     const struct slm_context *c = r->c;
-    struct attention_tile t = attention_find_tile(&c->batch, r->tile_tokens, index % r->n_tiles);
     int32_t kv_head = index / r->n_tiles;
-    struct arena a = {(uint8_t *)context_scratch(c, part), 0, 0};
-    struct attention_scratch s;
-    struct kernel_attention_job job;
-    int32_t first = 0;
-    int32_t end = 0;
-    attention_carve(c, &a, &s);
-    attention_gather(r, &t, kv_head, &s);
-    attention_job_init(r, &t, kv_head, &s, &job);
-    attention_runs(&s, job.n_q, &first, &end);
-    attention_partial(c, &job, first, s.max[0], s.sum[0], s.out[0], s.kernel);
-    for (int32_t run = first + 1; run < end; run++) {
-        attention_partial(c, &job, run, s.max[1], s.sum[1], s.out[1], s.kernel);
-        for (int32_t i = 0; i < job.n_q; i++) {
-            int64_t at = (int64_t)i * job.head_dim_v;
-            attention_merge(&s.max[0][i], &s.sum[0][i], s.out[0] + at, s.max[1][i], s.sum[1][i],
-                            s.out[1] + at, job.head_dim_v);
+    struct attention_work w;
+    attention_begin(r, index % r->n_tiles, kv_head, part, &w);
+    attention_partial(c, &w.job, w.first_run, w.s.max[0], w.s.sum[0], w.s.out[0], w.s.kernel);
+    for (int32_t run = w.first_run + 1; run < w.end_run; run++) {
+        attention_partial(c, &w.job, run, w.s.max[1], w.s.sum[1], w.s.out[1], w.s.kernel);
+        for (int32_t i = 0; i < w.job.n_q; i++) {
+            int64_t at = (int64_t)i * w.job.head_dim_v;
+            attention_merge(&w.s.max[0][i], &w.s.sum[0][i], w.s.out[0] + at, w.s.max[1][i],
+                            w.s.sum[1][i], w.s.out[1] + at, w.job.head_dim_v);
         }
     }
-    for (int32_t i = 0; i < job.n_q; i++) {
-        attention_store(c, r->l, t.first + i / r->group, kv_head * r->group + i % r->group,
-                        s.sum[0][i], s.out[0] + (int64_t)i * job.head_dim_v);
+    for (int32_t i = 0; i < w.job.n_q; i++) {
+        attention_store(c, r->l, w.tile.first + i / r->group, kv_head * r->group + i % r->group,
+                        w.s.sum[0][i], w.s.out[0] + (int64_t)i * w.job.head_dim_v);
     }
 }
 
-/* ---- Small batches: a task per run
- * ------------------------------------------------------------------------- */
+/* ---- Small batches: a task per run ----------------------------------------------------------- */
 
 /* Partial of (token, head, run): max, sum, out[head_dim_v]. */
 static float *attention_partial_at(const struct slm_context *c, const struct layer *l,
@@ -259,27 +267,19 @@ static void attention_one_run(void *arg, int32_t index, int32_t part)
     int32_t run = index % r->n_runs;
     int32_t tile = index / r->n_runs;
     int32_t kv_head = tile / r->n_tiles;
-    struct attention_tile t = attention_find_tile(&c->batch, r->tile_tokens, tile % r->n_tiles);
-    struct arena a = {(uint8_t *)context_scratch(c, part), 0, 0};
-    struct attention_scratch s;
-    struct kernel_attention_job job;
-    int32_t first = 0;
-    int32_t end = 0;
-    attention_carve(c, &a, &s);
-    attention_gather(r, &t, kv_head, &s);
-    attention_job_init(r, &t, kv_head, &s, &job);
-    attention_runs(&s, job.n_q, &first, &end);
-    if (run < first || run >= end) {
+    struct attention_work w;
+    attention_begin(r, tile % r->n_tiles, kv_head, part, &w);
+    if (run < w.first_run || run >= w.end_run) {
         return;
     }
-    attention_partial(c, &job, run, s.max[0], s.sum[0], s.out[0], s.kernel);
-    for (int32_t i = 0; i < job.n_q; i++) {
-        float *p = attention_partial_at(c, r->l, t.first + i / r->group,
+    attention_partial(c, &w.job, run, w.s.max[0], w.s.sum[0], w.s.out[0], w.s.kernel);
+    for (int32_t i = 0; i < w.job.n_q; i++) {
+        float *p = attention_partial_at(c, r->l, w.tile.first + i / r->group,
                                         kv_head * r->group + i % r->group, run);
-        p[0] = s.max[0][i];
-        p[1] = s.sum[0][i];
-        memcpy(p + 2, s.out[0] + (int64_t)i * job.head_dim_v,
-               (size_t)job.head_dim_v * sizeof(float));
+        p[0] = w.s.max[0][i];
+        p[1] = w.s.sum[0][i];
+        memcpy(p + 2, w.s.out[0] + (int64_t)i * w.job.head_dim_v,
+               (size_t)w.job.head_dim_v * sizeof(float));
     }
 }
 
@@ -324,8 +324,7 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
     }
 }
 
-/* ---- Heads: norm, rotation, store
- * ----------------------------------------------------------------------------- */
+/* ---- Heads: norm, rotation, store ------------------------------------------------------------ */
 
 static void attention_head(const struct slm_context *c, float *x, const float *norm, int32_t token)
 {

@@ -45,8 +45,7 @@ struct matmul_run {
     uint32_t forms; /* bit i: forms[i] is wanted */
 };
 
-/* ---- Input
- * ------------------------------------------------------------------------------------------ */
+/* ---- Input ----------------------------------------------------------------------------------- */
 
 static const float *matmul_input_row(const struct slm_context *c, const struct matmul_input *in,
                                      int64_t t)
@@ -85,8 +84,7 @@ static void matmul_prepare_tile(void *arg, int32_t tile, int32_t part)
     }
 }
 
-/* ---- Rows
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 /* scale, bias and residual of rows row0..row1-1, while they are warm. */
 static void matmul_finish_rows(const struct matmul_job *job, int32_t n_tokens, int64_t row0,

@@ -283,14 +283,28 @@ static size_t pre_match_run(const void *rule, const uint8_t *s, size_t at, size_
     return n >= r->least ? p : at;
 }
 
-/* A run of numbers in groups of three, the first of one to three. */
+/* Whether a number ends where `at` begins. */
+static int pre_is_behind_number(const uint8_t *s, size_t at)
+{
+    for (size_t size = at < 4 ? at : 4; size > 0; size--) {
+        struct pre_char c = pre_char_at(s, at - size, at);
+        if (c.size == size) {
+            return (c.type & UNICODE_NUMBER) != 0;
+        }
+    }
+    return 0;
+}
+
+/* A run of numbers in groups of three, the first of one to three. Only ever the first stage: what
+ * stands before `at` is then part of the same run, and the rest needs no counting (which would be
+ * quadratic). */
 static size_t pre_match_groups(const void *rule, const uint8_t *s, size_t at, size_t end)
 {
     size_t n = 0;
     size_t p = at;
     struct pre_char c = pre_char_at(s, p, end);
     (void)rule;
-    while ((c.type & UNICODE_NUMBER) != 0) {
+    while ((c.type & UNICODE_NUMBER) != 0 && (n < 3 || !pre_is_behind_number(s, at))) {
         n++;
         p += c.size;
         c = pre_char_at(s, p, end);

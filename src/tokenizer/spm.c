@@ -164,8 +164,8 @@ static void spm_done(const struct encoder *e, struct merge_symbol *left)
     (void)left;
 }
 
-/* Writes spaces as U+2581, one in front where a word begins, and makes a symbol of each character,
- * whose length the first byte tells (bytes that cannot begin one stand alone). */
+/* Writes spaces as U+2581, one in front where `prefix` says so, and makes a symbol of each
+ * character, and of each byte that is part of none. */
 static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
 {
     uint8_t *out = (uint8_t *)e->text.data;
@@ -178,13 +178,12 @@ static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
         size_t size = 1;
         symbols[n].start = used;
         if (prefix || s[at] == ' ') {
-            memcpy(out + used, LOW_LINE, 3);
+            memcpy(out + used, VOCAB_SPACE, 3);
             used += 3;
             size = prefix ? 0 : 1;
             prefix = 0;
         } else {
-            size = s[at] < 0xc0 ? 1 : s[at] < 0xe0 ? 2 : s[at] < 0xf0 ? 3 : 4;
-            size = size < fragment.n - at ? size : fragment.n - at;
+            unicode_decode(s + at, fragment.n - at, &size);
             memcpy(out + used, s + at, size);
             used += (uint32_t)size;
         }
@@ -213,16 +212,43 @@ static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return SLM_OK;
 }
 
-static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
+/* The end of the word at `at`: words begin at a space that follows something else, and no token
+ * reaches from one into the next (where that is not so, all is one word). Memory is then that of a
+ * word rather than of a text. */
+static size_t spm_word_end(const struct vocab *v, struct text t, size_t at)
 {
-    int prefix = e->v->add_space_prefix && e->after_special;
-    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)fragment.n * 3 + 3, 0, err));
-    SLM_TRY(merge_reserve(e, (uint64_t)fragment.n + 1, err));
-    uint32_t n = spm_split(e, fragment, prefix);
+    size_t end = at + 1;
+    if (v->has_inner_space) {
+        return t.n;
+    }
+    while (end < t.n && (t.s[end] != ' ' || t.s[end - 1] == ' ' ||
+                         (end >= 3 && memcmp(t.s + end - 3, VOCAB_SPACE, 3) == 0))) {
+        end++;
+    }
+    return end;
+}
+
+static int spm_encode_word(struct encoder *e, struct text word, int prefix, slm_error *err)
+{
+    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)word.n * 3 + 3, 0, err));
+    SLM_TRY(merge_reserve(e, (uint64_t)word.n + 1, err));
+    uint32_t n = spm_split(e, word, prefix);
     merge_all(e, n, spm_rank, spm_done);
     const struct merge_symbol *symbols = (const struct merge_symbol *)e->symbols.data;
     for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
         SLM_TRY(spm_push(e, &symbols[i], err));
+    }
+    return SLM_OK;
+}
+
+static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
+{
+    int prefix = e->v->add_space_prefix && e->after_special;
+    for (size_t at = 0; at < fragment.n;) {
+        size_t end = spm_word_end(e->v, fragment, at);
+        struct text word = {fragment.s + at, end - at};
+        SLM_TRY(spm_encode_word(e, word, prefix && at == 0, err));
+        at = end;
     }
     return SLM_OK;
 }

@@ -59,7 +59,7 @@ static int special_sizes(const struct encoder *e, struct text t, uint64_t *sizes
     return found;
 }
 
-static int is_space(char c)
+static int special_is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
@@ -77,11 +77,11 @@ static int special_split(struct encoder *e, const char *s, uint32_t i, uint32_t 
     uint32_t right_start = end;
     uint32_t right_end = list[i].end;
     while ((attributes & TOKEN_LSTRIP) != 0 && left_end > list[i].start &&
-           is_space(s[left_end - 1])) {
+           special_is_space(s[left_end - 1])) {
         left_end--;
     }
     while ((attributes & TOKEN_RSTRIP) != 0 && right_start < right_end &&
-           is_space(s[right_start])) {
+           special_is_space(s[right_start])) {
         right_start++;
     }
     uint32_t after = list[i].next;
@@ -194,7 +194,7 @@ static int tokenizer_check(const struct vocab *v, slm_error *err)
     return SLM_OK;
 }
 
-/* The rule of slm.h for buffers. */
+/* The rule of slm.h for buffers; a NULL one only asks, and never comes here. */
 static int tokenizer_room(size_t needed, size_t capacity, const char *what, slm_error *err)
 {
     if (needed > capacity) {
@@ -225,8 +225,8 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
     int status = encode_text(&e, t, err);
     if (status == SLM_OK) {
         *needed = e.n_tokens;
-        status = tokenizer_room(e.n_tokens, capacity, "tokens", err);
-        if (status == SLM_OK && e.n_tokens > 0) {
+        status = tokens == NULL ? SLM_OK : tokenizer_room(e.n_tokens, capacity, "tokens", err);
+        if (status == SLM_OK && tokens != NULL && e.n_tokens > 0) {
             memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
         }
     }
@@ -254,7 +254,7 @@ struct piece {
     uint8_t byte;
 };
 
-static int hex_digit(uint8_t c)
+static int piece_hex_digit(uint8_t c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'A' && c <= 'F' ? c - 'A' + 10
@@ -265,8 +265,8 @@ static int hex_digit(uint8_t c)
 /* "<0x0A>". Anything else of that type is written as it stands. */
 static void piece_read_byte(struct piece *p)
 {
-    int high = p->n == 6 ? hex_digit(p->s[3]) : -1;
-    int low = p->n == 6 ? hex_digit(p->s[4]) : -1;
+    int high = p->n == 6 ? piece_hex_digit(p->s[3]) : -1;
+    int low = p->n == 6 ? piece_hex_digit(p->s[4]) : -1;
     if (high >= 0 && low >= 0 && memcmp(p->s, "<0x", 3) == 0 && p->s[5] == '>') {
         p->form = PIECE_BYTE;
         p->byte = (uint8_t)(high * 16 + low);
@@ -308,7 +308,7 @@ static int piece_next(struct piece *p)
     if (p->form == PIECE_BYTE) {
         size = p->n;
         byte = p->byte;
-    } else if (p->form == PIECE_SPACES && p->n - p->at >= 3 && memcmp(s, LOW_LINE, 3) == 0) {
+    } else if (p->form == PIECE_SPACES && p->n - p->at >= 3 && memcmp(s, VOCAB_SPACE, 3) == 0) {
         size = 3;
         byte = ' ';
     } else if (p->form == PIECE_BYTES) {
@@ -382,6 +382,9 @@ static int detokenize_text(const struct vocab *v, const int32_t *tokens, size_t 
     }
     detokenize_all(v, tokens, n_tokens, flags, &count);
     *needed = count.n;
+    if (text == NULL) {
+        return SLM_OK;
+    }
     SLM_TRY(tokenizer_room(count.n, capacity, "bytes", err));
     detokenize_all(v, tokens, n_tokens, flags, &sink);
     return SLM_OK;
@@ -456,6 +459,9 @@ static int decode_token(const struct vocab *v, slm_text_stream *stream, int32_t 
     struct stream after = before;
     stream_token(v, &after, token, flags, &count);
     *needed = count.n;
+    if (text == NULL) {
+        return SLM_OK;
+    }
     SLM_TRY(tokenizer_room(count.n, capacity, "bytes", err));
     stream_token(v, &before, token, flags, &sink);
     memcpy(stream->state, &before, sizeof before);

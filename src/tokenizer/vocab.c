@@ -58,7 +58,7 @@ struct vocab {
     int add_bos;
     int add_eos;
     int add_space_prefix;
-    int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
+    int32_t bos, eos, eot, eom, unk, sep, pad; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     int32_t nl; /* a newline */
     struct gguf_array tokens;
@@ -74,6 +74,7 @@ struct vocab {
     uint64_t *special_sizes; /* [65536 / 64] */
     uint32_t special_size_max;
     int32_t n_user;
+    int has_inner_space;     /* some token has U+2581 behind another character: spm.c */
     int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
     void *block;
     uint64_t block_size;
@@ -398,8 +399,8 @@ static int vocab_load_flag(const struct gguf *g, const char *key, int *flag, slm
     return SLM_OK;
 }
 
-#define BAR "\xEF\xBD\x9C"      /* U+FF5C, the bar of DeepSeek's special tokens */
-#define LOW_LINE "\xE2\x96\x81" /* U+2581, a space as SentencePiece writes it */
+#define VOCAB_BAR "\xEF\xBD\x9C"   /* U+FF5C, the bar of DeepSeek's special tokens */
+#define VOCAB_SPACE "\xE2\x96\x81" /* U+2581, a space as SentencePiece writes it */
 #define VOCAB_NAMES 12
 
 /* Where a special id comes from: a key, an older key, or the first of these texts that is a token,
@@ -418,28 +419,31 @@ static const struct vocab_source vocab_sources[] = {
      "tokenizer.ggml.eot_token_id",
      NULL,
      {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
-      "<EOT>", "_<EOT>", "[EOT]", "<" BAR "end" LOW_LINE "of" LOW_LINE "sentence" BAR ">",
+      "<EOT>", "_<EOT>", "[EOT]",
+      "<" VOCAB_BAR "end" VOCAB_SPACE "of" VOCAB_SPACE "sentence" VOCAB_BAR ">",
       "<end_of_utterance>"}},
     {offsetof(struct vocab, eom), "tokenizer.ggml.eom_token_id", NULL, {"<|eom_id|>"}},
     {offsetof(struct vocab, unk), "tokenizer.ggml.unknown_token_id", NULL, {NULL}},
     {offsetof(struct vocab, sep), "tokenizer.ggml.seperator_token_id", NULL, {NULL}},
     {offsetof(struct vocab, pad), "tokenizer.ggml.padding_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, mask), "tokenizer.ggml.mask_token_id", NULL, {NULL}},
     {offsetof(struct vocab, fim_pre),
      "tokenizer.ggml.fim_pre_token_id",
      "tokenizer.ggml.prefix_token_id",
-     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<" BAR "fim" LOW_LINE "begin" BAR ">",
-      "<PRE>", LOW_LINE "<PRE>", "<|code_prefix|>", "<|prefix|>"}},
+     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>",
+      "<" VOCAB_BAR "fim" VOCAB_SPACE "begin" VOCAB_BAR ">", "<PRE>", VOCAB_SPACE "<PRE>",
+      "<|code_prefix|>", "<|prefix|>"}},
     {offsetof(struct vocab, fim_suf),
      "tokenizer.ggml.fim_suf_token_id",
      "tokenizer.ggml.suffix_token_id",
-     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<" BAR "fim" LOW_LINE "hole" BAR ">",
-      "<SUF>", LOW_LINE "<SUF>", "<|code_suffix|>", "<|suffix|>"}},
+     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",
+      "<" VOCAB_BAR "fim" VOCAB_SPACE "hole" VOCAB_BAR ">", "<SUF>", VOCAB_SPACE "<SUF>",
+      "<|code_suffix|>", "<|suffix|>"}},
     {offsetof(struct vocab, fim_mid),
      "tokenizer.ggml.fim_mid_token_id",
      "tokenizer.ggml.middle_token_id",
-     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<" BAR "fim" LOW_LINE "end" BAR ">",
-      "<MID>", LOW_LINE "<MID>", "<|code_middle|>", "<|middle|>"}},
+     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>",
+      "<" VOCAB_BAR "fim" VOCAB_SPACE "end" VOCAB_BAR ">", "<MID>", VOCAB_SPACE "<MID>",
+      "<|code_middle|>", "<|middle|>"}},
     {offsetof(struct vocab, fim_pad),
      "tokenizer.ggml.fim_pad_token_id",
      NULL,
@@ -560,7 +564,8 @@ static void vocab_find_ends(struct vocab *v)
                                         "<eos>",
                                         "<turn|>",
                                         "<|tool_response>",
-                                        "<" BAR "end" LOW_LINE "of" LOW_LINE "sentence" BAR ">",
+                                        "<" VOCAB_BAR "end" VOCAB_SPACE "of" VOCAB_SPACE
+                                        "sentence" VOCAB_BAR ">",
                                         "[e~["};
     const int32_t ids[] = {v->eos, v->eot, v->eom, v->fim_pad, v->fim_rep, v->fim_sep};
     for (int32_t i = 0; i < SLM_COUNT(names); i++) {
@@ -586,6 +591,7 @@ static void vocab_find_ends(struct vocab *v)
     }
 }
 
+/* Any case. */
 static int vocab_text_contains(struct text t, const char *part)
 {
     size_t n = string_length(part);
@@ -601,11 +607,19 @@ static int vocab_text_contains(struct text t, const char *part)
     return 0;
 }
 
-/* What no key says and everybody does by name. */
-static void vocab_patch(struct vocab *v, const struct gguf *g)
+/* What no key says and everybody does by name: gpt-oss. */
+static void vocab_patch_types(struct vocab *v)
+{
+    static const char *const user[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
+    for (int32_t i = 0; i < SLM_COUNT(user); i++) {
+        vocab_set(v, user[i], TOKEN_USER);
+    }
+}
+
+/* Likewise: which tokens swallow white space. Types must be settled. */
+static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
 {
     static const char *const phi3_not[] = {"<unk>", "<s>", "<|endoftext|>"};
-    static const char *const user[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
     struct text name = {"", 0};
     struct text arch = {"", 0};
     gguf_find_text(g, "general.name", &name);
@@ -633,9 +647,6 @@ static void vocab_patch(struct vocab *v, const struct gguf *g)
     if (mask >= 0) {
         v->attributes[mask] |= TOKEN_LSTRIP;
     }
-    for (int32_t i = 0; i < SLM_COUNT(user); i++) {
-        vocab_set(v, user[i], TOKEN_USER);
-    }
 }
 
 static int vocab_bit(const uint64_t *bits, uint32_t i)
@@ -646,6 +657,17 @@ static int vocab_bit(const uint64_t *bits, uint32_t i)
 static void vocab_bit_set(uint64_t *bits, uint32_t i)
 {
     bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static int vocab_text_has_inner_space(struct text t)
+{
+    for (size_t i = 1; i + 3 <= t.n; i++) {
+        if ((uint8_t)t.s[i] == 0xe2 && memcmp(t.s + i, VOCAB_SPACE, 3) == 0 &&
+            (i < 3 || memcmp(t.s + i - 3, VOCAB_SPACE, 3) != 0)) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* The filters by which special tokens are looked for, and the tokens of single bytes. */
@@ -678,9 +700,10 @@ static void vocab_find_specials(struct vocab *v)
         int32_t token = vocab_find(v, by_name);
         v->byte_token[i] = token >= 0 ? token : vocab_find(v, by_byte);
     }
-    v->nl = v->algorithm->has_merges   ? vocab_find_name(v, "\xC4\x8A")
-            : v->byte_token['\n'] >= 0 ? v->byte_token['\n']
-                                       : v->pad;
+    v->nl = v->byte_token[10] >= 0 ? v->byte_token[10] : v->pad;
+    if (v->algorithm->has_merges) {
+        v->nl = vocab_find_name(v, "\xC4\x8A");
+    }
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -739,10 +762,14 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, slm_error *err)
     if (v->algorithm->has_merges) {
         SLM_TRY(vocab_index_merges(v, err));
     }
-    vocab_patch(v, g);
+    vocab_patch_types(v);
     SLM_TRY(vocab_load_ids(v, g, err));
     vocab_find_ends(v);
+    vocab_patch_strips(v, g);
     vocab_find_specials(v);
+    for (int32_t i = 0; i < v->n_token && !v->algorithm->has_merges && !v->has_inner_space; i++) {
+        v->has_inner_space = vocab_text_has_inner_space(vocab_text(v, i));
+    }
     return SLM_OK;
 }
 
