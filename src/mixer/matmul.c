@@ -28,8 +28,11 @@ struct matmul_job {
 };
 
 #define MATMUL_JOBS_MAX 4
-#define MATMUL_TILE_BYTES 65536  /* of weights: long enough to stream, short enough to share out */
-#define MATMUL_TILE_ROWS 64      /* at most */
+/* A tile is long enough to stream (decode kernels read it as eight streams, which the prefetcher has
+ * to find anew in each tile) and short enough that the parts finish together. */
+#define MATMUL_TILE_BYTES 524288
+#define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
+#define MATMUL_TILES_A_PART 4
 #define MATMUL_INPUT_TOKENS 8    /* of a tile when the input is made */
 #define MATMUL_INLINE_MACS 65536 /* below this a region costs more than it gains */
 
@@ -43,6 +46,7 @@ struct matmul_run {
     int32_t tile_rows[MATMUL_JOBS_MAX];
     int32_t first_tile[MATMUL_JOBS_MAX + 1];
     uint32_t forms; /* bit i: forms[i] is wanted */
+    int64_t n_rows; /* of all jobs */
 };
 
 /* ---- Input ----------------------------------------------------------------------------------- */
@@ -122,21 +126,25 @@ static void matmul_row_tile(void *arg, int32_t tile, int32_t part)
     matmul_finish_rows(job, r->in->n_tokens, row0, row1);
 }
 
-/* A multiple of 8 rows, for kernels that take several at a time. */
-static int32_t matmul_tile_rows(const struct linear *w)
+static int32_t matmul_tile_rows(const struct linear *w, int64_t n_rows, int32_t n_parts)
 {
     const struct kernel_format *f = &kernel_formats[w->type];
     int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
-    int64_t rows = MATMUL_TILE_BYTES / (row_bytes + 1) / 8 * 8;
-    return (int32_t)(rows < 8 ? 8 : rows > MATMUL_TILE_ROWS ? MATMUL_TILE_ROWS : rows);
+    int64_t rows = min_i64(MATMUL_TILE_BYTES / (row_bytes + 1), n_rows / n_parts);
+    return (int32_t)(max_i64(rows / MATMUL_TILE_ROWS, 1) * MATMUL_TILE_ROWS);
 }
 
 static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, int32_t n_jobs)
 {
     struct slm_context *c = r->c;
+    int64_t n_rows = 0;
     r->jobs = jobs;
     r->n_jobs = n_jobs;
     r->forms = 0;
+    for (int32_t j = 0; j < n_jobs; j++) {
+        n_rows += jobs[j].w->n_out;
+    }
+    r->n_rows = n_rows;
     r->first_tile[0] = 0;
     for (int32_t j = 0; j < n_jobs; j++) {
         const struct linear *w = jobs[j].w;
@@ -147,7 +155,7 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
                 r->acts[j] = c->prepared[f];
             }
         }
-        r->tile_rows[j] = matmul_tile_rows(w);
+        r->tile_rows[j] = matmul_tile_rows(w, n_rows, c->n_threads * MATMUL_TILES_A_PART);
         r->first_tile[j + 1] =
             r->first_tile[j] + (int32_t)((w->n_out + r->tile_rows[j] - 1) / r->tile_rows[j]);
     }
@@ -171,16 +179,12 @@ static void matmul(struct slm_context *c, const struct matmul_input *in,
                    const struct matmul_job *jobs, int32_t n_jobs)
 {
     struct matmul_run r;
-    int64_t n_out = 0;
     memset(&r, 0, sizeof r);
     r.c = c;
     r.in = in;
     matmul_setup(&r, jobs, n_jobs);
-    for (int32_t j = 0; j < n_jobs; j++) {
-        n_out += jobs[j].w->n_out;
-    }
     context_tiles(c, in->k * in->n_tokens * 8,
                   (in->n_tokens + MATMUL_INPUT_TOKENS - 1) / MATMUL_INPUT_TOKENS,
                   matmul_prepare_tile, &r);
-    context_tiles(c, in->k * n_out * in->n_tokens, r.first_tile[n_jobs], matmul_row_tile, &r);
+    context_tiles(c, in->k * r.n_rows * in->n_tokens, r.first_tile[n_jobs], matmul_row_tile, &r);
 }
