@@ -33,6 +33,9 @@
 #include "kernels/kernels.h"
 #include "kernels/blocks.c"
 #include "kernels/ref.c"
+#include "kernels/x86_avx2_int.c"
+#include "kernels/x86_avx2_f32.c"
+#include "kernels/x86_avx2_vectors.c"
 #include "kernels/x86_avx2.c"
 #include "kernels/cpu.c"
 

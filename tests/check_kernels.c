@@ -715,7 +715,7 @@ static void attention_compare(const struct kernel_attention_job *j, int32_t kv)
     free(size);
 }
 
-#define ATTENTION_QUERIES 11
+#define TRIAL_QUERIES 11
 #define ATTENTION_PAGES 5
 
 /* What no query sees is NaN, what is not of the run does not exist. */
@@ -768,7 +768,7 @@ static void attention_poison(float *p, int64_t n)
 
 /* Each query alone gives the same bits. */
 static void attention_alone(const struct kernel_attention_job *j, void *scratch,
-                            void (*attention)(const struct kernel_attention_job *, void *))
+                            void (*kernel)(const struct kernel_attention_job *, void *))
 {
     float *out = (float *)malloc((size_t)j->head_dim_v * sizeof(float));
     for (int32_t i = 0; i < j->n_q; i++) {
@@ -781,7 +781,7 @@ static void attention_alone(const struct kernel_attention_job *j, void *scratch,
         one.max = &max;
         one.sum = &sum;
         one.out = out;
-        attention(&one, scratch);
+        kernel(&one, scratch);
         CHECK(f32_to_bits(max) == f32_to_bits(j->max[i]) &&
                   f32_to_bits(sum) == f32_to_bits(j->sum[i]) &&
                   memcmp(out, j->out + i * j->out_stride, (size_t)j->head_dim_v * 4) == 0,
@@ -790,19 +790,19 @@ static void attention_alone(const struct kernel_attention_job *j, void *scratch,
     free(out);
 }
 
-static void attention_trial(void (*attention)(const struct kernel_attention_job *, void *),
+static void attention_trial(void (*kernel)(const struct kernel_attention_job *, void *),
                             int32_t kv, int trial)
 {
     static const int32_t dims[] = {1, 3, 7, 8, 16, 31, 32, 64, 65, 80, 96, 128, 200};
     struct kernel_attention_job j;
     struct guarded pages[ATTENTION_PAGES];
     const uint8_t *list[ATTENTION_PAGES];
-    int32_t from[ATTENTION_QUERIES], to[ATTENTION_QUERIES];
-    float max[ATTENTION_QUERIES], sum[ATTENTION_QUERIES];
+    int32_t from[TRIAL_QUERIES], to[TRIAL_QUERIES];
+    float max[TRIAL_QUERIES], sum[TRIAL_QUERIES];
     memset(&j, 0, sizeof j);
     j.head_dim = dims[check_range(0, SLM_COUNT(dims) - 1)];
     j.head_dim_v = trial % 3 == 0 ? dims[check_range(0, SLM_COUNT(dims) - 1)] : j.head_dim;
-    j.n_q = check_range(1, ATTENTION_QUERIES);
+    j.n_q = check_range(1, TRIAL_QUERIES);
     j.q_stride = j.head_dim + check_range(0, 5);
     j.out_stride = j.head_dim_v + check_range(1, 5);
     j.softcap = trial % 4 == 0 ? 5.0f : 0;
@@ -828,9 +828,9 @@ static void attention_trial(void (*attention)(const struct kernel_attention_job 
     j.q = query;
     j.out = (float *)malloc((size_t)(j.n_q * j.out_stride) * sizeof(float));
     attention_poison(j.out, j.n_q * j.out_stride);
-    attention(&j, scratch.p);
+    kernel(&j, scratch.p);
     attention_compare(&j, kv);
-    attention_alone(&j, scratch.p, attention);
+    attention_alone(&j, scratch.p, kernel);
     free(j.out);
     guarded_give(&q);
     guarded_give(&scratch);

@@ -392,7 +392,7 @@ static void affinity_mask_is_honoured(void **state)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        int cpu = 0;
+        size_t cpu = 0;
         while (!CPU_ISSET(cpu, &set)) {
             cpu++;
         }

@@ -310,8 +310,8 @@ static void every_pretokenizer_takes_long_runs_in_its_stride(void **state)
                                            "\n ",
                                            "a1",
                                            "'s",
-                                           "\xE6\xBC\xA2"
-                                           "A",
+                                           ("\xE6\xBC\xA2"
+                                            "A"),
                                            "A\xCC\x81",
                                            "1 \n!",
                                            "\xD9\xA3",
@@ -349,8 +349,8 @@ static void byte_level_text_comes_back(void **state)
 {
     static const char *const texts[] = {"Once upon a time, there was a little girl.",
                                         "  two  spaces \n\n and\tlines \r\n",
-                                        "Äpfel, 漢字, かな, 한국어, עברית, हिन्दी and "
-                                        "🚀👩‍👩‍👧",
+                                        "Äpfel, 漢字, かな, 한국어, עברית",
+                                        "हिन्दी and 🚀👩‍👩‍👧",
                                         "1234567 3.14 don't I'LL",
                                         "<|im_start|>user\n<|endoftext|>",
                                         " ",
