@@ -105,8 +105,12 @@ TEST_LINK = $(if $(shell grep -l '^.include "../slm.c"' $<),,$(LIB)) $(LDFLAGS)
 $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard tests/*.h) $(LIB)
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
+# These include slm.c and have no use for its kernels, which take most of the time to compile.
+NO_SIMD   = math platform sampler threads tokenizer unicode
+TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
+
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
-	$(COMPILE) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
+	$(COMPILE) $(TEST_SIMD) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
 
 $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread

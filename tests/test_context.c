@@ -3,9 +3,13 @@
  * "The same" means the same bits wherever the contract says so (threads,
  * SLM_CONTEXT_BATCH_INVARIANT, the f32 tiny model whose products do not depend on the batch), and a
  * small nmse elsewhere. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -534,6 +538,106 @@ static void any_executor_gives_the_same_bits(void **state)
     free(expected);
 }
 
+struct user {
+    pthread_t thread;
+    slm_threads *pool;
+    float *row;
+    int status;
+};
+
+/* Only slm calls: cmocka's checks belong to the thread that runs the test. */
+static void *use_pool(void *arg)
+{
+    struct user *u = (struct user *)arg;
+    slm_context_options o;
+    slm_context *c = NULL;
+    const float *row = NULL;
+    slm_context_options_init(&o, sizeof o);
+    o.n_ctx = 256;
+    o.kv_type = SLM_KV_F32;
+    o.threads = u->pool;
+    u->status = slm_context_create(&c, story, &o, NULL);
+    for (int round = 0; round < 5 && u->status == SLM_OK; round++) {
+        slm_span s = span_of(0, tokens_long, 100, SLM_WANT_LAST);
+        slm_sequence_rewind(c, 0, 0, NULL);
+        u->status = slm_eval(c, &s, 1, sizeof s, NULL, NULL);
+    }
+    if (u->status == SLM_OK) {
+        u->status = slm_logits(c, -1, &row, NULL);
+    }
+    if (u->status == SLM_OK) {
+        memcpy(u->row, row, (size_t)n_vocab_of(story) * sizeof(float));
+    }
+    slm_context_free(c);
+    return NULL;
+}
+
+static void contexts_of_several_threads_share_a_model_and_a_pool(void **state)
+{
+    struct user users[4];
+    slm_threads *pool = NULL;
+    slm_threads_options t;
+    size_t bytes = (size_t)n_vocab_of(story) * sizeof(float);
+    (void)state;
+    slm_threads_options_init(&t, sizeof t);
+    t.n_threads = 3;
+    assert_int_equal(slm_threads_create(&pool, &t, NULL), SLM_OK);
+    for (int i = 0; i < 4; i++) {
+        users[i].pool = pool;
+        users[i].row = (float *)calloc(1, bytes);
+        assert_int_equal(pthread_create(&users[i].thread, NULL, use_pool, &users[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(users[i].thread, NULL), 0);
+        assert_int_equal(users[i].status, SLM_OK);
+        assert_memory_equal(users[i].row, users[0].row, bytes);
+    }
+    for (int i = 0; i < 4; i++) {
+        free(users[i].row);
+    }
+    slm_threads_free(pool);
+}
+
+/* What the child finds; 0 if all is as slm.h says. */
+static int child_after_fork(slm_context *c)
+{
+    slm_context_options o;
+    slm_context *own = NULL;
+    slm_error err;
+    slm_span s = span_of(0, tokens_long, 5, SLM_WANT_LAST);
+    if (slm_eval(c, &s, 1, sizeof s, NULL, &err) != SLM_E_FORKED) {
+        return 1;
+    }
+    slm_context_free(c);
+    slm_context_options_init(&o, sizeof o);
+    o.n_threads = 2;
+    if (slm_context_create(&own, story, &o, &err) != SLM_OK ||
+        slm_eval(own, &s, 1, sizeof s, NULL, &err) != SLM_OK) {
+        return 2;
+    }
+    slm_context_free(own);
+    return 0;
+}
+
+static void after_fork_the_child_may_use_the_model_and_not_the_context(void **state)
+{
+    (void)state;
+    slm_context_options o = options_of(1, 64);
+    o.n_threads = 2;
+    slm_context *c = make(story, &o);
+    eval(c, 0, tokens_long, 20, SLM_WANT_LAST);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(child_after_fork(c));
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    eval(c, 0, tokens_long, 20, SLM_WANT_LAST);
+    slm_context_free(c);
+}
+
 /* ---- Wrong arguments ------------------------------------------------------------------------- */
 
 static void expect(slm_context *c, slm_span s, int status, const char *part)
@@ -671,6 +775,8 @@ int main(void)
         cmocka_unit_test(all_logits_are_those_of_each_token_in_turn),
         cmocka_unit_test(exact_activations_are_closer_than_rounded_ones),
         cmocka_unit_test(any_executor_gives_the_same_bits),
+        cmocka_unit_test(contexts_of_several_threads_share_a_model_and_a_pool),
+        cmocka_unit_test(after_fork_the_child_may_use_the_model_and_not_the_context),
         cmocka_unit_test(wrong_spans_are_named_and_change_nothing),
         cmocka_unit_test(a_full_context_is_a_status_and_not_a_shift),
         cmocka_unit_test(wrong_options_are_named),
