@@ -66,8 +66,8 @@
  *     slm). Calling the same context, sampler or generator from inside one is SLM_E_BUSY.
  *
  * fork()
- *     Models go on working in a child. A context, sampler, generator or thread pool made before the
- *     fork answers SLM_E_FORKED there; freeing it is allowed.
+ *     Models and samplers go on working in a child. A context, generator or thread pool made before
+ *     the fork answers SLM_E_FORKED there; freeing it is allowed.
  *
  * Text
  *     UTF-8 with explicit lengths; nothing needs to be 0-terminated. Invalid UTF-8 is accepted.

@@ -252,6 +252,9 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
 /* Threads the context will have. A pool given by the caller counts for scratch only. */
 static int context_threads(struct slm_context *c, const slm_context_options *o, slm_error *err)
 {
+    if (o->threads != NULL && threads_forked(o->threads)) {
+        SLM_FAIL(err, SLM_E_FORKED, -1, "the thread pool was made before fork()");
+    }
     if (o->threads != NULL) {
         c->n_threads = threads_count(o->threads);
         return SLM_OK;

@@ -599,7 +599,7 @@ static void contexts_of_several_threads_share_a_model_and_a_pool(void **state)
 }
 
 /* What the child finds; 0 if all is as slm.h says. */
-static int child_after_fork(slm_context *c)
+static int child_after_fork(slm_context *c, slm_threads *pool)
 {
     slm_context_options o;
     slm_context *own = NULL;
@@ -610,6 +610,12 @@ static int child_after_fork(slm_context *c)
     }
     slm_context_free(c);
     slm_context_options_init(&o, sizeof o);
+    o.threads = pool;
+    if (slm_context_create(&own, story, &o, &err) != SLM_E_FORKED) {
+        return 3;
+    }
+    slm_threads_free(pool);
+    o.threads = NULL;
     o.n_threads = 2;
     if (slm_context_create(&own, story, &o, &err) != SLM_OK ||
         slm_eval(own, &s, 1, sizeof s, NULL, &err) != SLM_OK) {
@@ -623,19 +629,22 @@ static void after_fork_the_child_may_use_the_model_and_not_the_context(void **st
 {
     (void)state;
     slm_context_options o = options_of(1, 64);
-    o.n_threads = 2;
+    slm_threads *pool = NULL;
+    assert_int_equal(slm_threads_create(&pool, NULL, NULL), SLM_OK);
+    o.threads = pool;
     slm_context *c = make(story, &o);
     eval(c, 0, tokens_long, 20, SLM_WANT_LAST);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        _exit(child_after_fork(c));
+        _exit(child_after_fork(c, pool));
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     eval(c, 0, tokens_long, 20, SLM_WANT_LAST);
     slm_context_free(c);
+    slm_threads_free(pool);
 }
 
 /* ---- Wrong arguments ------------------------------------------------------------------------- */
