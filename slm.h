@@ -63,7 +63,9 @@
  *
  * Callbacks
  *     Run only on the thread that called slm and must return (no longjmp, no exception through
- *     slm). Calling the same context, sampler or generator from inside one is SLM_E_BUSY.
+ *     slm). Calling the same context, sampler or generator from inside one is SLM_E_BUSY, but for
+ *     slm_context_get_info, slm_sequence_length, slm_logits and slm_generate_get_stats, which only
+ *     look: from inside a callback they work, from another thread during a call they must not be used.
  *
  * fork()
  *     Models and samplers go on working in a child. A context, generator or thread pool made before
@@ -506,17 +508,17 @@ typedef struct slm_context slm_context;
 
 typedef struct slm_context_options {
     uint32_t struct_size;
-    uint32_t flags;      /* SLM_CONTEXT_ bits; default 0 */
-    int32_t n_ctx;       /* positions a sequence may have; default SLM_AUTO: min(trained, 4096) */
-    int32_t n_sequences; /* default 1, at most 256 */
-    int32_t n_pages;     /* KV pages of 128 positions shared by all sequences; default SLM_AUTO:
+    uint32_t flags;       /* SLM_CONTEXT_ bits; default 0 */
+    int32_t n_ctx;        /* positions a sequence may have; default SLM_AUTO: min(trained, 4096) */
+    int32_t n_sequences;  /* default 1, at most 256 */
+    int32_t n_pages;      /* KV pages of 128 positions shared by all sequences; default SLM_AUTO:
                             enough for every sequence to be full */
-    int32_t n_batch;     /* tokens computed at once; default 512, at most 4096 */
-    int32_t n_logits;    /* rows of logits one slm_eval can give; default SLM_AUTO: n_sequences */
-    int32_t kv_type;     /* SLM_KV_; default SLM_KV_F16 */
-    int32_t
-        n_threads;    /* a pool of the context's own; default SLM_AUTO. Ignored if threads is set */
-    int32_t reserved; /* 0 */
+    int32_t n_batch;      /* tokens computed at once; default 512, at most 4096 */
+    int32_t n_logits;     /* rows of logits one slm_eval can give; default SLM_AUTO: n_sequences */
+    int32_t kv_type;      /* SLM_KV_; default SLM_KV_F16 */
+    int32_t n_threads;    /* a pool of the context's own; default SLM_AUTO. Unused if threads is
+                            set */
+    int32_t reserved;     /* 0 */
     slm_threads *threads; /* a pool to share, kept by the context; default NULL */
     slm_alloc_fn alloc;   /* NULL: malloc and free */
     void *alloc_user;
@@ -543,7 +545,8 @@ typedef struct slm_plan {
 SLM_API int slm_plan_memory(const slm_model *model, const slm_context_options *options,
                             slm_plan *plan, slm_error *err);
 
-/* All memory is taken here: no later call on the context allocates. */
+/* All memory is taken here: no later call on the context allocates, but for slm_generate_begin,
+ * whose memory comes from the same hook and is outside max_bytes and the plan. */
 SLM_API int slm_context_create(slm_context **context, slm_model *model,
                                const slm_context_options *options, slm_error *err);
 
@@ -595,7 +598,8 @@ typedef struct slm_span {
     int32_t n_tokens;
     const int32_t *tokens; /* [n_tokens] */
     int32_t want;          /* SLM_WANT_ */
-    int32_t n_done;        /* out: how many of its tokens are committed */
+    int32_t n_done;        /* out: how many of its tokens are committed; not set if the call could
+                              not begin (SLM_E_BUSY, SLM_E_FORKED, a wrong span_size) */
 } slm_span;
 
 typedef struct slm_eval_options {
@@ -609,11 +613,13 @@ typedef struct slm_eval_options {
 
 SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
 
-/* Runs the model over spans[0..n_spans-1], each span_size bytes long (sizeof(slm_span)), several
+/* Runs the model over spans[0..n_spans-1], each span_size bytes long (sizeof(slm_span): this counts,
+ * the struct_size inside is not looked at), several
  * sequences in one batch if they fit. All arguments are checked before anything changes. Tokens
  * are committed batch by batch, a batch wholly or not at all; if the call ends early, with
  * SLM_E_CANCELLED, SLM_E_DEADLINE or another error, n_done of each span says how far it came, and
- * calling again with the rest gives what one call would have given. Under a deadline, batches are
+ * calling again with the rest gives what one call would have given (rows of logits that are there
+ * already must be read before: each call numbers its own). Under a deadline, batches are
  * made small enough to make progress (down to one token: with less time than one token takes there
  * is none). SLM_E_FULL: the tokens do not fit n_ctx or the free pages; SLM_E_SPACE: more logits
  * wanted than n_logits. */
@@ -712,12 +718,12 @@ typedef struct slm_generator slm_generator;
 
 typedef struct slm_generate_options {
     uint32_t struct_size;
-    uint32_t flags;     /* SLM_TEXT_ bits for the prompt; default SLM_TEXT_BOS, and only where
-                           the sequence is empty */
+    uint32_t flags;     /* SLM_TEXT_ bits for the prompt; default SLM_TEXT_BOS: the start token
+                           where the sequence is empty, never an end token */
     int32_t max_tokens; /* default SLM_AUTO: until the context is full */
     int32_t n_stops;
-    const char *const *stops;     /* n_stops 0-terminated strings that end the text, each 1 to 255
-                                     bytes,     at most 16; copied */
+    const char *const *stops;     /* n_stops (at most 16) 0-terminated strings of 1 to 255 bytes
+                                     that end the text; copied */
     const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
     int32_t n_prompt_tokens;
     int32_t reserved;      /* 0 */
@@ -775,7 +781,7 @@ SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_
                                    slm_error *err);
 
 /* Ends and frees. The sequence keeps the prompt and every token chosen; once SLM_PIECE_END was
- * answered that includes the last one (the end token, or those of a stop string). */
+ * answered that includes the last one (the end token, or those of a stop string) if it fitted. */
 SLM_API void slm_generate_end(slm_generator *generator);
 
 #ifdef __cplusplus

@@ -605,6 +605,9 @@ SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, siz
     error_clear(err);
     API_NEED(context, "context", err);
     API_OPTIONS(o, options, api_eval_defaults(), "eval options", err);
+    if (o.reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "eval options: reserved is %d, not 0", o.reserved);
+    }
     SLM_TRY(context_enter(context, err));
     memset(&e, 0, sizeof e);
     e.c = context;
@@ -660,6 +663,9 @@ SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
     *sampler = NULL;
     API_NEED(model, "model", err);
     API_OPTIONS(o, options, api_sampler_defaults(), "sampler options", err);
+    if (o.reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "sampler options: reserved is %d, not 0", o.reserved);
+    }
     return sampler_make(sampler, model, stages, n_stages, stage_size, &o, err);
 }
 

@@ -37,7 +37,6 @@
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
 #define LIMIT_METADATA_BYTES ((uint64_t)1 << 30) /* header, keys and tensor table of one file */
-#define LIMIT_ARRAY_ELEMENTS ((uint64_t)1 << 30)
 #define LIMIT_KEY_BYTES 65535u
 #define LIMIT_TENSOR_NAME_BYTES 63u
 #define LIMIT_ALIGNMENT (1u << 20)

@@ -62,7 +62,7 @@ struct slm_context {
 
     float *logits; /* [n_logits][n_vocab] */
     int32_t n_logits_valid;
-    float *row_x; /* [n_logits][n_embd] residual rows whose logits are wanted */
+    float *row_x; /* [min(n_logits, n_batch)][n_embd] of x, whose logits are wanted */
 
     const uint8_t **pages; /* [n_sequences][max_pages] addresses, for the attention kernel */
     uint8_t *part_scratch; /* [n_threads][part_bytes] */
@@ -74,7 +74,8 @@ struct slm_context {
         float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v + 2] */
     } attention;
 
-    double ns_per_token; /* measured; how batches are sized under a deadline */
+    double ns_per_token; /* of the last batch: how batches are sized under a deadline */
+    int32_t batch_last;  /* its tokens */
 };
 
 static const struct kernel_matrix *context_kernel(const struct slm_context *c, int32_t type)
@@ -106,36 +107,21 @@ static void context_add_form(struct slm_context *c, const struct kernel_act *for
     c->forms[c->n_forms++] = form;
 }
 
-/* Forms and product scratch of one matrix. */
-static void context_visit(struct slm_context *c, const struct linear *w, uint64_t *scratch)
-{
-    if (w->n_out == 0) {
-        return;
-    }
-    const struct kernel_matrix *k = context_kernel(c, w->type);
-    const struct kernel_product *products[3] = {k->one, k->few, k->many};
-    for (int i = 0; i < 3; i++) {
-        context_add_form(c, products[i]->act);
-        uint64_t bytes = products[i]->scratch_bytes(c->n_batch, w->n_in);
-        *scratch = bytes > *scratch ? bytes : *scratch;
-    }
-}
-
-/* What the model's matrices ask for. A plan of a model opened with SLM_LOAD_METADATA has no layers
- * to look at: the tensor table has the encodings. */
+/* Forms of the inputs of the model's matrices; returns the scratch their products want. */
 static uint64_t context_visit_model(struct slm_context *c)
 {
-    const struct slm_model *m = c->model;
     uint64_t scratch = 0;
-    for (uint64_t i = 0; i < m->gguf.n_tensors; i++) {
-        const struct gguf_tensor *t = &m->gguf.tensors[i];
-        struct linear w;
-        memset(&w, 0, sizeof w);
-        w.type = t->type;
-        w.n_in = t->shape[0];
-        w.n_out = t->n_dims >= 2 && kernel_formats[t->type].decode != NULL ? 1 : 0;
-        if (w.n_in <= m->n_in_max) {
-            context_visit(c, &w, &scratch);
+    for (int32_t type = 0; type < ENC_COUNT; type++) {
+        int64_t n_in = c->model->n_in_of[type];
+        if (n_in == 0) {
+            continue;
+        }
+        const struct kernel_matrix *k = context_kernel(c, type);
+        const struct kernel_product *products[3] = {k->one, k->few, k->many};
+        for (int i = 0; i < 3; i++) {
+            uint64_t bytes = products[i]->scratch_bytes(c->n_batch, n_in);
+            context_add_form(c, products[i]->act);
+            scratch = bytes > scratch ? bytes : scratch;
         }
     }
     return scratch;
@@ -175,7 +161,8 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
             (uint8_t *)arena_take(a, (uint64_t)c->n_batch, c->forms[i]->row_bytes(m->n_in_max));
     }
     c->logits = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_vocab, sizeof(float));
-    c->row_x = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_embd, sizeof(float));
+    c->row_x = (float *)arena_take(a, (uint64_t)min_i32(c->n_logits, c->n_batch),
+                                   (uint64_t)h->n_embd * sizeof(float));
 }
 
 static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *part_bytes);
@@ -199,6 +186,21 @@ static void context_layout(struct slm_context *c, struct arena *a)
 static void *context_scratch(const struct slm_context *c, int32_t part)
 {
     return c->part_scratch + (uint64_t)part * c->part_bytes;
+}
+
+#define CONTEXT_INLINE_MACS 65536 /* below this a region costs more than it gains */
+
+/* Runs fn over all tiles: in parallel if there is enough to do. */
+static void context_tiles(struct slm_context *c, int64_t macs, int32_t n_tiles,
+                          void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
+{
+    if (macs < CONTEXT_INLINE_MACS) {
+        for (int32_t i = 0; i < n_tiles; i++) {
+            fn(arg, i, 0);
+        }
+        return;
+    }
+    threads_tiles(c->threads, c->pool_owned, n_tiles, fn, arg);
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */

@@ -60,18 +60,17 @@ static void forward_logits(struct slm_context *c)
     int64_t n_embd = m->hparams.n_embd;
     int64_t n_vocab = m->hparams.n_vocab;
     struct batch *b = &c->batch;
-    for (int32_t done = 0; done < b->n_rows;) {
-        int32_t n = min_i32(b->n_rows - done, c->n_batch);
-        for (int32_t i = 0; i < n; i++) {
-            memcpy(c->row_x + i * n_embd, c->x + b->rows[done + i] * n_embd,
-                   (size_t)n_embd * sizeof(float));
-        }
-        struct matmul_input in = {INPUT_NORM, c->row_x, NULL, m->globals.output_norm, n_embd, n};
-        struct matmul_job head = {&m->globals.output,
-                                  c->logits + (c->n_logits_valid + done) * n_vocab, n_vocab, NULL};
-        matmul(c, &in, &head, 1);
-        done += n;
+    if (b->n_rows == 0) {
+        return;
     }
+    for (int32_t i = 0; i < b->n_rows; i++) {
+        memcpy(c->row_x + i * n_embd, c->x + b->rows[i] * n_embd, (size_t)n_embd * sizeof(float));
+    }
+    struct matmul_input in = {INPUT_NORM, c->row_x, NULL, m->globals.output_norm,
+                              n_embd,     b->n_rows};
+    struct matmul_job head = {&m->globals.output, c->logits + c->n_logits_valid * n_vocab, n_vocab,
+                              NULL};
+    matmul(c, &in, &head, 1);
 }
 
 /* The whole model over c->batch, whose pages are reserved. */
@@ -150,9 +149,13 @@ static int eval_check(struct eval_call *e)
     struct slm_context *c = e->c;
     int64_t n_logits = 0;
     if (e->n_spans < 0 || (e->n_spans > 0 && e->spans == NULL) ||
-        e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t)) {
+        e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t) ||
+        e->span_size % sizeof(void *) != 0) {
         SLM_FAIL(e->err, SLM_E_ARGUMENT, -1, "%d spans of %zu bytes: sizeof(slm_span) is %zu",
                  e->n_spans, e->span_size, sizeof(slm_span));
+    }
+    for (int32_t i = 0; i < e->n_spans; i++) {
+        eval_span(e, i)->n_done = 0;
     }
     for (int32_t i = 0; i < c->cache.n_sequences; i++) {
         c->cache.wanted[i] = c->cache.sequences[i].length;
@@ -177,6 +180,11 @@ static int eval_check(struct eval_call *e)
 
 /* ---- Batches --------------------------------------------------------------------------------- */
 
+static double eval_time_left(const struct eval_call *e)
+{
+    return (double)e->options->deadline_ns - (double)platform_clock_ns();
+}
+
 /* How many tokens may be tried at once: all that fit, or under a deadline what should take half of
  * the time left by the speed measured so far. */
 static int32_t eval_batch_limit(const struct eval_call *e)
@@ -188,8 +196,12 @@ static int32_t eval_batch_limit(const struct eval_call *e)
     if (!(c->ns_per_token > 0)) {
         return min_i32(c->n_batch, 4);
     }
-    double left = (double)(e->options->deadline_ns - platform_clock_ns());
+    double left = eval_time_left(e);
     double n = left / (2 * c->ns_per_token);
+    /* More tokens cost less each, which a batch of one does not show: it may double. */
+    if (4 * c->ns_per_token * c->batch_last < left && n < 2 * c->batch_last) {
+        n = 2 * c->batch_last;
+    }
     return n < 1 ? 1 : n > c->n_batch ? c->n_batch : (int32_t)n;
 }
 
@@ -267,20 +279,25 @@ static int eval_batch(struct eval_call *e)
 {
     struct slm_context *c = e->c;
     struct forward_stop stop = {e->options, e->err};
+    if (e->n_done > 0 && e->options->deadline_ns != SLM_NO_DEADLINE &&
+        eval_time_left(e) < c->ns_per_token) {
+        SLM_FAIL(e->err, SLM_E_DEADLINE, -1, "the time left is too short for another token");
+    }
     int64_t start = platform_clock_ns();
     eval_fill(e, eval_batch_limit(e));
     eval_reserve(c);
     int status = forward(c, &stop);
     double ns = (double)(platform_clock_ns() - start) / c->batch.n_tokens;
     if (status != SLM_OK) {
-        /* A batch that took too long was too large. */
-        if (status == SLM_E_DEADLINE) {
-            c->ns_per_token = ns > 2 * c->ns_per_token ? ns : 2 * c->ns_per_token;
+        /* It was not done, and had already taken longer than thought. */
+        if (status == SLM_E_DEADLINE && ns > c->ns_per_token) {
+            c->ns_per_token = 2 * ns;
         }
         eval_roll_back(c);
         return status;
     }
     c->ns_per_token = ns;
+    c->batch_last = c->batch.n_tokens;
     eval_commit(e);
     if (e->options->progress != NULL &&
         e->options->progress(e->options->progress_user, (uint64_t)e->n_done,
@@ -298,9 +315,6 @@ static int eval_run(struct eval_call *e)
     struct slm_context *c = e->c;
     int status = SLM_OK;
     SLM_TRY(eval_check(e));
-    for (int32_t i = 0; i < e->n_spans; i++) {
-        eval_span(e, i)->n_done = 0;
-    }
     c->n_logits_valid = 0;
     c->pool_owned = threads_begin(c->threads);
     while (status == SLM_OK && e->n_done < e->n_total) {

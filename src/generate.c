@@ -142,11 +142,26 @@ static int generate_tokenize(struct slm_generator *g, const char *text, size_t s
     return SLM_OK;
 }
 
+/* A text that is to go on does not get the end token that some vocabularies add. */
+static void generate_drop_end(struct slm_generator *g, uint32_t flags)
+{
+    const struct vocab *v = &g->context->model->vocab;
+    if ((flags & SLM_TEXT_BOS) != 0 && v->add_eos && g->n_prompt > 1 &&
+        g->prompt[g->n_prompt - 1] == v->eos) {
+        g->n_prompt--;
+    }
+}
+
 static int generate_read_prompt(struct slm_generator *g, const char *text, size_t size,
                                 const slm_generate_options *o, slm_error *err)
 {
+    const struct slm_model *m = g->context->model;
     int32_t length = g->context->cache.sequences[g->sequence].length;
     uint32_t flags = length == 0 ? o->flags : o->flags & ~SLM_TEXT_BOS;
+    if (o->prompt_tokens == NULL && o->n_prompt_tokens != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "prompt_tokens is NULL, but n_prompt_tokens is %d",
+                 o->n_prompt_tokens);
+    }
     if (o->prompt_tokens != NULL) {
         if (text != NULL || size != 0 || o->n_prompt_tokens < 0) {
             SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a prompt is either text or %d tokens",
@@ -157,6 +172,13 @@ static int generate_read_prompt(struct slm_generator *g, const char *text, size_
         g->n_prompt = o->n_prompt_tokens;
     } else {
         SLM_TRY(generate_tokenize(g, text, size, flags, err));
+        generate_drop_end(g, flags);
+    }
+    for (int32_t i = 0; i < g->n_prompt; i++) {
+        if (g->prompt[i] < 0 || g->prompt[i] >= m->hparams.n_vocab) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, i, "prompt token %d is id %d, the vocabulary has %d", i,
+                     g->prompt[i], m->hparams.n_vocab);
+        }
     }
     if (g->n_prompt == 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
@@ -206,6 +228,13 @@ static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, c
     if (g->max_tokens < 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "max_tokens is %d", o->max_tokens);
     }
+    if (o->reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "generate options: reserved is %d, not 0", o->reserved);
+    }
+    if (sampler != NULL && sampler->model != g->context->model) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "the sampler was made for another model");
+    }
+    SLM_TRY(tokenizer_check(&g->context->model->vocab, err));
     SLM_TRY(generate_copy_stops(g, o, err));
     SLM_TRY(generate_use_sampler(g, sampler, err));
     SLM_TRY(generate_take_text(g, err));
@@ -314,17 +343,23 @@ static size_t generate_find_stop(const struct slm_generator *g)
     return g->size;
 }
 
-/* How much of the held text cannot be the beginning of a stop string. Cut at a whole character. */
+/* The last place up to i where a character begins: stop strings are bytes. */
+static size_t generate_whole(const struct slm_generator *g, size_t i)
+{
+    while (i > 0 && ((uint8_t)g->text[i] & 0xc0) == 0x80) {
+        i--;
+    }
+    return i;
+}
+
+/* How much of the held text cannot be the beginning of a stop string. */
 static size_t generate_safe(const struct slm_generator *g)
 {
     for (size_t i = 0; i < g->size; i++) {
         for (int32_t s = 0; s < g->n_stops; s++) {
             size_t n = g->size - i;
             if (n < (size_t)g->stops[s].size && memcmp(g->text + i, g->stops[s].text, n) == 0) {
-                while (i > 0 && ((uint8_t)g->text[i] & 0xc0) == 0x80) {
-                    i--;
-                }
-                return i;
+                return generate_whole(g, i);
             }
         }
     }
@@ -364,7 +399,7 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
         g->last_token = token;
         size_t stop = generate_find_stop(g);
         if (stop < g->size) {
-            g->size = stop;
+            g->size = generate_whole(g, stop);
             g->reason = SLM_END_STOP;
         } else if (g->n_generated >= g->max_tokens) {
             g->reason = SLM_END_LIMIT;

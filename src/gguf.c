@@ -51,6 +51,15 @@ static int source_read(struct source *s, uint64_t offset, void *buffer, uint64_t
     return platform_file_read(&s->handle, offset, buffer, (size_t)size, err);
 }
 
+/* Nothing more will be read from the file; a map stays. */
+static void source_close_file(struct source *s)
+{
+    if (s->has_file) {
+        platform_file_close(&s->handle);
+    }
+    s->has_file = 0;
+}
+
 static int source_open(struct source *s, const char *path, int map, slm_error *err)
 {
     SLM_TRY(platform_file_open(&s->handle, path, err));
@@ -59,8 +68,7 @@ static int source_open(struct source *s, const char *path, int map, slm_error *e
     if (map && s->size > 0) {
         SLM_TRY(platform_file_map(&s->handle, &s->data, err));
         s->is_mapped = 1;
-        platform_file_close(&s->handle); /* the map stays */
-        s->has_file = 0;
+        source_close_file(s); /* the map stays */
     }
     return SLM_OK;
 }
@@ -70,9 +78,7 @@ static void source_close(struct source *s)
     if (s->is_mapped) {
         platform_file_unmap(&s->handle);
     }
-    if (s->has_file) {
-        platform_file_close(&s->handle);
-    }
+    source_close_file(s);
     memset(s, 0, sizeof *s);
 }
 
@@ -143,6 +149,12 @@ struct gguf_cursor {
 
 #define GGUF_FIRST_READ 65536u
 
+static int gguf_too_long(const struct gguf_cursor *c)
+{
+    SLM_FAIL(c->err, SLM_E_UNSUPPORTED, (int64_t)c->at, "the metadata is longer than %llu bytes",
+             (unsigned long long)LIMIT_METADATA_BYTES);
+}
+
 /* Makes bytes at..at+n-1 present. The copy at least doubles, so all copying is linear. */
 static int cursor_need(struct gguf_cursor *c, uint64_t n, const char *what)
 {
@@ -158,9 +170,7 @@ static int cursor_need(struct gguf_cursor *c, uint64_t n, const char *what)
         return SLM_OK;
     }
     if (end > LIMIT_METADATA_BYTES) {
-        SLM_FAIL(c->err, SLM_E_UNSUPPORTED, (int64_t)c->at,
-                 "the metadata is longer than %llu bytes",
-                 (unsigned long long)LIMIT_METADATA_BYTES);
+        return gguf_too_long(c);
     }
     uint64_t capacity = p->capacity == 0 ? GGUF_FIRST_READ : p->capacity * 2;
     while (capacity < end) {
@@ -281,10 +291,13 @@ static int gguf_read_value(struct gguf_cursor *c, struct gguf_kv *kv, struct tex
     kv->value_at = (uint32_t)c->at;
     int is_string = kv->element_type == SLM_TYPE_STRING;
     uint64_t element = is_string ? 8 : gguf_type_size[kv->element_type];
-    if (kv->count > LIMIT_ARRAY_ELEMENTS || kv->count > (c->part->source.size - c->at) / element) {
+    if (kv->count > (c->part->source.size - c->at) / element) {
         SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)c->at,
                  "key '%.*s' claims %llu elements, more than the file can hold", text_width(key),
                  key.s, (unsigned long long)kv->count);
+    }
+    if (kv->count > LIMIT_METADATA_BYTES / element) {
+        return gguf_too_long(c);
     }
     if (is_string && kv->type == SLM_TYPE_ARRAY) {
         return gguf_index_strings(c, kv);

@@ -24,7 +24,9 @@ struct slm_model {
     int32_t n_head_max;       /* over the layers */
     int32_t n_kv_head_max;
     int32_t n_ff_max;
-    int64_t n_in_max; /* longest row of any matrix */
+    int32_t n_group_max;        /* queries that share a kv head */
+    int64_t n_in_max;           /* longest row of any matrix */
+    int64_t n_in_of[ENC_COUNT]; /* longest row of a matrix in this encoding, 0: none */
     uint8_t *block;
     uint64_t block_bytes;   /* of block */
     uint64_t block_planned; /* what a full load takes; = block_bytes unless SLM_LOAD_METADATA */
@@ -251,6 +253,7 @@ static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32
     out->type = t->type;
     out->scale = 1;
     b->model->n_in_max = max_i64(b->model->n_in_max, n_in);
+    b->model->n_in_of[t->type] = max_i64(b->model->n_in_of[t->type], n_in);
     SLM_TRY(bind_bytes(b, t, &out->data));
     if ((flags & (TENSOR_BIAS | TENSOR_BIAS_NEEDED)) != 0) {
         SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".bias"),
@@ -324,6 +327,7 @@ static void bind_cache(struct binder *b, struct layer *l)
     m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
     m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
+    m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
 }
 
@@ -516,6 +520,9 @@ static int model_finish(struct slm_model *m, const slm_model_options *options, s
     memset(b.used, 0, (size_t)flags_bytes);
     int status = model_bind(m, &b, family);
     memory_give(&m->memory, b.used, flags_bytes);
+    for (int32_t i = 0; i < m->gguf.n_parts; i++) {
+        source_close_file(&m->gguf.parts[i].source);
+    }
     /* The plan is what opening took, not what tokenising takes later. */
     uint64_t full =
         atomic_load_u64(&m->memory.used) - m->block_bytes + m->block_planned + flags_bytes;
@@ -600,7 +607,12 @@ static int model_open_shards(struct slm_model *m, char *path, size_t size, int32
         SLM_FAIL(err, SLM_E_FORMAT, -1,
                  "the model is split into %d files, but this one is not named "
                  "NAME-00001-of-%s%d.gguf",
-                 n_files, n_files < 10 ? "0000" : "..", n_files);
+                 n_files,
+                 n_files < 10     ? "0000"
+                 : n_files < 100  ? "000"
+                 : n_files < 1000 ? "00"
+                                  : "0",
+                 n_files);
     }
     SLM_TRY(model_take_parts(m, n_files, err));
     for (int32_t i = 1; i < n_files; i++) {

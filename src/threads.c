@@ -415,7 +415,7 @@ static void threads_tiles_part(void *arg, int32_t part)
  * part takes the next tile until none is left. Two calls with the same part never overlap, so that
  * scratch may be one per part. */
 static void threads_tiles(struct slm_threads *t, int owned, int32_t n_tiles,
-                                     void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
+                          void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
 {
     int32_t n_parts = min_i32(n_tiles, t->n_threads);
     if (!owned || n_parts <= 1) {

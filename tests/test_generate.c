@@ -408,11 +408,11 @@ static void a_prompt_of_tokens_is_the_prompt_of_its_text(void **state)
     slm_generate_end(g);
     assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "x", 1, &o, &err), SLM_E_ARGUMENT);
     tokens[0] = 99999;
-    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, NULL, 0, &o, &err), SLM_OK);
-    slm_piece p = empty_piece();
-    assert_int_equal(slm_generate_next(g, &p, &err), SLM_E_ARGUMENT);
+    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, NULL, 0, &o, &err), SLM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "99999"));
-    slm_generate_end(g);
+    o.prompt_tokens = NULL;
+    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, NULL, 0, &o, &err), SLM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "prompt_tokens is NULL"));
     slm_context_free(c);
 }
 

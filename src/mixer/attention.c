@@ -26,8 +26,7 @@ struct attention_scratch {
 
 static int32_t attention_queries(const struct slm_context *c)
 {
-    /* At most so many queries in a tile: all heads may share one kv head. */
-    return c->attention.tile_tokens * c->model->n_head_max;
+    return c->attention.tile_tokens * c->model->n_group_max;
 }
 
 static void attention_carve(const struct slm_context *c, struct arena *a,
@@ -51,8 +50,9 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
     const struct slm_model *m = c->model;
     struct arena part = {NULL, 0, 0};
     struct attention_scratch scratch;
-    int32_t group = max_i32(m->n_head_max / max_i32(m->hparams.n_kv_head, 1), 1);
-    c->attention.tile_tokens = max_i32(min_i32(ATTENTION_QUERIES / group, ATTENTION_TILE_MAX), 1);
+    int32_t tile =
+        min_i32(ATTENTION_QUERIES / m->n_group_max, min_i32(ATTENTION_TILE_MAX, c->n_batch));
+    c->attention.tile_tokens = max_i32(tile, 1);
     c->attention.n_runs_max = (c->n_ctx + ATTENTION_RUN - 1) / ATTENTION_RUN;
     c->attention.split_tokens = min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
     c->attention.partial =

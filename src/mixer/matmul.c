@@ -33,8 +33,7 @@ struct matmul_job {
 #define MATMUL_TILE_BYTES 524288
 #define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
 #define MATMUL_TILES_A_PART 4
-#define MATMUL_INPUT_TOKENS 8    /* of a tile when the input is made */
-#define MATMUL_INLINE_MACS 65536 /* below this a region costs more than it gains */
+#define MATMUL_INPUT_TOKENS 8 /* of a tile when the input is made */
 
 struct matmul_run {
     struct slm_context *c;
@@ -159,19 +158,6 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
         r->first_tile[j + 1] =
             r->first_tile[j] + (int32_t)((w->n_out + r->tile_rows[j] - 1) / r->tile_rows[j]);
     }
-}
-
-/* Runs fn over all tiles: in parallel if there is enough to do. */
-static void context_tiles(struct slm_context *c, int64_t macs, int32_t n_tiles,
-                          void (*fn)(void *arg, int32_t tile, int32_t part), void *arg)
-{
-    if (macs < MATMUL_INLINE_MACS) {
-        for (int32_t i = 0; i < n_tiles; i++) {
-            fn(arg, i, 0);
-        }
-        return;
-    }
-    threads_tiles(c->threads, c->pool_owned, n_tiles, fn, arg);
 }
 
 /* All jobs have the input's k columns. */
