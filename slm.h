@@ -65,7 +65,8 @@
  *     Run only on the thread that called slm and must return (no longjmp, no exception through
  *     slm). Calling the same context, sampler or generator from inside one is SLM_E_BUSY, but for
  *     slm_context_get_info, slm_sequence_length, slm_logits and slm_generate_get_stats, which only
- *     look: from inside a callback they work, from another thread during a call they must not be used.
+ *     look: from inside a callback they work; from another thread during a call they must not be
+ *     used.
  *
  * fork()
  *     Models and samplers go on working in a child. A context, generator or thread pool made before
@@ -264,13 +265,15 @@ SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info 
 
 typedef struct slm_model slm_model;
 
-#define SLM_LOAD_READ 1u /* copy the weights into memory rather than map the file */
-#define SLM_LOAD_METADATA                                                                          \
-    2u /* metadata, vocabulary and tensor table only: no weights are read and                      \
-          no context can be made; slm_plan_memory works */
-#define SLM_LOAD_CHECK                                                                             \
-    4u /* look through all weights for NaN and infinity: SLM_E_MODEL names the                     \
-          first tensor that has one */
+/* How to open a model:
+ *     SLM_LOAD_READ      copy the weights into memory rather than map the file
+ *     SLM_LOAD_METADATA  metadata, vocabulary and tensor table only: no weights are read and no
+ *                        context can be made; slm_tokenize and slm_plan_memory work
+ *     SLM_LOAD_CHECK     look through all weights for NaN and infinity: SLM_E_MODEL names the first
+ *                        tensor that has one */
+#define SLM_LOAD_READ 1u
+#define SLM_LOAD_METADATA 2u
+#define SLM_LOAD_CHECK 4u
 
 typedef struct slm_model_options {
     uint32_t struct_size;
@@ -286,16 +289,21 @@ typedef struct slm_model_options {
     uint64_t cpu;          /* features that may be used; default SLM_CPU_ALL, 0 = the reference */
 } slm_model_options;
 
+/* Sets struct_size and the defaults; size is sizeof *options. Like all of its kind:
+ * SLM_E_ARGUMENT if options is NULL or size absurd. Any thread. */
 SLM_API int slm_model_options_init(slm_model_options *options, size_t size);
 
-/* Opens a GGUF file (version 2 or 3) and gives the caller one reference to the model. Of a split
- * model (name-00001-of-00005.gguf) the first file is named and the others are found beside it. */
+/* Opens a GGUF file (version 2 or 3) and gives the caller one reference to the model, *model NULL
+ * on failure. Of a split model (name-00001-of-00005.gguf) the first file is named and the others
+ * are found beside it. SLM_E_IO, SLM_E_FORMAT, SLM_E_MODEL, SLM_E_UNSUPPORTED, SLM_E_MEMORY,
+ * SLM_E_CANCELLED. Any thread. */
 SLM_API int slm_model_open(slm_model **model, const char *path, const slm_model_options *options,
                            slm_error *err);
 
 /* Opens a model that lies in memory: data[i], size[i] for each of n_files files (1 unless split),
  * at any alignment. Weights are used in place: the memory must stay as it is until the model is
- * freed, and its contexts too. SLM_LOAD_READ copies and lifts that. */
+ * freed, and its contexts too. SLM_LOAD_READ copies and lifts that. The arrays themselves are only
+ * read during the call. */
 SLM_API int slm_model_open_memory(slm_model **model, const void *const *data, const size_t *size,
                                   int32_t n_files, const slm_model_options *options,
                                   slm_error *err);
@@ -306,7 +314,8 @@ SLM_API int slm_model_open_callback(slm_model **model, slm_read_fn read, void *r
                                     const uint64_t *size, int32_t n_files,
                                     const slm_model_options *options, slm_error *err);
 
-/* Gives back the caller's reference; memory goes when the last context is gone too. */
+/* Gives back the caller's reference; memory goes when the last context and sampler are gone too.
+ * Any thread. */
 SLM_API void slm_model_free(slm_model *model);
 
 /* Pointers are valid as long as the model. Ids are -1 and numbers 0 where the file has none. */
@@ -344,8 +353,10 @@ typedef struct slm_model_info {
     uint64_t cpu;              /* SLM_CPU_ bits in use */
 } slm_model_info;
 
+/* Fills *info, whose struct_size the caller has set. Any thread. */
 SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm_error *err);
 
+/* Types of metadata values, numbered as in the file. */
 #define SLM_TYPE_UINT8 0
 #define SLM_TYPE_INT8 1
 #define SLM_TYPE_UINT16 2
@@ -377,11 +388,11 @@ typedef struct slm_metadata {
 } slm_metadata;
 
 /* Metadata entry `index` in file order; `element` picks the element of an array (0 for others). An
- * empty array gives type and count and no value. */
+ * empty array gives type and count and no value. SLM_E_ARGUMENT beyond the end. Any thread. */
 SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t element,
                                slm_metadata *value, slm_error *err);
 
-/* The index of a key, or -1 if the file has no such key. */
+/* The index of a key, or -1 if the file has no such key. Any thread. */
 SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, int32_t *index,
                                     slm_error *err);
 
@@ -398,18 +409,23 @@ typedef struct slm_tensor_info {
     uint64_t size;   /* bytes */
 } slm_tensor_info;
 
+/* Tensor `index`, in the order of the file or files. SLM_E_ARGUMENT beyond the end. Any thread. */
 SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_info *info,
                              slm_error *err);
 
 /* ---- Text and tokens ------------------------------------------------------------------------- */
 
-#define SLM_TEXT_BOS 1u /* add the start and end tokens the vocabulary asks for */
-#define SLM_TEXT_SPECIAL                                                                           \
-    2u /* encode: special tokens in the text become tokens (never set this for                     \
-          text from a user); decode: they are written out rather than dropped */
+/* How text and tokens are converted:
+ *     SLM_TEXT_BOS      add the start and end tokens the vocabulary asks for; decode: take them
+ *                       away again
+ *     SLM_TEXT_SPECIAL  encode: special tokens in the text become tokens (never set this for text
+ *                       from a user); decode: they are written out rather than dropped */
+#define SLM_TEXT_BOS 1u
+#define SLM_TEXT_SPECIAL 2u
 
-/* Text to token ids. Exactly the model's own tokenisation. Allocates scratch from the model's
- * allocator during the call. Any thread. */
+/* Text to token ids: exactly the model's own tokenisation. Allocates scratch from the model's
+ * allocator during the call. SLM_E_SPACE; SLM_E_UNSUPPORTED for a vocabulary slm cannot use (it is
+ * named); SLM_E_MEMORY. Any thread. */
 SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
                          int32_t *tokens, size_t capacity, size_t *needed, slm_error *err);
 
@@ -425,6 +441,7 @@ typedef struct slm_text_stream {
     uint8_t state[64];
 } slm_text_stream;
 
+/* The most bytes that slm_decode_token writes for a token whose text has so many bytes. */
 #define SLM_DECODE_MAX(n_token_bytes) ((n_token_bytes)*3 + 16)
 
 /* The text that one more token completes: whole, valid UTF-8 characters only. The start of a
@@ -435,6 +452,7 @@ SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, in
                              uint32_t flags, char *text, size_t capacity, size_t *needed,
                              slm_error *err);
 
+/* Types of tokens, as in the file. */
 #define SLM_TOKEN_NORMAL 1
 #define SLM_TOKEN_UNKNOWN 2
 #define SLM_TOKEN_CONTROL 3
@@ -447,15 +465,15 @@ typedef struct slm_token_info {
     int32_t type;   /* SLM_TOKEN_, 0 undefined */
     int32_t is_end; /* 1 if generation ends at this token */
     float score;
-    const char
-        *text; /* as the vocabulary stores it, not 0-terminated; valid as long as the model */
+    const char *text; /* as the vocabulary stores it, not 0-terminated; the model's */
     size_t text_size;
 } slm_token_info;
 
+/* What the vocabulary says of a token. SLM_E_ARGUMENT for an id out of range. Any thread. */
 SLM_API int slm_token_get_info(const slm_model *model, int32_t token, slm_token_info *info,
                                slm_error *err);
 
-/* The id of the token stored as exactly this text, or -1. */
+/* The id of the token stored as exactly this text, or -1. Any thread. */
 SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size, int32_t *token,
                            slm_error *err);
 
@@ -468,6 +486,7 @@ typedef struct slm_threads slm_threads;
 typedef void (*slm_task_fn)(void *arg, int32_t index);
 typedef void (*slm_parallel_fn)(void *user, int32_t n, slm_task_fn task, void *arg);
 
+/* For counts: what the library thinks best, as the field says. */
 #define SLM_AUTO (-1)
 
 typedef struct slm_threads_options {
@@ -485,26 +504,30 @@ SLM_API int slm_threads_options_init(slm_threads_options *options, size_t size);
 
 /* Workers have 256 KiB of stack, block all signals but those of faults, sleep between calls and
  * spin for at most 100 us inside one. A pool may be shared by contexts in different threads: while
- * it works for one, the others compute on their own thread alone. */
+ * it works for one, the others compute on their own thread alone. SLM_E_THREAD if the system gives
+ * no thread. Any thread. */
 SLM_API int slm_threads_create(slm_threads **threads, const slm_threads_options *options,
                                slm_error *err);
 
-/* Gives back the caller's reference. */
+/* Gives back the caller's reference; contexts that use the pool keep it. */
 SLM_API void slm_threads_free(slm_threads *threads);
 
 /* ---- Context --------------------------------------------------------------------------------- */
 
 typedef struct slm_context slm_context;
 
+/* How keys and values are kept: 16-bit floats, as the peers do, or 32-bit. */
 #define SLM_KV_F16 0
 #define SLM_KV_F32 1
 
-#define SLM_CONTEXT_EXACT                                                                          \
-    1u /* do not round activations to 8 bits: slower, closer to the exact                          \
-          product with the quantised weights */
-#define SLM_CONTEXT_BATCH_INVARIANT                                                                \
-    2u /* the same bits however a prompt is split into batches and                                 \
-          whichever sequences share a batch; slower */
+/* How a context computes:
+ *     SLM_CONTEXT_EXACT            do not round activations to 8 bits: slower, closer to the exact
+ *                                  product with the quantised weights
+ *     SLM_CONTEXT_BATCH_INVARIANT  the same bits however a prompt is split into batches and
+ *                                  whichever sequences share a batch; slower
+ * In any case the bits do not depend on the number of threads. */
+#define SLM_CONTEXT_EXACT 1u
+#define SLM_CONTEXT_BATCH_INVARIANT 2u
 
 typedef struct slm_context_options {
     uint32_t struct_size;
@@ -542,15 +565,18 @@ typedef struct slm_plan {
     uint64_t stack_bytes; /* of the pool's workers */
 } slm_plan;
 
+/* For a context of these options on this model; nothing is allocated for good. Any thread. */
 SLM_API int slm_plan_memory(const slm_model *model, const slm_context_options *options,
                             slm_plan *plan, slm_error *err);
 
-/* All memory is taken here: no later call on the context allocates, but for slm_generate_begin,
- * whose memory comes from the same hook and is outside max_bytes and the plan. */
+/* Makes a context and gives the caller one reference, *context NULL on failure. All memory is taken
+ * here: no later call on the context allocates, but for slm_generate_begin, whose memory comes from
+ * the same hook and is outside max_bytes and the plan. Keeps the model. SLM_E_MEMORY, SLM_E_THREAD,
+ * SLM_E_ARGUMENT naming the option. Any thread. */
 SLM_API int slm_context_create(slm_context **context, slm_model *model,
                                const slm_context_options *options, slm_error *err);
 
-/* Gives back the caller's reference. */
+/* Gives back the caller's reference; a generator keeps the context until its end. */
 SLM_API void slm_context_free(slm_context *context);
 
 typedef struct slm_context_info {
@@ -571,7 +597,8 @@ SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *i
 /* ---- Sequences ------------------------------------------------------------------------------- */
 
 /* A sequence is a row of token positions 0..length-1 with their keys and values, numbered 0 to
- * n_sequences - 1. All begin empty. */
+ * n_sequences - 1. All begin empty. The calls below take no time to speak of and allocate
+ * nothing. */
 
 SLM_API int slm_sequence_length(const slm_context *context, int32_t sequence, int32_t *length,
                                 slm_error *err);
@@ -579,15 +606,17 @@ SLM_API int slm_sequence_length(const slm_context *context, int32_t sequence, in
 /* Makes `to` a copy of `from`, whatever it was before. Pages are shared until one side writes. */
 SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, slm_error *err);
 
-/* Keeps the first `length` positions; 0 empties the sequence. */
+/* Keeps the first `length` positions; 0 empties the sequence. SLM_E_ARGUMENT if it has not so
+ * many. */
 SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
                                 slm_error *err);
 
 /* ---- Evaluation ------------------------------------------------------------------------------ */
 
+/* Logits of nothing, of the span's last token, of every token. */
 #define SLM_WANT_NONE 0
-#define SLM_WANT_LAST 1 /* logits of the span's last token */
-#define SLM_WANT_ALL 2  /* logits of every token */
+#define SLM_WANT_LAST 1
+#define SLM_WANT_ALL 2
 
 /* A run of tokens for one sequence. (Embedding rows, positions per axis, bidirectional attention
  * and hidden states will be further fields.) */
@@ -613,15 +642,15 @@ typedef struct slm_eval_options {
 
 SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
 
-/* Runs the model over spans[0..n_spans-1], each span_size bytes long (sizeof(slm_span): this counts,
- * the struct_size inside is not looked at), several
- * sequences in one batch if they fit. All arguments are checked before anything changes. Tokens
- * are committed batch by batch, a batch wholly or not at all; if the call ends early, with
- * SLM_E_CANCELLED, SLM_E_DEADLINE or another error, n_done of each span says how far it came, and
- * calling again with the rest gives what one call would have given (rows of logits that are there
- * already must be read before: each call numbers its own). Under a deadline, batches are
- * made small enough to make progress (down to one token: with less time than one token takes there
- * is none). SLM_E_FULL: the tokens do not fit n_ctx or the free pages; SLM_E_SPACE: more logits
+/* Runs the model over spans[0..n_spans-1], each span_size bytes long (sizeof(slm_span); this
+ * counts, the struct_size inside is not looked at), several sequences in one batch if they fit.
+ * All arguments are checked before anything changes. Tokens are committed batch by batch, a batch
+ * wholly or not at all. If the call ends early, with SLM_E_CANCELLED, SLM_E_DEADLINE or another
+ * error, n_done of each span says how far it came, and calling again with the rest gives what one
+ * call would have given (rows of logits that are there already must be read before: each call
+ * numbers its own). Under a deadline, batches are made small enough to make progress, down to one
+ * token: with less time than one token takes there is none.
+ * SLM_E_FULL: the tokens do not fit n_ctx or the free pages. SLM_E_SPACE: more rows of logits are
  * wanted than n_logits. */
 SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, size_t span_size,
                      const slm_eval_options *options, slm_error *err);
@@ -638,13 +667,20 @@ typedef struct slm_sampler slm_sampler;
 /* A chain is a row of stages; each narrows or reweighs the candidates, then one is drawn by its
  * probability. Formulas are those of the samplers of the same name in llama.cpp. A grammar will be
  * a stage, too. */
-#define SLM_STAGE_TEMPERATURE 1 /* value: logits are divided by it; <= 0 keeps only the best */
-#define SLM_STAGE_TOP_K 2       /* n: keep the n best; <= 0 keeps all */
-#define SLM_STAGE_TOP_P 3       /* value, n = least number kept */
-#define SLM_STAGE_MIN_P 4       /* value, n = least number kept */
-#define SLM_STAGE_PENALTIES                                                                        \
-    5 /* n = window of tokens, at most 4096 (<= 0 is off); repeat, frequency, presence */
-#define SLM_STAGE_LOGIT_BIAS 6 /* biases, n_biases: copied */
+/* Kinds of stages and the fields they read:
+ *     TEMPERATURE  value: logits are divided by it; <= 0 keeps only the best
+ *     TOP_K        n: keep the n best; <= 0 keeps all
+ *     TOP_P        value: keep the likeliest that together have it, at least n of them
+ *     MIN_P        value: keep what has at least value times the best probability, at least n
+ *     PENALTIES    n: window of accepted tokens, at most 4096 (<= 0 is off); repeat, frequency,
+ *                  presence
+ *     LOGIT_BIAS   biases, n_biases: copied */
+#define SLM_STAGE_TEMPERATURE 1
+#define SLM_STAGE_TOP_K 2
+#define SLM_STAGE_TOP_P 3
+#define SLM_STAGE_MIN_P 4
+#define SLM_STAGE_PENALTIES 5
+#define SLM_STAGE_LOGIT_BIAS 6
 
 typedef struct slm_logit_bias {
     int32_t token;
@@ -673,12 +709,15 @@ typedef struct slm_sampler_options {
 
 SLM_API int slm_sampler_options_init(slm_sampler_options *options, size_t size);
 
-/* Makes a chain of stages[0..n_stages-1], each stage_size bytes (sizeof(slm_sampler_stage)),
- * applied in this order. No stages at all is greedy: the best token, the lowest id among equals.
- * Keeps the model. At most 64 stages. */
+/* Makes a chain of stages[0..n_stages-1], each stage_size bytes long (as with spans, this counts
+ * and not the struct_size inside), applied in this order. No stages at all is greedy: the best
+ * token, the lowest id among equals. Keeps the model. At most 64 stages; SLM_E_ARGUMENT names the
+ * stage. */
 SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
                                const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                                const slm_sampler_options *options, slm_error *err);
+
+/* Gives back the caller's reference; a generator keeps the sampler until its end. */
 SLM_API void slm_sampler_free(slm_sampler *sampler);
 
 /* A copy with the same history and random state, independent from then on. */

@@ -528,7 +528,7 @@ static TESTING_UNUSED void tiny_build(struct build *b, const struct tiny *t)
     build_finish(b);
 }
 
-/* ---- Running it ------------------------------------------------------------------------------- */
+/* ---- Running it ------------------------------------------------------------------------------ */
 
 static TESTING_UNUSED int tiny_open(slm_model **model, const struct build *b,
                                     const slm_model_options *options, slm_error *err)

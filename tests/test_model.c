@@ -1,69 +1,8 @@
-/* test_model.c - a model: what a file must hold to be one, what opening it tells, and what it costs.
+/* test_model.c - what a file must hold to be a model, and what the model makes of it: its keys, its
+ * tensors, what it logs, what its metadata tells alone, weights that are NaN or any bytes.
  *
- * Public functions only. Memory is counted everywhere: plans are compared with what the allocator
- * gave, to the byte, and every failure must leave nothing behind. */
-#include "counting.h"
-#include "golden.h"
-#include "gguf_build.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-static const int32_t tokens[5] = {3, 1, 4, 1, 5};
-
-static void assert_says(const char *what, int status, const slm_error *err, int wanted,
-                        const char *a, const char *b)
-{
-    if (status != wanted || err->code != wanted || !tiny_says(err, a, b)) {
-        fail_msg("%s: %s '%s', expected %s with '%s' and '%s'", what, slm_status_name(status),
-                 err->message, slm_status_name(wanted), a != NULL ? a : "", b != NULL ? b : "");
-    }
-}
-
-static slm_model_options model_options(struct counting *c, uint32_t flags)
-{
-    slm_model_options o;
-    slm_model_options_init(&o, sizeof o);
-    o.flags = flags;
-    if (c != NULL) {
-        memset(c, 0, sizeof *c);
-        o.alloc = counting_alloc;
-        o.alloc_user = c;
-    }
-    return o;
-}
-
-static void assert_all_freed(const struct counting *c)
-{
-    assert_int_equal(c->n_blocks, 0);
-    assert_int_equal(c->now, 0);
-}
-
-/* Opens, and frees again what opened. */
-static int open_status(const struct build *b, const slm_model_options *o, slm_error *err)
-{
-    slm_model *model = NULL;
-    int status = tiny_open(&model, b, o, err);
-    assert_true((status == SLM_OK) == (model != NULL));
-    slm_model_free(model);
-    return status;
-}
-
-static slm_model *open_model(const struct build *b, const slm_model_options *o)
-{
-    slm_model *model = NULL;
-    slm_error err;
-    assert_says("opening", tiny_open(&model, b, o, &err), &err, SLM_OK, "", NULL);
-    return model;
-}
-
-static slm_model *open_tiny(struct build *b)
-{
-    struct tiny t = tiny_default();
-    tiny_build(b, &t);
-    return open_model(b, NULL);
-}
+ * Public functions only. */
+#include "model_fixture.h"
 
 static void assert_tiny_is(const char *what, const struct tiny *t, int wanted, const char *one,
                            const char *two)
@@ -79,7 +18,7 @@ static void assert_tiny_is(const char *what, const struct tiny *t, int wanted, c
     build_free(&b);
 }
 
-/* ---- Keys ----------------------------------------------------------------------------------------- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 struct key_row {
     const char *key; /* without the family, which is left out and written anew; NULL: as it is */
@@ -243,7 +182,7 @@ static void families_that_are_not_known_are_told(void **state)
     build_free(&b);
 }
 
-/* ---- Keys with a value for every layer ----------------------------------------------------------------- */
+/* ---- Keys with a value for every layer ------------------------------------------------------- */
 
 static void heads_of_layers(struct build *b, const int64_t *values, size_t n)
 {
@@ -327,19 +266,13 @@ static void arrays_have_a_value_for_every_layer(void **state)
 static void an_array_of_equal_values_is_the_scalar(void **state)
 {
     struct tiny t = tiny_default();
-    struct build b;
     float rows[2][TINY_VOCAB];
     (void)state;
     t.n_layer = 2;
-    for (int i = 0; i < 2; i++) {
-        tiny_build(&b, &t);
-        slm_model *model = open_model(&b, NULL);
-        assert_int_equal(tiny_run(model, tokens, 5, rows[i], TINY_VOCAB, NULL), SLM_OK);
-        slm_model_free(model);
-        build_free(&b);
-        t.without = "attention.head_count";
-        t.keys = heads_2;
-    }
+    logits_of(&t, rows[0]);
+    t.without = "attention.head_count";
+    t.keys = heads_2;
+    logits_of(&t, rows[1]);
     assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
 }
 
@@ -352,23 +285,18 @@ static void ff_of_layers(struct build *b)
 static void layers_may_differ(void **state)
 {
     struct tiny t = tiny_default();
-    struct build b;
     float row[TINY_VOCAB];
     (void)state;
     t.n_layer = 2;
     t.n_ff_last = 40;
     t.without = "feed_forward_length";
     t.keys = ff_of_layers;
-    tiny_build(&b, &t);
-    slm_model *model = open_model(&b, NULL);
-    assert_int_equal(tiny_run(model, tokens, 5, row, TINY_VOCAB, NULL), SLM_OK);
-    slm_model_free(model);
-    build_free(&b);
+    logits_of(&t, row);
     t.n_ff_last = 24;
     assert_tiny_is("other than the array", &t, SLM_E_MODEL, "blk.1.ffn_gate.weight", "16 x 40");
 }
 
-/* ---- Tensors ------------------------------------------------------------------------------------------- */
+/* ---- Tensors --------------------------------------------------------------------------------- */
 
 static const char *const needed[] = {
     "token_embd.weight",        "output_norm.weight",    "blk.0.attn_norm.weight",
@@ -378,6 +306,19 @@ static const char *const needed[] = {
 };
 
 #define N_NEEDED (sizeof needed / sizeof needed[0])
+
+/* What the model tells of the tensor of that name. */
+static slm_tensor_info tensor_named(const slm_model *model, const char *name)
+{
+    slm_tensor_info info = {.struct_size = sizeof info};
+    for (int32_t i = 0; slm_model_tensor(model, i, &info, NULL) == SLM_OK; i++) {
+        if (info.name_size == strlen(name) && memcmp(info.name, name, info.name_size) == 0) {
+            return info;
+        }
+    }
+    fail_msg("no tensor '%s'", name);
+    return info;
+}
 
 static void every_tensor_that_is_missing_is_told(void **state)
 {
@@ -471,16 +412,6 @@ static void qwen2_needs_its_biases(void **state)
     assert_tiny_is("qwen3", &t, SLM_E_MODEL, "blk.0.attn_q_norm.weight", "missing");
 }
 
-static void logits_of(const struct tiny *t, float row[TINY_VOCAB])
-{
-    struct build b;
-    tiny_build(&b, t);
-    slm_model *model = open_model(&b, NULL);
-    assert_int_equal(tiny_run(model, tokens, 5, row, TINY_VOCAB, NULL), SLM_OK);
-    slm_model_free(model);
-    build_free(&b);
-}
-
 static void fused_and_separate_projections_are_the_same(void **state)
 {
     float rows[2][TINY_VOCAB], without[TINY_VOCAB];
@@ -535,31 +466,19 @@ static void a_vocabulary_longer_than_the_embedding_is_refused(void **state)
     struct tiny t = tiny_default();
     slm_error err;
     (void)state;
-    size_t size = 0;
     t.n_vocab = 1;
     tiny_build(&b, &t);
     slm_model_free(open_model(&b, NULL));
     build_free(&b);
     /* Of a real file: fewer rows than tokens. */
-    char *file = testing_read(TESTING_STORYTELLER, &size);
-    assert_non_null(file);
-    build_init(&b);
-    b.file.data = (uint8_t *)file;
-    b.file.size = size;
-    slm_model *model = open_model(&b, NULL);
-    slm_tensor_info info = {.struct_size = sizeof info};
     const char *wanted = "token_embd.weight";
-    for (int32_t i = 0; slm_model_tensor(model, i, &info, NULL) == SLM_OK; i++) {
-        if (info.name_size == strlen(wanted) && memcmp(info.name, wanted, info.name_size) == 0) {
-            break;
-        }
-    }
-    assert_int_equal(info.name_size, strlen(wanted));
-    int64_t rows = info.shape[1];
+    build_storyteller(&b);
+    slm_model *model = open_model(&b, NULL);
+    int64_t rows = tensor_named(model, wanted).shape[1];
     slm_model_free(model);
     /* The info stands somewhere in the metadata: name, n_dims, ne[0], ne[1]. */
-    for (size_t at = 0; at + 64 < size; at++) {
-        if (memcmp(file + at, wanted, strlen(wanted)) == 0) {
+    for (size_t at = 0; at + 64 < b.file.size; at++) {
+        if (memcmp(b.file.data + at, wanted, strlen(wanted)) == 0) {
             at += strlen(wanted) + 4 + 8;
             assert_int_equal(build_peek(&b, at, 8), rows);
             build_poke(&b, at, (uint64_t)rows - 1, 8);
@@ -571,7 +490,7 @@ static void a_vocabulary_longer_than_the_embedding_is_refused(void **state)
     build_free(&b);
 }
 
-/* ---- Log ------------------------------------------------------------------------------------------------- */
+/* ---- Log ------------------------------------------------------------------------------------- */
 
 struct log {
     int n;
@@ -586,13 +505,6 @@ static void log_line(void *user, int32_t level, const char *message)
     l->level = level;
     assert_null(strchr(message, '\n'));
     snprintf(l->last, sizeof l->last, "%s", message);
-}
-
-static void extra_tensors(struct build *b)
-{
-    int64_t shape[2] = {16, 2};
-    build_tensor(b, "blk.0.attn_rot_embd", 2, shape);
-    build_tensor(b, "blk.7.attn_q.weight", 2, shape);
 }
 
 static void unused_tensors_are_ignored_and_logged(void **state)
@@ -622,25 +534,6 @@ static void unused_tensors_are_ignored_and_logged(void **state)
     assert_non_null(strstr(log.last, "2 tensors"));
     assert_non_null(strstr(log.last, "blk.0.attn_rot_embd"));
     assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
-}
-
-static void bpe_keys(struct build *b, const char *pre)
-{
-    static const char *const texts[6] = {"a", "b", "c", "ab", "abc", "<|end|>"};
-    static const char *const merges[2] = {"a b", "ab c"};
-    static const int64_t types[6] = {1, 1, 1, 1, 1, 3};
-    build_text(b, "tokenizer.ggml.model", "gpt2");
-    build_text(b, "tokenizer.ggml.pre", pre);
-    build_texts(b, "tokenizer.ggml.tokens", texts, 6);
-    build_ints(b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, types, 6);
-    build_texts(b, "tokenizer.ggml.merges", merges, 2);
-    build_int(b, "tokenizer.ggml.eos_token_id", SLM_TYPE_UINT32, 5);
-    build_int(b, "tokenizer.ggml.bos_token_id", SLM_TYPE_UINT32, 5);
-}
-
-static void bpe_known(struct build *b)
-{
-    bpe_keys(b, "gpt-2");
 }
 
 static void bpe_unknown(struct build *b)
@@ -738,7 +631,7 @@ static void the_default_context_is_the_trained_length_up_to_4096(void **state)
     }
 }
 
-/* ---- SLM_LOAD_METADATA ------------------------------------------------------------------------------------ */
+/* ---- SLM_LOAD_METADATA ----------------------------------------------------------------------- */
 
 static void a_file_with_a_vocabulary_alone_opens_for_its_metadata(void **state)
 {
@@ -845,7 +738,7 @@ static void load_metadata_reads_no_weights(void **state)
     free(file);
 }
 
-/* ---- NaN and infinity --------------------------------------------------------------------------------------- */
+/* ---- NaN and infinity ------------------------------------------------------------------------ */
 
 #define BITS_NAN 0x7fc00000u
 #define BITS_INFINITY 0x7f800000u
@@ -884,17 +777,12 @@ static void load_check_names_the_tensor_with_a_nan(void **state)
 /* All scales of all blocks of the first quantised matrix, one by one, would be long: some. */
 static void load_check_sees_the_scales_of_blocks(void **state)
 {
-    size_t size = 0;
-    char *file = testing_read(TESTING_STORYTELLER, &size);
     struct build b;
     slm_error err;
     slm_model_options o = model_options(NULL, SLM_LOAD_CHECK);
     int n = 0;
     (void)state;
-    assert_non_null(file);
-    build_init(&b);
-    b.file.data = (uint8_t *)file;
-    b.file.size = size;
+    build_storyteller(&b);
     slm_model *model = open_model(&b, &o);
     slm_tensor_info info = {.struct_size = sizeof info};
     for (int32_t i = 0; slm_model_tensor(model, i, &info, NULL) == SLM_OK; i++) {
@@ -924,8 +812,8 @@ static int is_finite(float f)
     return (bits & BITS_INFINITY) != BITS_INFINITY;
 }
 
-/* Every role of a tensor all NaN and all infinite: it loads, it runs, and a token is chosen from what
- * is finite or SLM_E_NUMERIC says that nothing is. */
+/* Every role of a tensor all NaN and all infinite: it loads, it runs, and a token is chosen from
+ * what is finite or SLM_E_NUMERIC says that nothing is. */
 static void nan_weights_are_a_status_when_sampling(void **state)
 {
     static const uint32_t values[] = {BITS_NAN, BITS_INFINITY, 0xff800000u};
@@ -938,12 +826,7 @@ static void nan_weights_are_a_status_when_sampling(void **state)
     for (size_t i = 0; i <= N_NEEDED; i++) {
         const char *name = i < N_NEEDED ? needed[i] : "output.weight";
         slm_model *model = open_model(&b, NULL);
-        slm_tensor_info info = {.struct_size = sizeof info};
-        for (int32_t k = 0; slm_model_tensor(model, k, &info, NULL) == SLM_OK; k++) {
-            if (info.name_size == strlen(name) && memcmp(info.name, name, info.name_size) == 0) {
-                break;
-            }
-        }
+        slm_tensor_info info = tensor_named(model, name);
         slm_model_free(model);
         for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
             uint8_t old[2048];
@@ -1046,16 +929,7 @@ static void nan_weights_end_a_generation_with_a_status(void **state)
     build_free(&b);
 }
 
-/* ---- Any bytes as weights -------------------------------------------------------------------------------------- */
-
-static struct tiny any_bytes(int32_t type)
-{
-    struct tiny t = tiny_default();
-    t.n_embd = 256;
-    t.n_ff = 256;
-    t.type = type;
-    return t;
-}
+/* ---- Any bytes as weights -------------------------------------------------------------------- */
 
 /* Codebook indices, scales and all: nothing in a block may lead out of a table. */
 static void weights_of_every_encoding_may_be_any_bytes(void **state)
@@ -1096,1212 +970,6 @@ static void weights_of_every_encoding_may_be_any_bytes(void **state)
     assert_int_equal(n, 2 * 28);
 }
 
-/* ---- Cancel and progress ---------------------------------------------------------------------------------------- */
-
-struct progress {
-    int calls;
-    int stop_at;
-    int32_t *cancel;
-    uint64_t done, total;
-};
-
-static int32_t progress_step(void *user, uint64_t done, uint64_t total)
-{
-    struct progress *p = (struct progress *)user;
-    p->calls++;
-    assert_true(done >= p->done && done <= total);
-    assert_true(p->total == 0 || p->total == total);
-    p->done = done;
-    p->total = total;
-    if (p->calls == p->stop_at) {
-        if (p->cancel == NULL) {
-            return 1;
-        }
-        *p->cancel = 1;
-    }
-    return 0;
-}
-
-static void loading_tells_its_progress_and_can_be_stopped(void **state)
-{
-    struct counting c;
-    slm_error err;
-    slm_model_info info = {.struct_size = sizeof info};
-    (void)state;
-    for (uint32_t flags = 0; flags <= SLM_LOAD_READ; flags++) {
-        int calls = 1;
-        for (int stop_at = 0; stop_at <= calls; stop_at++) {
-            for (int by_flag = 0; by_flag <= 1; by_flag++) {
-                int32_t cancel = 0;
-                struct progress p = {0, stop_at, by_flag ? &cancel : NULL, 0, 0};
-                slm_model_options o = model_options(&c, flags);
-                slm_model *model = NULL;
-                o.progress = progress_step;
-                o.progress_user = &p;
-                o.cancel = &cancel;
-                int status = slm_model_open(&model, TESTING_STORYTELLER, &o, &err);
-                if (stop_at == 0) {
-                    assert_says("whole", status, &err, SLM_OK, "", NULL);
-                    assert_int_equal(slm_model_get_info(model, &info, NULL), SLM_OK);
-                    assert_int_equal(p.total, info.weight_bytes);
-                    assert_int_equal(p.done, p.total);
-                    calls = p.calls;
-                } else if (!by_flag || stop_at < calls) {
-                    assert_says("stopped", status, &err, SLM_E_CANCELLED, "loading", NULL);
-                    assert_true(p.calls <= stop_at + 1);
-                }
-                slm_model_free(model);
-                assert_all_freed(&c);
-            }
-        }
-        assert_true(calls > 10);
-    }
-}
-
-static void loading_with_cancel_set_stops_at_once(void **state)
-{
-    static const int32_t cancel = 1;
-    struct counting c;
-    slm_error err;
-    slm_model *model = NULL;
-    slm_model_options o = model_options(&c, SLM_LOAD_READ);
-    (void)state;
-    o.cancel = &cancel;
-    assert_says("cancel", slm_model_open(&model, TESTING_STORYTELLER, &o, &err), &err,
-                SLM_E_CANCELLED, "loading", NULL);
-    assert_null(model);
-    assert_all_freed(&c);
-}
-
-static void a_file_with_unused_tensors_has_a_whole_progress(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    struct progress p = {0, 0, NULL, 0, 0};
-    slm_model_options o = model_options(NULL, 0);
-    (void)state;
-    t.tensors = extra_tensors;
-    tiny_build(&b, &t);
-    o.progress = progress_step;
-    o.progress_user = &p;
-    slm_model_free(open_model(&b, &o));
-    assert_true(p.calls > 0);
-    assert_int_equal(p.done, p.total);
-    build_free(&b);
-}
-
-/* ---- The plan, the cap and the count --------------------------------------------------------------------------- */
-
-/* A file in memory or on disk. */
-struct subject {
-    const char *name;
-    const char *path; /* or NULL: build */
-    const struct build *build;
-};
-
-static int subject_open(const struct subject *s, slm_model **model, const slm_model_options *o,
-                        slm_error *err)
-{
-    return s->path != NULL ? slm_model_open(model, s->path, o, err)
-                           : tiny_open(model, s->build, o, err);
-}
-
-struct subjects {
-    struct subject rows[16];
-    int n;
-    struct build builds[16];
-};
-
-static void subjects_add_build(struct subjects *s, const char *name, const struct tiny *t)
-{
-    struct subject subject = {name, NULL, &s->builds[s->n]};
-    tiny_build(&s->builds[s->n], t);
-    s->rows[s->n++] = subject;
-}
-
-static void subjects_add_golden(struct subjects *s, const char *path)
-{
-    struct golden g;
-    struct subject subject = {path, NULL, &s->builds[s->n]};
-    if (!golden_load(&g, path, NULL)) {
-        fail_msg("%s: %s", path, g.error);
-    }
-    build_init(&s->builds[s->n]);
-    build_put(&s->builds[s->n].file, g.image, g.image_size);
-    golden_free(&g);
-    s->rows[s->n++] = subject;
-}
-
-static void subjects_make(struct subjects *s)
-{
-    static const int32_t types[] = {2, 8, 12, 14, 40};
-    static const char *const names[] = {"Q4_0", "Q8_0", "Q4_K", "Q6_K", "NVFP4"};
-    struct subject storyteller = {"storyteller", TESTING_STORYTELLER, NULL};
-    struct tiny t = tiny_default();
-    memset(s, 0, sizeof *s);
-    s->rows[s->n++] = storyteller;
-    subjects_add_build(s, "tiny", &t);
-    t.keys = bpe_known;
-    t.tensors = extra_tensors;
-    t.n_layer = 2;
-    subjects_add_build(s, "tiny with a vocabulary and unused tensors", &t);
-    for (int i = 0; i < 5; i++) {
-        struct tiny any = any_bytes(types[i]);
-        subjects_add_build(s, names[i], &any);
-    }
-    subjects_add_golden(s, "tests/golden/models/llama-3.2-hd32.txt");
-    subjects_add_golden(s, "tests/golden/models/qwen2.txt");
-    subjects_add_golden(s, "tests/golden/models/qwen3.txt");
-    subjects_add_golden(s, "tests/golden/models/llama-fused-qkv.txt");
-}
-
-static void subjects_free(struct subjects *s)
-{
-    for (int i = 0; i < s->n; i++) {
-        build_free(&s->builds[i]);
-    }
-}
-
-static void the_plan_of_a_model_is_the_peak_of_its_allocator(void **state)
-{
-    struct subjects s;
-    (void)state;
-    subjects_make(&s);
-    for (int i = 0; i < s.n; i++) {
-        for (uint32_t flags = 0; flags <= SLM_LOAD_READ; flags++) {
-            struct counting full, look;
-            slm_model_options o = model_options(&full, flags);
-            slm_model *model = NULL;
-            slm_context_options co = tiny_context();
-            slm_plan plan = {.struct_size = sizeof plan}, early = {.struct_size = sizeof early};
-            slm_model_info info = {.struct_size = sizeof info};
-            slm_error err;
-            int status = subject_open(&s.rows[i], &model, &o, &err);
-            assert_says(s.rows[i].name, status, &err, SLM_OK, "", NULL);
-            assert_int_equal(slm_plan_memory(model, &co, &plan, NULL), SLM_OK);
-            assert_int_equal(slm_model_get_info(model, &info, NULL), SLM_OK);
-            assert_int_equal(info.heap_peak_bytes, full.peak);
-            assert_int_equal(info.heap_bytes, full.now);
-            assert_int_equal(info.mapped_bytes, plan.model_mapped_bytes);
-            if (plan.model_heap_bytes != full.peak) {
-                fail_msg("%s: planned %llu, peak %llu", s.rows[i].name,
-                         (unsigned long long)plan.model_heap_bytes, (unsigned long long)full.peak);
-            }
-            slm_model_free(model);
-            assert_all_freed(&full);
-
-            /* Known before: from the metadata alone. */
-            o = model_options(&look, flags | SLM_LOAD_METADATA);
-            status = subject_open(&s.rows[i], &model, &o, &err);
-            assert_says(s.rows[i].name, status, &err, SLM_OK, "", NULL);
-            assert_int_equal(slm_plan_memory(model, &co, &early, NULL), SLM_OK);
-            if (early.model_heap_bytes != full.peak) {
-                fail_msg("%s: planned from the metadata %llu, peak %llu", s.rows[i].name,
-                         (unsigned long long)early.model_heap_bytes, (unsigned long long)full.peak);
-            }
-            assert_memory_equal(&early, &plan, sizeof plan);
-            slm_model_free(model);
-            assert_all_freed(&look);
-
-            /* The cap: exactly that, and one byte less. */
-            o = model_options(&full, flags);
-            o.max_bytes = plan.model_heap_bytes;
-            status = subject_open(&s.rows[i], &model, &o, &err);
-            assert_says("capped", status, &err, SLM_OK, "", NULL);
-            slm_model_free(model);
-            o.max_bytes--;
-            status = subject_open(&s.rows[i], &model, &o, &err);
-            assert_says("a byte less", status, &err, SLM_E_MEMORY, "max_bytes", NULL);
-            char number[32];
-            snprintf(number, sizeof number, "max_bytes %llu", (unsigned long long)o.max_bytes);
-            assert_non_null(strstr(err.message, number));
-            assert_null(model);
-            assert_all_freed(&full);
-        }
-    }
-    subjects_free(&s);
-}
-
-/* Tokenising takes scratch from the model's allocator, which is no part of what opening takes. */
-static void the_plan_of_a_model_does_not_change_with_its_use(void **state)
-{
-    slm_model *model = NULL;
-    slm_plan before = {.struct_size = sizeof before}, after = {.struct_size = sizeof after};
-    slm_context_options co = tiny_context();
-    size_t n = 0;
-    static char text[400000];
-    (void)state;
-    memset(text, 'a', sizeof text);
-    assert_int_equal(slm_model_open(&model, TESTING_STORYTELLER, NULL, NULL), SLM_OK);
-    assert_int_equal(slm_plan_memory(model, &co, &before, NULL), SLM_OK);
-    slm_tokenize(model, text, sizeof text, 0, NULL, 0, &n, NULL);
-    assert_true(n > 0);
-    assert_int_equal(slm_plan_memory(model, &co, &after, NULL), SLM_OK);
-    assert_int_equal(before.model_heap_bytes, after.model_heap_bytes);
-    slm_model_free(model);
-}
-
-static void every_smaller_cap_is_a_clean_failure(void **state)
-{
-    struct build b;
-    struct counting c;
-    slm_error err;
-    struct tiny t = tiny_default();
-    (void)state;
-    t.keys = bpe_known;
-    tiny_build(&b, &t);
-    slm_model_options o = model_options(&c, SLM_LOAD_READ);
-    slm_model_free(open_model(&b, &o));
-    uint64_t peak = c.peak;
-    for (uint64_t cap = 0; cap < peak; cap += 37) {
-        o = model_options(&c, SLM_LOAD_READ);
-        o.max_bytes = cap;
-        assert_says("cap", open_status(&b, &o, &err), &err, SLM_E_MEMORY, "max_bytes", NULL);
-        assert_all_freed(&c);
-        assert_true(c.peak <= cap);
-    }
-    build_free(&b);
-}
-
-static void inline_parallel(void *user, int32_t n, slm_task_fn task, void *arg)
-{
-    (void)user;
-    for (int32_t i = n; i-- > 0;) {
-        task(arg, i);
-    }
-}
-
-static void assert_context_is_as_planned(const char *name, slm_model *model, slm_context_options o)
-{
-    struct counting c;
-    slm_plan plan = {.struct_size = sizeof plan};
-    slm_context_info info = {.struct_size = sizeof info};
-    slm_context *context = NULL;
-    slm_error err;
-    float row[8];
-    memset(&c, 0, sizeof c);
-    o.alloc = counting_alloc;
-    o.alloc_user = &c;
-    int status = slm_plan_memory(model, &o, &plan, &err);
-    assert_says(name, status, &err, SLM_OK, "", NULL);
-    assert_int_equal(c.n_calls, 0);
-    o.max_bytes = plan.context_heap_bytes;
-    status = slm_context_create(&context, model, &o, &err);
-    assert_says(name, status, &err, SLM_OK, "", NULL);
-    if (c.peak != plan.context_heap_bytes) {
-        fail_msg("%s: planned %llu, peak %llu", name, (unsigned long long)plan.context_heap_bytes,
-                 (unsigned long long)c.peak);
-    }
-    assert_int_equal(slm_context_get_info(context, &info, NULL), SLM_OK);
-    assert_int_equal(info.heap_bytes, plan.context_heap_bytes);
-    assert_int_equal(info.n_ctx, plan.n_ctx);
-    assert_int_equal(info.n_pages, plan.n_pages);
-    assert_int_equal(info.n_pages_free, plan.n_pages);
-    assert_int_equal(info.n_threads, plan.n_threads);
-    assert_true(plan.kv_bytes > 0 && plan.kv_bytes < plan.context_heap_bytes);
-    /* Nothing is allocated afterwards. */
-    int64_t calls = c.n_calls;
-    if (info.n_logits > 0) {
-        status = tiny_logits(context, tokens, 5, row, 8, &err);
-        assert_says(name, status, &err, SLM_OK, "", NULL);
-        status = tiny_logits(context, tokens, 1, row, 8, &err);
-        assert_says(name, status, &err, SLM_OK, "", NULL);
-    }
-    if (info.n_sequences > 1) {
-        assert_int_equal(slm_sequence_fork(context, 0, 1, NULL), SLM_OK);
-    }
-    assert_int_equal(slm_sequence_rewind(context, 0, 0, NULL), SLM_OK);
-    assert_int_equal(c.n_calls, calls);
-    slm_context_free(context);
-    assert_all_freed(&c);
-    o.max_bytes--;
-    status = slm_context_create(&context, model, &o, &err);
-    assert_says(name, status, &err, SLM_E_MEMORY, "max_bytes", NULL);
-    assert_null(context);
-    assert_all_freed(&c);
-}
-
-static void the_plan_of_a_context_is_the_peak_of_its_allocator(void **state)
-{
-    static const struct {
-        int32_t n_ctx, n_sequences, n_pages, n_batch, n_logits, kv_type, n_threads;
-        uint32_t flags;
-    } rows[] = {
-        {SLM_AUTO, 1, SLM_AUTO, 512, SLM_AUTO, SLM_KV_F16, 1, 0},
-        {SLM_AUTO, 1, SLM_AUTO, 512, SLM_AUTO, SLM_KV_F32, 2, 0},
-        {16, 1, SLM_AUTO, 4, SLM_AUTO, SLM_KV_F16, 1, 0},
-        {16, 1, SLM_AUTO, 1, SLM_AUTO, SLM_KV_F16, 2, SLM_CONTEXT_EXACT},
-        {129, 1, SLM_AUTO, 64, 64, SLM_KV_F32, 1, SLM_CONTEXT_BATCH_INVARIANT},
-        {1000, 3, SLM_AUTO, 512, SLM_AUTO, SLM_KV_F16, 2, SLM_CONTEXT_BATCH_INVARIANT},
-        {1000, 3, 5, 17, 1, SLM_KV_F32, 3, SLM_CONTEXT_EXACT | SLM_CONTEXT_BATCH_INVARIANT},
-        {256, 256, 300, 4096, 256, SLM_KV_F16, 2, 0},
-        {64, 2, SLM_AUTO, 8, 0, SLM_KV_F16, 1, 0},
-    };
-    struct subjects s;
-    (void)state;
-    subjects_make(&s);
-    for (int i = 0; i < s.n; i++) {
-        slm_model *model = NULL;
-        slm_error err;
-        int status = subject_open(&s.rows[i], &model, NULL, &err);
-        assert_says(s.rows[i].name, status, &err, SLM_OK, "", NULL);
-        for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
-            slm_context_options o;
-            slm_context_options_init(&o, sizeof o);
-            o.n_ctx = rows[k].n_ctx;
-            o.n_sequences = rows[k].n_sequences;
-            o.n_pages = rows[k].n_pages;
-            o.n_batch = rows[k].n_batch;
-            o.n_logits = rows[k].n_logits;
-            o.kv_type = rows[k].kv_type;
-            o.n_threads = rows[k].n_threads;
-            o.flags = rows[k].flags;
-            assert_context_is_as_planned(s.rows[i].name, model, o);
-        }
-        slm_model_free(model);
-    }
-    subjects_free(&s);
-}
-
-static void a_shared_pool_is_no_part_of_the_plan(void **state)
-{
-    struct build b;
-    slm_model *model = open_tiny(&b);
-    slm_plan own = {.struct_size = sizeof own}, shared = {.struct_size = sizeof shared};
-    (void)state;
-    for (int32_t n = 1; n <= 4; n++) {
-        for (int host = 0; host <= 1; host++) {
-            struct counting c;
-            slm_threads *threads = NULL;
-            slm_threads_options to;
-            slm_context_options o = tiny_context();
-            memset(&c, 0, sizeof c);
-            slm_threads_options_init(&to, sizeof to);
-            to.n_threads = n;
-            to.alloc = counting_alloc;
-            to.alloc_user = &c;
-            to.parallel = host ? inline_parallel : NULL;
-            assert_int_equal(slm_threads_create(&threads, &to, NULL), SLM_OK);
-            o.n_threads = n;
-            assert_int_equal(slm_plan_memory(model, &o, &own, NULL), SLM_OK);
-            o.threads = threads;
-            assert_int_equal(slm_plan_memory(model, &o, &shared, NULL), SLM_OK);
-            assert_int_equal(shared.stack_bytes, 0);
-            if (host == 0) {
-                assert_int_equal(shared.context_heap_bytes + c.now, own.context_heap_bytes);
-            }
-            assert_context_is_as_planned("shared pool", model, o);
-            slm_threads_free(threads);
-            assert_all_freed(&c);
-        }
-    }
-    slm_model_free(model);
-    build_free(&b);
-}
-
-static void context_options_out_of_range_are_told(void **state)
-{
-    static const struct {
-        const char *name;
-        int32_t values[4];
-        size_t offset;
-    } rows[] = {
-        {"n_ctx", {0, -2, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, n_ctx)},
-        {"n_sequences", {0, -1, 257, INT32_MAX}, offsetof(slm_context_options, n_sequences)},
-        {"n_pages", {0, -2, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, n_pages)},
-        {"n_batch", {0, -1, 4097, INT32_MAX}, offsetof(slm_context_options, n_batch)},
-        {"n_logits",
-         {-2, INT32_MIN, INT32_MAX, INT32_MAX},
-         offsetof(slm_context_options, n_logits)},
-        {"kv_type", {-1, 2, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, kv_type)},
-        {"n_threads", {0, -2, 1025, INT32_MAX}, offsetof(slm_context_options, n_threads)},
-        {"reserved", {1, -1, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, reserved)},
-        {"flags", {4, 8, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, flags)},
-    };
-    struct build b;
-    slm_model *model = open_tiny(&b);
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        for (int k = 0; k < 4; k++) {
-            slm_context_options o = tiny_context();
-            slm_context *context = NULL;
-            slm_plan plan = {.struct_size = sizeof plan};
-            slm_error err;
-            memcpy((uint8_t *)&o + rows[i].offset, &rows[i].values[k], sizeof(int32_t));
-            int status = slm_context_create(&context, model, &o, &err);
-            assert_says(rows[i].name, status, &err, SLM_E_ARGUMENT, rows[i].name, NULL);
-            assert_null(context);
-            status = slm_plan_memory(model, &o, &plan, &err);
-            assert_says(rows[i].name, status, &err, SLM_E_ARGUMENT, rows[i].name, NULL);
-        }
-    }
-    slm_model_free(model);
-    build_free(&b);
-}
-
-/* The largest context that options can ask for: a plan, or a status; never less than it takes. */
-static void the_largest_context_is_planned_or_refused(void **state)
-{
-    struct subjects s;
-    (void)state;
-    subjects_make(&s);
-    for (int i = 0; i < s.n; i++) {
-        slm_model *model = NULL;
-        slm_context *context = NULL;
-        slm_context_options o;
-        struct counting c;
-        slm_plan plan = {.struct_size = sizeof plan};
-        slm_error err;
-        assert_int_equal(subject_open(&s.rows[i], &model, NULL, &err), SLM_OK);
-        memset(&c, 0, sizeof c);
-        c.limit = 1 << 20;
-        slm_context_options_init(&o, sizeof o);
-        o.alloc = counting_alloc;
-        o.alloc_user = &c;
-        o.n_ctx = 1 << 24;
-        o.n_sequences = 256;
-        o.n_pages = INT32_MAX / 2;
-        o.n_batch = 4096;
-        o.n_logits = 1 << 24;
-        o.n_threads = 1024;
-        o.kv_type = SLM_KV_F32;
-        int status = slm_plan_memory(model, &o, &plan, &err);
-        if (status == SLM_OK) {
-            assert_true(plan.context_heap_bytes > (uint64_t)1 << 36);
-        } else {
-            assert_int_equal(status, SLM_E_MEMORY);
-        }
-        status = slm_context_create(&context, model, &o, &err);
-        assert_says("huge", status, &err, SLM_E_MEMORY, "context", NULL);
-        assert_null(context);
-        assert_all_freed(&c);
-        slm_model_free(model);
-    }
-    subjects_free(&s);
-}
-
-/* ---- Encodings ---------------------------------------------------------------------------------------------------- */
-
-static const struct {
-    int32_t type;
-    const char *name;
-    int32_t elements, bytes;
-} encodings[] = {
-    {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},
-    {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},
-    {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 36},      {10, "Q2_K", 256, 84},
-    {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
-    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
-    {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
-    {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},
-    {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
-    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},
-    {29, "IQ1_M", 256, 56},   {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},
-    {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},
-    {41, "Q1_0", 128, 18},    {42, "Q2_0", 64, 18},
-};
-
-#define N_ENCODINGS (sizeof encodings / sizeof encodings[0])
-
-static void every_encoding_is_found_by_type_and_by_name(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < N_ENCODINGS; i++) {
-        slm_encoding_info e = {.struct_size = sizeof e};
-        char lower[16];
-        assert_int_equal(slm_encoding_find(encodings[i].type, NULL, &e, NULL), SLM_OK);
-        for (int by_name = 0; by_name < 3; by_name++) {
-            assert_int_equal(e.type, encodings[i].type);
-            assert_string_equal(e.name, encodings[i].name);
-            assert_int_equal(e.block_elements, encodings[i].elements);
-            assert_int_equal(e.block_bytes, encodings[i].bytes);
-            memset(&e, 0, sizeof e);
-            e.struct_size = sizeof e;
-            snprintf(lower, sizeof lower, "%s", encodings[i].name);
-            for (char *p = lower; by_name == 1 && *p != 0; p++) {
-                *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
-            }
-            /* With a name the type does not matter. */
-            assert_int_equal(slm_encoding_find(by_name == 0 ? -1 : 999, lower, &e, NULL), SLM_OK);
-        }
-    }
-}
-
-static void other_encodings_do_not_exist(void **state)
-{
-    static const char *const names[] = {"", "Q4", "Q4_0x", "Q4_0 ", "q4_0_4_4", "nothing", "F3"};
-    slm_encoding_info e = {.struct_size = sizeof e};
-    slm_error err;
-    int n = 0;
-    (void)state;
-    for (int32_t type = -3; type < 300; type++) {
-        int known = 0;
-        for (size_t i = 0; i < N_ENCODINGS; i++) {
-            known |= encodings[i].type == type;
-        }
-        int status = slm_encoding_find(type, NULL, &e, &err);
-        assert_int_equal(status, known ? SLM_OK : SLM_E_UNSUPPORTED);
-        n += known;
-    }
-    assert_int_equal(n, N_ENCODINGS);
-    assert_int_equal(slm_encoding_find(INT32_MIN, NULL, &e, &err), SLM_E_UNSUPPORTED);
-    assert_int_equal(slm_encoding_find(INT32_MAX, NULL, &e, &err), SLM_E_UNSUPPORTED);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        int status = slm_encoding_find(0, names[i], &e, &err);
-        assert_says("name", status, &err, SLM_E_UNSUPPORTED, names[i], NULL);
-    }
-}
-
-/* ---- Structs that tell their size ---------------------------------------------------------------------------------- */
-
-/* A caller of another age: its struct is `size` bytes, and the library must stay inside. */
-union aged {
-    uint32_t struct_size;
-    slm_model_options model;
-    slm_context_options context;
-    slm_threads_options threads;
-    slm_eval_options eval;
-    slm_sampler_options sampler;
-    slm_generate_options generate;
-    slm_encoding_info encoding;
-    slm_model_info model_info;
-    slm_metadata metadata;
-    slm_tensor_info tensor;
-    slm_context_info context_info;
-    slm_plan plan;
-    slm_token_info token;
-    uint8_t bytes[512];
-};
-
-struct aged_call {
-    slm_model *model;
-    slm_context *context;
-    slm_generator *generator;
-};
-
-static int aged_model_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_model *model = NULL;
-    (void)c;
-    int status = slm_model_open(&model, TESTING_STORYTELLER, &a->model, err);
-    slm_model_free(model);
-    return status;
-}
-
-static int aged_context_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_context *context = NULL;
-    int status = slm_context_create(&context, c->model, &a->context, err);
-    slm_context_free(context);
-    return status;
-}
-
-static int aged_threads_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_threads *threads = NULL;
-    (void)c;
-    int status = slm_threads_create(&threads, &a->threads, err);
-    slm_threads_free(threads);
-    return status;
-}
-
-static int aged_eval_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_eval(c->context, NULL, 0, sizeof(slm_span), &a->eval, err);
-}
-
-static int aged_sampler_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_sampler *sampler = NULL;
-    int status = slm_sampler_create(&sampler, c->model, NULL, 0, 0, &a->sampler, err);
-    slm_sampler_free(sampler);
-    return status;
-}
-
-static int aged_generate_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_generator *generator = NULL;
-    int status = slm_generate_begin(&generator, c->context, 0, NULL, "a", 1, &a->generate, err);
-    slm_generate_end(generator);
-    return status;
-}
-
-static int aged_plan_options(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_plan plan = {.struct_size = sizeof plan};
-    return slm_plan_memory(c->model, &a->context, &plan, err);
-}
-
-/* Results. */
-
-static int aged_encoding(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    (void)c;
-    return slm_encoding_find(12, NULL, &a->encoding, err);
-}
-
-static int aged_model_info(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_model_get_info(c->model, &a->model_info, err);
-}
-
-static int aged_metadata(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_model_metadata(c->model, 0, 0, &a->metadata, err);
-}
-
-static int aged_tensor(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_model_tensor(c->model, 0, &a->tensor, err);
-}
-
-static int aged_context_info(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_context_get_info(c->context, &a->context_info, err);
-}
-
-static int aged_plan(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    slm_context_options o = tiny_context();
-    return slm_plan_memory(c->model, &o, &a->plan, err);
-}
-
-static int aged_token(const struct aged_call *c, union aged *a, slm_error *err)
-{
-    return slm_token_get_info(c->model, 0, &a->token, err);
-}
-
-/* The defaults come through wrappers: calling one init function through another's type is undefined. */
-#define AGED_INIT(name, field)                                                                     \
-    static int aged_init_##name(union aged *a, size_t size)                                        \
-    {                                                                                              \
-        return slm_##name##_options_init(&a->field, size);                                         \
-    }
-AGED_INIT(model, model)
-AGED_INIT(context, context)
-AGED_INIT(threads, threads)
-AGED_INIT(eval, eval)
-AGED_INIT(sampler, sampler)
-AGED_INIT(generate, generate)
-
-static const struct aged_row {
-    const char *name;
-    size_t size;
-    int (*init)(union aged *a, size_t size); /* NULL: a result */
-    int (*call)(const struct aged_call *c, union aged *a, slm_error *err);
-} aged_rows[] = {
-    {"model", sizeof(slm_model_options), aged_init_model, aged_model_options},
-    {"context", sizeof(slm_context_options), aged_init_context, aged_context_options},
-    {"plan options", sizeof(slm_context_options), aged_init_context, aged_plan_options},
-    {"threads", sizeof(slm_threads_options), aged_init_threads, aged_threads_options},
-    {"eval", sizeof(slm_eval_options), aged_init_eval, aged_eval_options},
-    {"sampler", sizeof(slm_sampler_options), aged_init_sampler, aged_sampler_options},
-    {"generate", sizeof(slm_generate_options), aged_init_generate, aged_generate_options},
-    {"encoding", sizeof(slm_encoding_info), NULL, aged_encoding},
-    {"model info", sizeof(slm_model_info), NULL, aged_model_info},
-    {"metadata", sizeof(slm_metadata), NULL, aged_metadata},
-    {"tensor", sizeof(slm_tensor_info), NULL, aged_tensor},
-    {"context info", sizeof(slm_context_info), NULL, aged_context_info},
-    {"plan", sizeof(slm_plan), NULL, aged_plan},
-    {"token", sizeof(slm_token_info), NULL, aged_token},
-};
-
-#define N_AGED (sizeof aged_rows / sizeof aged_rows[0])
-
-static void aged_open(struct aged_call *c)
-{
-    slm_context_options o = tiny_context();
-    memset(c, 0, sizeof *c);
-    assert_int_equal(slm_model_open(&c->model, TESTING_STORYTELLER, NULL, NULL), SLM_OK);
-    assert_int_equal(slm_context_create(&c->context, c->model, &o, NULL), SLM_OK);
-}
-
-static void aged_close(struct aged_call *c)
-{
-    slm_context_free(c->context);
-    slm_model_free(c->model);
-}
-
-static void options_of_older_and_newer_callers_work(void **state)
-{
-    struct aged_call c;
-    (void)state;
-    aged_open(&c);
-    for (size_t i = 0; i < N_AGED; i++) {
-        const struct aged_row *r = &aged_rows[i];
-        for (size_t size = 0; r->init != NULL && size <= r->size + 64; size += size < 4 ? 1 : 4) {
-            /* Exactly as large as the caller says, so that a read beyond it is seen. */
-            union aged *a = (union aged *)malloc(size > 4 ? size : 4);
-            slm_error err;
-            assert_non_null(a);
-            a->struct_size = 0;
-            int status = r->init(a, size);
-            assert_int_equal(status, size < 4 ? SLM_E_ARGUMENT : SLM_OK);
-            if (size >= 4) {
-                assert_int_equal(a->struct_size, size);
-            } else {
-                a->struct_size = (uint32_t)size;
-            }
-            status = r->call(&c, a, &err);
-            if (size < 4) {
-                assert_says(r->name, status, &err, SLM_E_ARGUMENT, "struct_size", NULL);
-            } else {
-                assert_says(r->name, status, &err, SLM_OK, "", NULL);
-            }
-            free(a);
-        }
-    }
-    aged_close(&c);
-}
-
-static void options_the_library_does_not_know_are_refused(void **state)
-{
-    struct aged_call c;
-    (void)state;
-    aged_open(&c);
-    for (size_t i = 0; i < N_AGED; i++) {
-        const struct aged_row *r = &aged_rows[i];
-        for (size_t at = r->size; r->init != NULL && at < r->size + 16; at++) {
-            union aged a;
-            slm_error err;
-            char byte[32];
-            assert_int_equal(r->init(&a, r->size + 16), SLM_OK);
-            a.bytes[at] = 1;
-            snprintf(byte, sizeof byte, "byte %zu", at);
-            int status = r->call(&c, &a, &err);
-            assert_says(r->name, status, &err, SLM_E_ARGUMENT, byte, NULL);
-        }
-    }
-    aged_close(&c);
-}
-
-static void results_stay_inside_what_the_caller_has(void **state)
-{
-    struct aged_call c;
-    (void)state;
-    aged_open(&c);
-    for (size_t i = 0; i < N_AGED; i++) {
-        const struct aged_row *r = &aged_rows[i];
-        union aged whole;
-        slm_error err;
-        if (r->init != NULL) {
-            continue;
-        }
-        memset(&whole, 0xaa, sizeof whole);
-        whole.struct_size = (uint32_t)r->size;
-        assert_int_equal(r->call(&c, &whole, &err), SLM_OK);
-        for (size_t size = 0; size <= r->size + 64; size += size < 4 ? 1 : 4) {
-            union aged a;
-            memset(&a, 0xaa, sizeof a);
-            a.struct_size = (uint32_t)size;
-            int status = r->call(&c, &a, &err);
-            if (size < 4) {
-                assert_says(r->name, status, &err, SLM_E_ARGUMENT, "struct_size", NULL);
-                continue;
-            }
-            assert_says(r->name, status, &err, SLM_OK, "", NULL);
-            assert_int_equal(a.struct_size, size);
-            size_t known = size < r->size ? size : r->size;
-            assert_memory_equal(a.bytes + 4, whole.bytes + 4, known - 4);
-            for (size_t k = known; k < sizeof a; k++) {
-                assert_int_equal(a.bytes[k], k < size ? 0 : 0xaa);
-            }
-        }
-    }
-    aged_close(&c);
-}
-
-static void absurd_struct_sizes_are_refused(void **state)
-{
-    struct aged_call c;
-    (void)state;
-    aged_open(&c);
-    for (size_t i = 0; i < N_AGED; i++) {
-        static const uint32_t sizes[] = {0, 65537, INT32_MAX, UINT32_MAX};
-        for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
-            union aged a;
-            slm_error err;
-            memset(&a, 0, sizeof a);
-            a.struct_size = sizes[k];
-            int status = aged_rows[i].call(&c, &a, &err);
-            assert_says(aged_rows[i].name, status, &err, SLM_E_ARGUMENT, "struct_size", NULL);
-        }
-        if (aged_rows[i].init != NULL) {
-            union aged a;
-            assert_int_equal(aged_rows[i].init(&a, SIZE_MAX), SLM_E_ARGUMENT);
-            assert_int_equal(slm_model_options_init(NULL, sizeof a), SLM_E_ARGUMENT);
-        }
-    }
-    aged_close(&c);
-}
-
-/* An older caller's struct ends before max_bytes and cpu, which keep their defaults. */
-static void what_an_older_caller_lacks_keeps_its_default(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    slm_model_info info = {.struct_size = sizeof info}, old = {.struct_size = sizeof old};
-    slm_model_options o;
-    (void)state;
-    tiny_build(&b, &t);
-    slm_model *model = open_model(&b, NULL);
-    assert_int_equal(slm_model_get_info(model, &info, NULL), SLM_OK);
-    slm_model_free(model);
-    memset(&o, 0, sizeof o); /* a cap of 0, and no CPU features */
-    o.struct_size = offsetof(slm_model_options, max_bytes);
-    model = open_model(&b, &o);
-    assert_int_equal(slm_model_get_info(model, &old, NULL), SLM_OK);
-    assert_int_equal(old.cpu, info.cpu);
-    slm_model_free(model);
-    build_free(&b);
-}
-
-static void unknown_flags_are_refused(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    slm_error err;
-    (void)state;
-    tiny_build(&b, &t);
-    for (int bit = 3; bit < 32; bit++) {
-        slm_model_options o = model_options(NULL, 1u << bit);
-        assert_says("flags", open_status(&b, &o, &err), &err, SLM_E_ARGUMENT, "flags", NULL);
-    }
-    build_free(&b);
-}
-
-/* ---- NULL ------------------------------------------------------------------------------------------------------------ */
-
-static int64_t read_nothing(void *user, int32_t file, uint64_t offset, void *buffer, size_t size)
-{
-    (void)user, (void)file, (void)offset, (void)buffer, (void)size;
-    return -1;
-}
-
-static void null_for_any_pointer_is_a_status(void **state)
-{
-    struct build b;
-    slm_model *model = open_tiny(&b), *none = NULL;
-    slm_context *context = NULL, *no_context = NULL;
-    slm_context_options o = tiny_context();
-    const void *data = b.file.data;
-    size_t size = b.file.size;
-    uint64_t size64 = size;
-    int32_t number = 0;
-    const float *logits = NULL;
-    slm_plan plan = {.struct_size = sizeof plan};
-    slm_model_info info = {.struct_size = sizeof info};
-    slm_metadata value = {.struct_size = sizeof value};
-    slm_tensor_info tensor = {.struct_size = sizeof tensor};
-    slm_context_info ci = {.struct_size = sizeof ci};
-    (void)state;
-    assert_int_equal(slm_context_create(&context, model, &o, NULL), SLM_OK);
-    for (int with_error = 0; with_error <= 1; with_error++) {
-        slm_error error, *err = with_error ? &error : NULL;
-        int n = 0;
-        memset(&error, 0, sizeof error);
-#define REFUSES(name, call)                                                                        \
-    do {                                                                                           \
-        error.message[0] = 0;                                                                      \
-        assert_int_equal(call, SLM_E_ARGUMENT);                                                    \
-        assert_true(!with_error || strstr(error.message, name " is NULL") != NULL);                \
-        n++;                                                                                       \
-    } while (0)
-        REFUSES("model", slm_model_open(NULL, "x", NULL, err));
-        REFUSES("path", slm_model_open(&none, NULL, NULL, err));
-        REFUSES("model", slm_model_open_memory(NULL, &data, &size, 1, NULL, err));
-        REFUSES("data", slm_model_open_memory(&none, NULL, &size, 1, NULL, err));
-        REFUSES("size", slm_model_open_memory(&none, &data, NULL, 1, NULL, err));
-        REFUSES("model", slm_model_open_callback(NULL, read_nothing, NULL, &size64, 1, NULL, err));
-        REFUSES("read", slm_model_open_callback(&none, NULL, NULL, &size64, 1, NULL, err));
-        REFUSES("size", slm_model_open_callback(&none, read_nothing, NULL, NULL, 1, NULL, err));
-        REFUSES("model", slm_model_get_info(NULL, &info, err));
-        REFUSES("info", slm_model_get_info(model, NULL, err));
-        REFUSES("model", slm_model_metadata(NULL, 0, 0, &value, err));
-        REFUSES("value", slm_model_metadata(model, 0, 0, NULL, err));
-        REFUSES("model", slm_model_metadata_find(NULL, "x", &number, err));
-        REFUSES("key", slm_model_metadata_find(model, NULL, &number, err));
-        REFUSES("index", slm_model_metadata_find(model, "x", NULL, err));
-        REFUSES("model", slm_model_tensor(NULL, 0, &tensor, err));
-        REFUSES("info", slm_model_tensor(model, 0, NULL, err));
-        REFUSES("info", slm_encoding_find(0, NULL, NULL, err));
-        REFUSES("model", slm_plan_memory(NULL, NULL, &plan, err));
-        REFUSES("plan", slm_plan_memory(model, NULL, NULL, err));
-        REFUSES("context", slm_context_create(NULL, model, NULL, err));
-        REFUSES("model", slm_context_create(&no_context, NULL, NULL, err));
-        REFUSES("context", slm_context_get_info(NULL, &ci, err));
-        REFUSES("info", slm_context_get_info(context, NULL, err));
-        REFUSES("context", slm_sequence_length(NULL, 0, &number, err));
-        REFUSES("length", slm_sequence_length(context, 0, NULL, err));
-        REFUSES("context", slm_sequence_fork(NULL, 0, 0, err));
-        REFUSES("context", slm_sequence_rewind(NULL, 0, 0, err));
-        REFUSES("context", slm_eval(NULL, NULL, 0, sizeof(slm_span), NULL, err));
-        REFUSES("context", slm_logits(NULL, 0, &logits, err));
-        REFUSES("logits", slm_logits(context, 0, NULL, err));
-        REFUSES("threads", slm_threads_create(NULL, NULL, err));
-#undef REFUSES
-        assert_int_equal(n, 32);
-        assert_int_equal(slm_eval(context, NULL, 1, sizeof(slm_span), NULL, err), SLM_E_ARGUMENT);
-    }
-    assert_int_equal(slm_model_options_init(NULL, 8), SLM_E_ARGUMENT);
-    assert_int_equal(slm_context_options_init(NULL, 8), SLM_E_ARGUMENT);
-    assert_int_equal(slm_eval_options_init(NULL, 8), SLM_E_ARGUMENT);
-    assert_int_equal(slm_threads_options_init(NULL, 8), SLM_E_ARGUMENT);
-    slm_model_free(NULL);
-    slm_context_free(NULL);
-    slm_threads_free(NULL);
-    slm_sampler_free(NULL);
-    slm_generate_end(NULL);
-    assert_null(none);
-    assert_null(no_context);
-    slm_context_free(context);
-    slm_model_free(model);
-    build_free(&b);
-}
-
-/* ---- Lifetime --------------------------------------------------------------------------------------------------------- */
-
-struct family {
-    struct counting c[4]; /* model, threads, context and generator, sampler */
-    slm_model *model;
-    slm_threads *threads;
-    slm_context *context;
-    slm_sampler *sampler;
-    slm_generator *generator;
-};
-
-static void family_make(struct family *f, const struct build *b)
-{
-    slm_model_options mo = model_options(&f->c[0], SLM_LOAD_READ);
-    slm_threads_options to;
-    slm_context_options co = tiny_context();
-    slm_sampler_options so;
-    slm_generate_options go;
-    memset(f, 0, sizeof *f);
-    f->model = open_model(b, &mo);
-    slm_threads_options_init(&to, sizeof to);
-    to.n_threads = 2;
-    to.alloc = counting_alloc;
-    to.alloc_user = &f->c[1];
-    assert_int_equal(slm_threads_create(&f->threads, &to, NULL), SLM_OK);
-    co.threads = f->threads;
-    co.alloc = counting_alloc;
-    co.alloc_user = &f->c[2];
-    assert_int_equal(slm_context_create(&f->context, f->model, &co, NULL), SLM_OK);
-    slm_sampler_options_init(&so, sizeof so);
-    so.alloc = counting_alloc;
-    so.alloc_user = &f->c[3];
-    assert_int_equal(slm_sampler_create(&f->sampler, f->model, NULL, 0, 0, &so, NULL), SLM_OK);
-    slm_generate_options_init(&go, sizeof go);
-    go.prompt_tokens = tokens;
-    go.n_prompt_tokens = 5;
-    go.max_tokens = 4;
-    assert_int_equal(
-        slm_generate_begin(&f->generator, f->context, 0, f->sampler, NULL, 0, &go, NULL), SLM_OK);
-}
-
-static void family_free(struct family *f, int which)
-{
-    switch (which) {
-    case 0:
-        slm_model_free(f->model);
-        break;
-    case 1:
-        slm_threads_free(f->threads);
-        break;
-    case 2:
-        slm_context_free(f->context);
-        break;
-    case 3:
-        slm_sampler_free(f->sampler);
-        break;
-    default:
-        slm_generate_end(f->generator);
-    }
-}
-
-/* All 120 orders; as long as the generator is there, it works, whatever else is gone. */
-static void objects_may_be_freed_in_any_order(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    int n_orders = 0;
-    (void)state;
-    t.keys = bpe_known;
-    tiny_build(&b, &t);
-    for (int code = 0; code < 5 * 5 * 5 * 5 * 5; code++) {
-        int order[5], seen = 0;
-        for (int i = 0, rest = code; i < 5; i++, rest /= 5) {
-            order[i] = rest % 5;
-            seen |= 1 << order[i];
-        }
-        if (seen != 31) {
-            continue;
-        }
-        struct family f;
-        family_make(&f, &b);
-        int has_generator = 1;
-        n_orders++;
-        for (int i = 0; i < 5; i++) {
-            slm_piece piece = {.struct_size = sizeof piece};
-            slm_error err;
-            if (has_generator) {
-                int status = slm_generate_next(f.generator, &piece, &err);
-                assert_says("generator", status, &err, SLM_OK, "", NULL);
-            }
-            family_free(&f, order[i]);
-            has_generator = has_generator && order[i] != 4;
-        }
-        for (int i = 0; i < 4; i++) {
-            assert_all_freed(&f.c[i]);
-        }
-    }
-    assert_int_equal(n_orders, 120);
-    build_free(&b);
-}
-
-static void a_context_keeps_its_model(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    struct counting c;
-    float rows[2][TINY_VOCAB];
-    (void)state;
-    tiny_build(&b, &t);
-    slm_model_options o = model_options(&c, SLM_LOAD_READ);
-    slm_model *model = open_model(&b, &o);
-    slm_context *context = NULL;
-    slm_context_options co = tiny_context();
-    assert_int_equal(slm_context_create(&context, model, &co, NULL), SLM_OK);
-    assert_int_equal(tiny_run(model, tokens, 5, rows[0], TINY_VOCAB, NULL), SLM_OK);
-    slm_model_free(model);
-    assert_true(c.n_blocks > 0);
-    assert_int_equal(tiny_logits(context, tokens, 5, rows[1], TINY_VOCAB, NULL), SLM_OK);
-    assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
-    slm_context_free(context);
-    assert_all_freed(&c);
-    build_free(&b);
-}
-
-/* ---- Out of memory ------------------------------------------------------------------------------------------------------ */
-
-struct scenario {
-    const struct build *build;
-    const char *path; /* instead of it */
-    uint32_t flags;
-    int32_t n_threads;
-    const char *step; /* where it failed */
-};
-
-static int scenario_run(struct scenario *s, struct counting *c, slm_error *err)
-{
-    slm_model *model = NULL;
-    slm_context *context = NULL;
-    slm_sampler *sampler = NULL;
-    slm_generator *generator = NULL;
-    slm_model_options mo;
-    slm_context_options co = tiny_context();
-    slm_sampler_options so;
-    slm_generate_options go;
-    slm_sampler_stage stage;
-    int32_t ids[8];
-    size_t n = 0;
-    float row[8];
-    slm_model_options_init(&mo, sizeof mo);
-    slm_sampler_options_init(&so, sizeof so);
-    slm_generate_options_init(&go, sizeof go);
-    memset(&stage, 0, sizeof stage);
-    stage.struct_size = sizeof stage;
-    stage.kind = SLM_STAGE_TOP_K;
-    stage.n = 3;
-    mo.flags = s->flags;
-    mo.alloc = co.alloc = so.alloc = counting_alloc;
-    mo.alloc_user = co.alloc_user = so.alloc_user = c;
-    co.n_threads = s->n_threads;
-    go.max_tokens = 2;
-    s->step = "open";
-    int status = s->path != NULL ? slm_model_open(&model, s->path, &mo, err)
-                                 : tiny_open(&model, s->build, &mo, err);
-    if (status == SLM_OK) {
-        s->step = "tokenise";
-        status = slm_tokenize(model, "abc", 3, 0, ids, 8, &n, err);
-    }
-    if (status == SLM_OK) {
-        s->step = "context";
-        status = slm_context_create(&context, model, &co, err);
-    }
-    if (status == SLM_OK) {
-        int64_t calls = c->n_calls;
-        s->step = "eval";
-        status = tiny_logits(context, ids, (int32_t)n, row, 1, err);
-        assert_int_equal(c->n_calls, calls);
-    }
-    if (status == SLM_OK) {
-        s->step = "sampler";
-        status = slm_sampler_create(&sampler, model, &stage, 1, sizeof stage, &so, err);
-    }
-    if (status == SLM_OK) {
-        s->step = "generate";
-        status = slm_generate_begin(&generator, context, 0, sampler, "abc", 3, &go, err);
-    }
-    for (int i = 0; status == SLM_OK && i < 3; i++) {
-        slm_piece piece = {.struct_size = sizeof piece};
-        int64_t calls = c->n_calls;
-        status = slm_generate_next(generator, &piece, err);
-        assert_int_equal(c->n_calls, calls);
-    }
-    slm_generate_end(generator);
-    slm_sampler_free(sampler);
-    slm_context_free(context);
-    slm_model_free(model);
-    return status;
-}
-
-static void every_allocation_that_fails_is_a_status(void **state)
-{
-    struct build b;
-    struct tiny t = tiny_default();
-    (void)state;
-    t.keys = bpe_known;
-    t.tensors = extra_tensors;
-    tiny_build(&b, &t);
-    const struct {
-        const char *path;
-        uint32_t flags;
-        int32_t n_threads;
-        int64_t least;
-    } rows[] = {
-        {NULL, 0, 1, 15},
-        {NULL, SLM_LOAD_READ, 2, 15},
-        {TESTING_STORYTELLER, 0, 1, 15},
-        {TESTING_STORYTELLER, SLM_LOAD_READ, 2, 15},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct scenario s = {&b, rows[i].path, rows[i].flags, rows[i].n_threads, ""};
-        int64_t at = 0;
-        int status = SLM_E_MEMORY;
-        int failed_in[256] = {0};
-        for (at = 1; status != SLM_OK; at++) {
-            struct counting c;
-            slm_error err;
-            memset(&c, 0, sizeof c);
-            c.fail_at = at;
-            status = scenario_run(&s, &c, &err);
-            if (status != SLM_OK) {
-                assert_says(s.step, status, &err, SLM_E_MEMORY, "bytes", NULL);
-                failed_in[(uint8_t)s.step[0]]++;
-            }
-            assert_all_freed(&c);
-        }
-        print_message("%lld points of failure\n", (long long)at - 2);
-        assert_true(at - 2 >= rows[i].least);
-        assert_true(failed_in['o'] >= 8);
-        assert_true(failed_in['t'] > 0 && failed_in['c'] >= 2 && failed_in['s'] == 1);
-        assert_true(failed_in['g'] >= 3);
-    }
-    build_free(&b);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -2332,28 +1000,6 @@ int main(void)
         cmocka_unit_test(a_token_whose_logit_is_nan_is_never_chosen),
         cmocka_unit_test(nan_weights_end_a_generation_with_a_status),
         cmocka_unit_test(weights_of_every_encoding_may_be_any_bytes),
-        cmocka_unit_test(loading_tells_its_progress_and_can_be_stopped),
-        cmocka_unit_test(loading_with_cancel_set_stops_at_once),
-        cmocka_unit_test(a_file_with_unused_tensors_has_a_whole_progress),
-        cmocka_unit_test(the_plan_of_a_model_is_the_peak_of_its_allocator),
-        cmocka_unit_test(the_plan_of_a_model_does_not_change_with_its_use),
-        cmocka_unit_test(every_smaller_cap_is_a_clean_failure),
-        cmocka_unit_test(the_plan_of_a_context_is_the_peak_of_its_allocator),
-        cmocka_unit_test(a_shared_pool_is_no_part_of_the_plan),
-        cmocka_unit_test(context_options_out_of_range_are_told),
-        cmocka_unit_test(the_largest_context_is_planned_or_refused),
-        cmocka_unit_test(every_encoding_is_found_by_type_and_by_name),
-        cmocka_unit_test(other_encodings_do_not_exist),
-        cmocka_unit_test(options_of_older_and_newer_callers_work),
-        cmocka_unit_test(options_the_library_does_not_know_are_refused),
-        cmocka_unit_test(results_stay_inside_what_the_caller_has),
-        cmocka_unit_test(absurd_struct_sizes_are_refused),
-        cmocka_unit_test(what_an_older_caller_lacks_keeps_its_default),
-        cmocka_unit_test(unknown_flags_are_refused),
-        cmocka_unit_test(null_for_any_pointer_is_a_status),
-        cmocka_unit_test(objects_may_be_freed_in_any_order),
-        cmocka_unit_test(a_context_keeps_its_model),
-        cmocka_unit_test(every_allocation_that_fails_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
