@@ -476,8 +476,8 @@ static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct voc
     }
     if (found == 1 && value >= 0 && value < v->n_token) {
         *id = (int32_t)value;
-    } else if (found == 1) {
-        v->ignored_key = key;
+    } else if (found == 1 && value != -1 && value != UINT32_MAX) {
+        v->ignored_key = key; /* -1, of either width, is how some writers say "none" */
     }
     for (int i = 0; i < VOCAB_NAMES && source->names[i] != NULL && *id < 0; i++) {
         *id = vocab_find_name(v, source->names[i]);
