@@ -71,8 +71,8 @@ $(BENCHES): $(BUILD)/%: bench/%.c $(LIB)
 	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread -lm
 
 demo: $(BUILD)/slm ## a model of 3 MB tells a story
-	@printf 'Once upon a time'
-	@$(BUILD)/slm run -m $(MODEL) -p 'Once upon a time' -n 200 --temp 0.8 --seed 7 --stats
+	@echo 'Tell me a story about a dog and a ball.' | tee /dev/stderr | \
+	    $(BUILD)/slm chat -m $(MODEL) --temp 0.6 --seed 3
 
 bench: $(BUILD)/slm $(BUILD)/check_kernels $(BENCHES) ## kernels, prefill and decode
 	$(foreach b,$(BENCHES),$(b) &&) true
