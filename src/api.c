@@ -234,8 +234,8 @@ SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm
     o.n_parameters = model->n_parameters;
     o.weight_bytes = model->weight_bytes;
     o.mapped_bytes = model->mapped_bytes;
-    o.heap_bytes = atomic_load_u64(&model->memory.used);
-    o.heap_peak_bytes = atomic_load_u64(&model->memory.peak);
+    o.heap_bytes = atomic_load_size(&model->memory.used);
+    o.heap_peak_bytes = atomic_load_size(&model->memory.peak);
     o.cpu = model->kernels.cpu;
     return struct_write(info, &o, sizeof o, "info", err);
 }

@@ -4,14 +4,20 @@
 
 /* ---- Compiler -------------------------------------------------------------------------------- */
 
-#if defined(__GNUC__) || defined(__clang__)
+#if defined(__clang__)
 #define SLM_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#elif defined(__GNUC__) /* our own formatter takes %zu and %llu, also where Windows' does not */
+#define SLM_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#else
+#define SLM_PRINTF(text, first)
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
 #define SLM_UNUSED __attribute__((unused))
 #define SLM_NOINLINE __attribute__((noinline))
 #define SLM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SLM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #else
-#define SLM_PRINTF(text, first)
 #define SLM_UNUSED
 #define SLM_NOINLINE
 #define SLM_LIKELY(x) (x)
@@ -378,16 +384,17 @@ static uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
 #define MEMORY_ALIGN 64
 
 /* The allocator of one object: the hook, the cap and the count. A model's is used by many threads
- * at once (slm_tokenize takes scratch), so the counts are atomic. */
+ * at once (slm_tokenize takes scratch), so the counts are atomic; and as wide as a pointer, because
+ * wider ones need a library on some 32-bit machines. */
 struct memory {
     slm_alloc_fn alloc;
     void *user;
     uint64_t cap;
-    uint64_t used;
-    uint64_t peak;
+    size_t used;
+    size_t peak;
 };
 
-static uint64_t atomic_load_u64(const uint64_t *p)
+static uint64_t atomic_load_size(const size_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
@@ -429,19 +436,19 @@ static void *memory_take(struct memory *m, uint64_t size)
     if (size == 0) {
         size = 1;
     }
-    if (size > SIZE_MAX) {
+    if (size > SIZE_MAX || size > m->cap) {
         return NULL;
     }
-    uint64_t used = __atomic_add_fetch(&m->used, size, __ATOMIC_RELAXED);
+    size_t used = __atomic_add_fetch(&m->used, (size_t)size, __ATOMIC_RELAXED);
     void *p = NULL;
     if (used >= size && used <= m->cap) {
         p = m->alloc(m->user, NULL, 0, (size_t)size, MEMORY_ALIGN);
     }
     if (p == NULL) {
-        __atomic_sub_fetch(&m->used, size, __ATOMIC_RELAXED);
+        __atomic_sub_fetch(&m->used, (size_t)size, __ATOMIC_RELAXED);
         return NULL;
     }
-    uint64_t peak = atomic_load_u64(&m->peak);
+    size_t peak = __atomic_load_n(&m->peak, __ATOMIC_RELAXED);
     while (used > peak && !__atomic_compare_exchange_n(&m->peak, &peak, used, 1, __ATOMIC_RELAXED,
                                                        __ATOMIC_RELAXED)) {
     }
@@ -457,13 +464,13 @@ static void memory_give(struct memory *m, void *ptr, uint64_t size)
         size = 1;
     }
     m->alloc(m->user, ptr, (size_t)size, 0, MEMORY_ALIGN);
-    __atomic_sub_fetch(&m->used, size, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&m->used, (size_t)size, __ATOMIC_RELAXED);
 }
 
 /* The error of a memory_take that gave nothing: the cap or the system? */
 static int memory_error(const struct memory *m, uint64_t size, const char *what, slm_error *err)
 {
-    uint64_t used = atomic_load_u64(&m->used);
+    uint64_t used = atomic_load_size(&m->used);
     if (size > m->cap || used > m->cap - size) {
         return error_set(err, SLM_E_MEMORY, -1,
                          "%s needs %llu bytes: with the %llu in use that is over max_bytes %llu",

@@ -408,12 +408,14 @@ static int gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
 }
 
 /* Turns offsets into the data section into offsets into the file, once that section's start is
- * known, and names into pointers. */
+ * known, and names into pointers. Tensors may lie anywhere, but there must be bytes for all of them:
+ * a file whose tensors share bytes could ask for any multiple of its size. */
 static int gguf_place_tensors(struct gguf *g, struct gguf_cursor *c, uint64_t first,
                               uint64_t alignment)
 {
     struct gguf_part *p = c->part;
     uint64_t start = 0;
+    uint64_t total = 0;
     if (!align_u64(c->at, alignment, &start)) {
         SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)c->at, "the data section begins nowhere");
     }
@@ -437,6 +439,13 @@ static int gguf_place_tensors(struct gguf *g, struct gguf_cursor *c, uint64_t fi
                      (unsigned long long)alignment);
         }
         t->offset = begin;
+        total += t->size; /* cannot wrap: each is within the file, and there are few */
+        if (total > p->source.size - start) {
+            SLM_FAIL(
+                c->err, SLM_E_FORMAT, (int64_t)begin,
+                "tensor '%.*s': the tensors up to here take %llu bytes, more than the file has",
+                text_width(t->name), t->name.s, (unsigned long long)total);
+        }
     }
     return SLM_OK;
 }
@@ -757,8 +766,8 @@ static int gguf_split_count(const struct gguf *g, int32_t *n_files, slm_error *e
     }
     if (count > 1 && (gguf_find_i64(g, "split.no", &no) != 1 || no != 0)) {
         SLM_FAIL(err, SLM_E_FORMAT, -1,
-                 "this is file %lld of a model split into %lld: open the first one",
-                 (long long)no + 1, (long long)count);
+                 "this is file %llu of a model split into %lld: open the first one",
+                 (unsigned long long)no + 1, (long long)count);
     }
     *n_files = count == 0 ? 1 : (int32_t)count;
     return SLM_OK;

@@ -525,8 +525,8 @@ static int model_finish(struct slm_model *m, const slm_model_options *options, s
     }
     /* The plan is what opening took, not what tokenising takes later. */
     uint64_t full =
-        atomic_load_u64(&m->memory.used) - m->block_bytes + m->block_planned + flags_bytes;
-    uint64_t peak = atomic_load_u64(&m->memory.peak);
+        atomic_load_size(&m->memory.used) - m->block_bytes + m->block_planned + flags_bytes;
+    uint64_t peak = atomic_load_size(&m->memory.peak);
     m->planned_bytes = peak > full ? peak : full;
     return status;
 }

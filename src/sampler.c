@@ -532,11 +532,15 @@ static void sampler_destroy(struct slm_sampler *s)
 
 static int sampler_clone(struct slm_sampler **out, const struct slm_sampler *s, slm_error *err)
 {
-    struct slm_sampler plan = *s;
+    /* Not *s: other threads may count references and try busy meanwhile, which stand before model.
+     */
+    struct slm_sampler plan;
+    const size_t at = offsetof(struct slm_sampler, model);
     *out = NULL;
+    memset(&plan, 0, sizeof plan);
+    memcpy((uint8_t *)&plan + at, (const uint8_t *)s + at, sizeof plan - at);
     plan.mem = memory_make(s->mem.alloc, s->mem.user, s->mem.cap);
     plan.references = 1;
-    plan.busy = 0;
     SLM_TRY(sampler_allocate(out, &plan, err));
     /* The parts lie at the same offsets, the struct itself first. */
     memcpy((uint8_t *)*out + sizeof *s, (const uint8_t *)s + sizeof *s,

@@ -437,7 +437,7 @@ static void stream_token(const struct vocab *v, struct stream *st, int32_t token
     int inside = st->inside;
     struct piece p = piece_begin(v, token, flags, &inside);
     st->begun = 1;
-    st->inside = (uint8_t)inside;
+    st->inside = is_start ? 0 : (uint8_t)inside; /* the text begins behind it, whatever its type */
     if (!is_start && !is_end) {
         for (int byte = piece_next(&p); byte >= 0; byte = piece_next(&p)) {
             stream_put(st, sink, (uint8_t)byte);

@@ -670,6 +670,13 @@ static int vocab_text_has_inner_space(struct text t)
     return 0;
 }
 
+/* The token that a byte of a text becomes, or -1: no text becomes a guarded token. */
+static int32_t vocab_find_byte(const struct vocab *v, struct text t)
+{
+    int32_t token = vocab_find(v, t);
+    return (vocab_attributes(v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
+}
+
 /* The filters by which special tokens are looked for, and the tokens of single bytes. */
 static void vocab_find_specials(struct vocab *v)
 {
@@ -697,8 +704,8 @@ static void vocab_find_specials(struct vocab *v)
         char byte = (char)(uint8_t)i;
         struct text by_name = {name, sizeof name};
         struct text by_byte = {&byte, 1};
-        int32_t token = vocab_find(v, by_name);
-        v->byte_token[i] = token >= 0 ? token : vocab_find(v, by_byte);
+        int32_t token = vocab_find_byte(v, by_name);
+        v->byte_token[i] = token >= 0 ? token : vocab_find_byte(v, by_byte);
     }
     v->nl = v->byte_token[10] >= 0 ? v->byte_token[10] : v->pad;
     if (v->algorithm->has_merges) {
