@@ -24,7 +24,7 @@ SO_FLAGS = -dynamiclib -install_name $(LIBDIR)/$(SO_NAMED)
 else
 SO       = libslm.so
 SO_NAMED = libslm.so.$(ABI)
-SO_FLAGS = -shared -Wl,-soname,$(SO_NAMED) -Wl,-Bsymbolic
+SO_FLAGS = -shared -Wl,-soname,$(SO_NAMED) -Wl,-Bsymbolic -Wl,--version-script=$(BUILD)/slm.map
 endif
 
 LIB      = $(BUILD)/libslm.a
@@ -59,6 +59,7 @@ $(LIB): $(BUILD)/slm.o
 	rm -f $@ && $(AR) rcs $@ $<
 
 $(BUILD)/$(SO): $(BUILD)/slm.pic.o
+	@echo '{ global: slm_*; local: *; };' > $(BUILD)/slm.map
 	$(CC) $(CFLAGS) $(LDFLAGS) $(SO_FLAGS) $< -o $@ -pthread
 
 $(BUILD)/slm: $(wildcard examples/cli/*.[ch]) $(LIB)
@@ -131,6 +132,7 @@ test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the wa
 	+@tests/run.sh $(BUILD) $(UNIT) "cli=tests/test_cli.sh $(BUILD)/slm" \
 	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
+	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
 	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
 	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)"
 
@@ -149,6 +151,96 @@ check-install: all
 	    -L$(BUILD)/installed/usr/lib -lslm -Wl,-rpath,$(abspath $(BUILD))/installed/usr/lib \
 	    -o $(BUILD)/installed/dist_test
 	$(BUILD)/installed/dist_test
+
+# ---- Processes and refusals --------------------------------------------------------------------
+
+# Includes slm.c, and its kernels are not what it is about.
+$(BUILD)/test_sweep: TEST_SIMD = -DSLM_NO_SIMD
+
+# Programs that export their functions (-rdynamic) and load the shared library as well.
+PROCESS = -DPROCESS_LIBRARY='"$(BUILD)/$(SO)"' -DPROCESS_DECOY='"$(BUILD)/process_decoy"'
+
+$(BUILD)/process_decoy: tests/process_decoy.c tests/process.h tests/testing.h $(BUILD)/$(SO)
+	$(COMPILE) $(PROCESS) $< $(LDFLAGS) -rdynamic -o $@ -ldl -pthread -lm
+
+$(BUILD)/test_process: tests/test_process.c tests/process.h tests/testing.h $(LIB) \
+                       $(BUILD)/$(SO) $(BUILD)/process_decoy | cmocka
+	$(COMPILE) $(PROCESS) $< $(LIB) $(LDFLAGS) -rdynamic -o $@ -lcmocka -ldl -pthread -lm
+
+# Without the SIMD kernels, which ThreadSanitizer makes many times slower.
+check-races: ## tests of threads under the thread sanitizer
+	$(MAKE) races BUILD=$(BUILD)/races CFLAGS='$(SANITIZE) -fsanitize=thread -DSLM_NO_SIMD'
+
+races: $(BUILD)/test_races $(BUILD)/test_threads
+	@tests/run.sh $(BUILD) test_races=$(BUILD)/test_races test_threads=$(BUILD)/test_threads
+
+.PHONY: check-races races
+
+# ---- Fuzzers -----------------------------------------------------------------------------------
+
+# tests/fuzz/fuzz_NAME.c is fed by a plain main with the files of tests/corpus/NAME as one of the
+# tests, and by libFuzzer or AFL++ with whatever they think of.
+FUZZERS      = gguf split vocab text prompt
+FUZZ_HEADERS = $(wildcard tests/*.h tests/fuzz/*.h)
+FUZZ_CC      = clang
+FUZZ_COMPILE = $(FUZZ_CC) $(SANITIZE)
+FUZZ_DICT    = $(if $(filter gguf split vocab,$(1)),-dict=tests/fuzz/gguf.dict)
+SECONDS      = 60
+
+UNIT += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corpus/$(f)")
+
+unit test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+
+$(BUILD)/test_hostile: $(FUZZ_HEADERS)
+
+$(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)
+	@mkdir -p $(BUILD)/fuzz
+	$(COMPILE) $< tests/fuzz/replay.c $(LIB) $(LDFLAGS) -o $@ -pthread
+
+fuzz: $(FUZZERS:%=$(BUILD)/fuzz/fuzz_%) ## the fuzzers, with clang's libFuzzer and sanitizers
+	@echo "One of them:  mkdir found; $(BUILD)/fuzz/fuzz_gguf -dict=tests/fuzz/gguf.dict found tests/corpus/gguf"
+	@echo "Each of them: make fuzz-run SECONDS=$(SECONDS)"
+	@echo "With AFL++:   make fuzz-afl"
+
+$(BUILD)/fuzz/fuzz_gguf: FUZZ_MUTATOR = tests/fuzz/mutator.c
+$(BUILD)/fuzz/fuzz_split: FUZZ_MUTATOR = -DMUTATE_SPLIT tests/fuzz/mutator.c
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/mutator.c $(FUZZ_HEADERS) $(BUILD)/fuzz/slm.o
+	$(FUZZ_COMPILE) -fsanitize=fuzzer,address,undefined $< $(FUZZ_MUTATOR) $(BUILD)/fuzz/slm.o \
+	    -o $@ -pthread
+
+$(BUILD)/fuzz/slm.o: $(SOURCES)
+	@mkdir -p $(BUILD)/fuzz
+	$(FUZZ_COMPILE) -fsanitize=fuzzer-no-link,address,undefined -c slm.c -o $@
+
+fuzz-run: fuzz ## each fuzzer for SECONDS seconds; what is found lies in build/fuzz
+	@set -e; $(foreach f,$(FUZZERS),mkdir -p $(BUILD)/fuzz/found/$(f); \
+	    echo "fuzz_$(f): $(SECONDS) s"; $(BUILD)/fuzz/fuzz_$(f) -max_total_time=$(SECONDS) \
+	    -max_len=16384 -timeout=25 -verbosity=0 -print_final_stats=1 $(call FUZZ_DICT,$(f)) \
+	    -artifact_prefix=$(BUILD)/fuzz/$(f)- $(BUILD)/fuzz/found/$(f) tests/corpus/$(f);)
+
+fuzz-afl: ## the same for AFL++, with its compiler: prints how to run them
+	$(MAKE) CC=afl-clang-fast BUILD=$(BUILD)/afl CFLAGS='$(SANITIZE) -fsanitize=address,undefined' \
+	    $(FUZZERS:%=$(BUILD)/afl/fuzz/replay_%)
+	$(CC) -O2 -fPIC -shared -DMUTATE_AFL tests/fuzz/mutator.c slm.c -pthread \
+	    -o $(BUILD)/afl/mutator.so
+	@echo "AFL_CUSTOM_MUTATOR_LIBRARY=$(BUILD)/afl/mutator.so afl-fuzz -m none -i tests/corpus/gguf" \
+	    "-o $(BUILD)/afl/gguf -x tests/fuzz/gguf.dict -- $(BUILD)/afl/fuzz/replay_gguf @@"
+
+corpus: $(BUILD)/fuzz/corpus ## writes the hand-made files of tests/corpus anew
+	$(BUILD)/fuzz/corpus tests/corpus
+
+$(BUILD)/fuzz/corpus: tests/fuzz/corpus.c $(FUZZ_HEADERS) $(LIB)
+	@mkdir -p $(BUILD)/fuzz
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread
+
+check-warnings: check-fuzz-warnings
+
+check-fuzz-warnings:
+	@set -e; for cc in $(call HAVE,gcc clang); do for f in $(wildcard tests/fuzz/*.c); do \
+	    $$cc $(STRICT) -fsyntax-only $$f; done; done
+
+.PHONY: fuzz fuzz-run fuzz-afl corpus check-fuzz-warnings
 
 # ---- dist: two files, or one header ------------------------------------------------------------
 
@@ -169,6 +261,22 @@ $(BUILD)/dist/slm_single.h: $(SOURCES) tests/dist/amalgamate.awk
 
 dist: $(DIST) $(BUILD)/dist_test ## slm in two files, or one
 	@CC='$(CC)' tests/dist/check.sh $(BUILD)
+
+# ---- Portability and ABI -----------------------------------------------------------------------
+
+# Includes slm.c, and its kernels are not what it is about.
+$(BUILD)/test_limits: TEST_SIMD = -DSLM_NO_SIMD
+
+check-abi: ## slm.h is what tests/abi.txt says is published
+	@CC='$(CC)' tests/abi.sh $(BUILD)
+
+abi-update: ## writes tests/abi.txt anew
+	@CC='$(CC)' tests/abi.sh $(BUILD) update
+
+check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
+	@CC='$(CC)' tests/portability.sh $(BUILD)
+
+.PHONY: check-abi abi-update check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
@@ -191,7 +299,7 @@ check-sanitizers: ## the C tests under address and undefined-behaviour sanitizer
 	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS='$(SANITIZE) -fsanitize=address,undefined'
 
 check-tsan: ## the C tests under the thread sanitizer
-	$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS='$(SANITIZE) -fsanitize=thread'
+	$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS='$(SANITIZE) -fsanitize=thread -DSLM_NO_SIMD'
 
 check-flags: ## kernels and golden vectors at -O0, -Os, -O3 -march=native and -ffast-math
 	$(MAKE) kernels-golden BUILD=$(BUILD)/O0 CFLAGS='-O0 -DSLM_DEBUG'

@@ -162,7 +162,7 @@ static void pow_is_within_an_ulp(void **unused)
     for (size_t b = 0; b < sizeof bases / sizeof *bases; b++) {
         for (int n = 2; n <= 1024; n += 2) {
             for (int i = 0; i < n; i += 2) {
-                double y = -(double)i / n;
+                double y = math_keep(-(double)i / n); /* x87 would hold more bits of it */
                 long double want = powl((long double)bases[b], (long double)y);
                 worst = fmax(worst, test_ulps_double(math_pow(bases[b], y), want));
             }
@@ -174,8 +174,8 @@ static void pow_is_within_an_ulp(void **unused)
     uint64_t state = 7;
     worst = 0;
     for (int i = 0; i < 300000; i++) {
-        double x = exp_of(test_uniform(&state, -600, 600));
-        double y = test_uniform(&state, -1, 1) * 700 / fmax(fabs(log(x)), 1e-3);
+        double x = math_keep(exp_of(test_uniform(&state, -600, 600)));
+        double y = math_keep(test_uniform(&state, -1, 1) * 700 / fmax(fabs(log(x)), 1e-3));
         long double want = powl((long double)x, (long double)y);
         worst = fmax(worst, test_ulps_double(math_pow(x, y), want));
     }
@@ -308,6 +308,9 @@ static void results_are_the_same_bits_everywhere(void **unused)
     (void)unused;
 #ifdef __FAST_MATH__
     skip(); /* the compiler was told that order does not matter */
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
+    skip(); /* x87 rounds twice */
 #endif
     uint64_t state = 11;
     uint64_t hash = 0;

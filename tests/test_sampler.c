@@ -207,7 +207,7 @@ static void golden_sampler(struct golden *g, const char *line)
     }
 }
 
-static int near(double got, double want)
+static int is_near(double got, double want)
 {
     double size = want < 0 ? -want : want;
     double difference = got > want ? got - want : want - got;
@@ -241,8 +241,8 @@ static void golden_check(const struct golden *g, const char *line, const char *w
         long id = strtol(p, &p, 10);
         double logit = strtod(p + 1, &p);
         double probability = strtod(p + 1, &p);
-        if (c[i].token != id || !near((double)c[i].logit, logit) ||
-            !near((double)c[i].probability, probability)) {
+        if (c[i].token != id || !is_near((double)c[i].logit, logit) ||
+            !is_near((double)c[i].probability, probability)) {
             fail_msg("%s: candidate %d is %d:%.9g:%.9g, not %ld:%.9g:%.9g", where, i, c[i].token,
                      (double)c[i].logit, (double)c[i].probability, id, logit, probability);
         }

@@ -1,0 +1,411 @@
+/* corpus.c - writes the hand-made part of tests/corpus: make corpus. Finds of the fuzzers lie beside
+ * it under names that begin with find-.
+ *
+ *     corpus FOLDER    writes FOLDER/gguf, FOLDER/split, ... */
+#include "hostile.h"
+
+#include <sys/stat.h>
+
+static const char *folder;
+
+static void save(const char *fuzzer, const char *name, const void *data, size_t size)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, fuzzer);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", folder, fuzzer, name);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
+        fprintf(stderr, "%s cannot be written\n", path);
+        exit(1);
+    }
+}
+
+static void save_build(const char *name, struct build *b)
+{
+    save("gguf", name, b->file.data, b->file.size);
+    build_free(b);
+}
+
+/* ---- Good models, to be changed -------------------------------------------------------------- */
+
+/* A model whose matrices have rows of 32 or 256 elements, in an encoding of such blocks, with
+ * everything else as small as can be; norms are Q8_0. */
+static void good_encoded(struct build *b, int32_t type, int64_t n_embd)
+{
+    static const char *const names[] = {"token_embd",        "blk.0.attn_q",   "blk.0.attn_k",
+                                        "blk.0.attn_v",      "blk.0.ffn_gate", "blk.0.ffn_up",
+                                        "blk.0.attn_output", "blk.0.ffn_down", "output_norm",
+                                        "blk.0.attn_norm",   "blk.0.ffn_norm"};
+    static const int64_t rows[] = {4, 2, 2, 2, 1, 1};
+    slm_encoding_info e = {.struct_size = sizeof e};
+    slm_encoding_find(type, NULL, &e, NULL);
+    build_init(b);
+    build_text(b, "general.architecture", "llama");
+    build_u32(b, "llama.block_count", 1);
+    build_u32(b, "llama.context_length", 64);
+    build_u32(b, "llama.embedding_length", (uint32_t)n_embd);
+    build_u32(b, "llama.feed_forward_length", 1);
+    build_u32(b, "llama.attention.head_count", 1);
+    build_u32(b, "llama.attention.key_length", 2);
+    build_u32(b, "llama.attention.value_length", 2);
+    build_f32(b, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        uint8_t data[8192];
+        char name[64];
+        int is_matrix = i < 6, is_down = i == 6 || i == 7;
+        int64_t shape[2] = {is_down ? (i == 6 ? 2 : 1) : n_embd, is_down ? n_embd : 1};
+        shape[1] = is_matrix ? rows[i] : shape[1];
+        uint32_t as = is_matrix ? (uint32_t)type : is_down ? 1 : 8;
+        int64_t size = is_matrix ? n_embd / e.block_elements * e.block_bytes * rows[i]
+                       : is_down ? 2 * shape[0] * n_embd
+                                 : n_embd / 32 * 34;
+        snprintf(name, sizeof name, "%s.weight", names[i]);
+        for (int64_t k = 0; k < size && k < (int64_t)sizeof data; k++) {
+            data[k] = (uint8_t)(int8_t)(build_weight(name, (uint64_t)k) * 60);
+        }
+        build_tensor_bytes(b, name, as, is_matrix || is_down ? 2 : 1, shape, data, (size_t)size);
+    }
+    build_finish(b);
+}
+
+static void keys_many(struct build *b)
+{
+    static const int64_t heads[2] = {4, 4};
+    static const char *const tags[3] = {"a", "", "\xff"};
+    build_text(b, "general.name", "phi-3");
+    build_ints(b, "test.int16", SLM_TYPE_INT16, heads, 2);
+    build_texts(b, "test.tags", tags, 3);
+    build_f64(b, "test.f64", 1.5);
+    build_int(b, "test.i64", SLM_TYPE_INT64, -5);
+    build_int(b, "test.u64", SLM_TYPE_UINT64, -5);
+    build_int(b, "test.i8", SLM_TYPE_INT8, -5);
+    build_int(b, "test.bool", SLM_TYPE_BOOL, 1);
+    build_ints(b, "test.empty", SLM_TYPE_FLOAT32, heads, 0);
+    build_text(b, "tokenizer.chat_template", "{{ messages }}");
+    build_text(b, "llama.rope.scaling.type", "yarn");
+    build_f32(b, "llama.rope.scaling.factor", 4);
+    build_f32(b, "llama.rope.freq_base", 50000);
+    build_u32(b, "llama.rope.scaling.original_context_length", 16);
+    build_u32(b, "llama.rope.dimension_count", 4);
+    build_u32(b, "llama.attention.key_length", 4);
+}
+
+static void tensors_many(struct build *b)
+{
+    static const int64_t one[1] = {1}, two[1] = {2}, eight[1] = {8}, other[3] = {3, 2, 1};
+    build_tensor(b, "rope_freqs.weight", 1, two);
+    build_tensor(b, "output.scale", 1, one);
+    build_tensor(b, "blk.0.attn_output.bias", 1, eight);
+    build_tensor(b, "unused", 3, other);
+}
+
+static void good_models(void)
+{
+    struct build b;
+    struct tiny t = hostile_shape();
+    tiny_build(&b, &t);
+    save_build("good-llama", &b);
+    t.keys = keys_many;
+    t.tensors = tensors_many;
+    t.n_embd = 8;
+    t.n_head = 2;
+    t.n_ff = 4;
+    t.alignment = 64;
+    t.n_layer = 2;
+    t.biases = 1;
+    t.version = 2;
+    tiny_build(&b, &t);
+    save_build("good-everything", &b);
+    t = hostile_shape();
+    t.fused = 1;
+    t.biases = 1;
+    t.family = "qwen2";
+    tiny_build(&b, &t);
+    save_build("good-qwen2-fused", &b);
+    t = hostile_shape();
+    t.keys = vocab_spm;
+    t.n_vocab = VOCAB_SPM_TOKENS;
+    t.type = 1;
+    tiny_build(&b, &t);
+    save_build("good-spm", &b);
+    build_init(&b);
+    build_text(&b, "general.architecture", "gpt2");
+    vocab_bpe(&b);
+    build_finish(&b);
+    save_build("good-bpe-vocabulary", &b);
+    for (int32_t type = 2; type < 43; type++) {
+        slm_encoding_info e = {.struct_size = sizeof e};
+        char name[64];
+        if (slm_encoding_find(type, NULL, &e, NULL) == SLM_OK) {
+            good_encoded(&b, type, e.block_elements > 32 ? 256 : 32);
+            snprintf(name, sizeof name, "encoding-%s", e.name);
+            save_build(name, &b);
+        }
+    }
+}
+
+/* ---- Rules of the format and of models, one broken in each ------------------------------------ */
+
+static void broken_fields(void)
+{
+    static const struct {
+        const char *name, *where;
+        int field;
+        uint64_t value;
+        int size;
+    } pokes[] = {
+        {"magic", NULL, 0, 0x46475547, 4},
+        {"version-big-endian", NULL, 4, 0x03000000, 4},
+        {"version-1", NULL, 4, 1, 4},
+        {"key-of-no-bytes", "general.architecture", AT_NAME, 0, 8},
+        {"key-too-long", "general.architecture", AT_NAME, 65536, 8},
+        {"value-type", "llama.block_count", AT_TYPE, 13, 4},
+        {"value-type-real", "llama.block_count", AT_TYPE, SLM_TYPE_FLOAT32, 4},
+        {"heads-0", "llama.attention.head_count", AT_VALUE, 0, 4},
+        {"heads-3", "llama.attention.head_count", AT_VALUE, 3, 4},
+        {"kv-heads-3", "llama.attention.head_count_kv", AT_VALUE, 3, 4},
+        {"epsilon-nan", "llama.attention.layer_norm_rms_epsilon", AT_VALUE, 0x7fc00000, 4},
+        {"epsilon-negative", "llama.attention.layer_norm_rms_epsilon", AT_VALUE, 0xbf800000, 4},
+        {"epsilon-renamed", "llama.attention.layer_norm_rms_epsilon", AT_NAME + 100, 'x', 1},
+        {"embedding-renamed", "token_embd.weight", AT_NAME + 100, 'x', 1},
+        {"norm-renamed", "blk.0.attn_norm.weight", AT_NAME + 100, 'x', 1},
+        {"architecture-unknown", "general.architecture", AT_VALUE + 100, 'x', 1},
+        {"architecture-no-text", "general.architecture", AT_NAME + 100, 'x', 1},
+        {"tensor-name-long", "token_embd.weight", AT_NAME, 64, 8},
+        {"tensor-blocks", "token_embd.weight", AT_TYPE, 8, 4},
+        {"tensor-shape", "token_embd.weight", AT_SHAPE, 2, 8},
+        {"tensor-offset-odd", "output_norm.weight", AT_OFFSET, 33, 8},
+        {"tensor-integers", "blk.0.attn_norm.weight", AT_TYPE, 26, 4},
+    };
+    for (size_t i = 0; i < sizeof pokes / sizeof pokes[0]; i++) {
+        struct build b;
+        char name[64];
+        int field = pokes[i].field;
+        hostile_tiny(&b, NULL);
+        size_t at = pokes[i].where == NULL
+                        ? (size_t)field
+                        : build_at(&b, pokes[i].where, field % 100) + (field >= 100 ? 8 : 0);
+        build_poke(&b, at, pokes[i].value, (size_t)pokes[i].size);
+        snprintf(name, sizeof name, "rule-%s", pokes[i].name);
+        save_build(name, &b);
+    }
+}
+
+/* One key of a wrong kind, or with a value out of range, beside the good ones. */
+static const struct broken_key {
+    const char *name, *key;
+    uint32_t type;
+    int64_t value;
+} broken[] = {
+    {"alignment-type", "general.alignment", SLM_TYPE_UINT64, 32},
+    {"key-twice", "llama.block_count", SLM_TYPE_UINT32, 1},
+    {"rope-odd", "llama.rope.dimension_count", SLM_TYPE_UINT8, 3},
+    {"rope-scaling-number", "llama.rope.scaling.type", SLM_TYPE_INT16, 1},
+    {"rope-base-0", "llama.rope.freq_base", SLM_TYPE_INT8, 0},
+    {"rope-base-text", "llama.rope.freq_base", SLM_TYPE_STRING, 0},
+    {"rope-scaling-unknown", "llama.rope.scaling.type", SLM_TYPE_STRING, 0},
+    {"experts", "llama.expert_count", SLM_TYPE_UINT32, 8},
+    {"head-of-2000", "llama.attention.key_length", SLM_TYPE_UINT32, 2000},
+    {"head-text", "llama.attention.value_length", SLM_TYPE_STRING, 0},
+    {"split-second", "split.count", SLM_TYPE_UINT16, 2},
+    {"tokenizer-number", "tokenizer.ggml.model", SLM_TYPE_UINT16, 2},
+    {"tokenizer-alone", "tokenizer.ggml.model", SLM_TYPE_STRING, 0},
+    {"pre-number", "tokenizer.ggml.pre", SLM_TYPE_UINT16, 2},
+    {"general-name-number", "general.name", SLM_TYPE_BOOL, 2},
+    {"flag-text", "tokenizer.ggml.add_bos_token", SLM_TYPE_STRING, 0},
+    {"id-text", "tokenizer.ggml.bos_token_id", SLM_TYPE_STRING, 0},
+};
+
+static const struct broken_key *breaking;
+
+static int broken_has_vocabulary(void)
+{
+    return strcmp(breaking->name, "flag-text") == 0 || strcmp(breaking->name, "id-text") == 0;
+}
+
+static void put_broken(struct build *b)
+{
+    if (broken_has_vocabulary()) {
+        vocab_spm(b);
+    }
+    if (breaking->type == SLM_TYPE_STRING) {
+        build_text(b, breaking->key, breaking->value == 0 ? "wrong" : "llama");
+    } else {
+        build_int(b, breaking->key, breaking->type, breaking->value);
+    }
+}
+
+static void broken_keys(void)
+{
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        struct build b;
+        char name[64];
+        struct tiny t = hostile_shape();
+        breaking = &broken[i];
+        t.n_embd = 2;
+        t.n_vocab = broken_has_vocabulary() ? VOCAB_SPM_TOKENS : TINY_VOCAB;
+        t.type = 1;
+        t.keys = put_broken;
+        tiny_build(&b, &t);
+        snprintf(name, sizeof name, "rule-%s", breaking->name);
+        save_build(name, &b);
+    }
+}
+
+/* Numbers that are arrays, one a layer: right, and too few. */
+static void put_heads(struct build *b)
+{
+    static const int64_t heads[2] = {1, 1};
+    build_ints(b, "llama.attention.head_count", SLM_TYPE_UINT8, heads, 2);
+}
+
+static void put_heads_few(struct build *b)
+{
+    static const int64_t heads[2] = {1, 1};
+    build_ints(b, "llama.attention.head_count", SLM_TYPE_INT16, heads, 1);
+}
+
+static void layer_arrays(void)
+{
+    struct build b;
+    struct tiny t = hostile_shape();
+    t.n_layer = 2;
+    t.without = "attention.head_count";
+    t.keys = put_heads;
+    tiny_build(&b, &t);
+    save_build("good-heads-by-layer", &b);
+    t.keys = put_heads_few;
+    tiny_build(&b, &t);
+    save_build("rule-heads-by-layer", &b);
+}
+
+/* ---- Split models ---------------------------------------------------------------------------- */
+
+static void save_split(const char *name, int n_files, int shards, int mixed_up)
+{
+    struct build_bytes all = {NULL, 0, 0};
+    struct build parts[4];
+    build_put_int(&all, (uint64_t)n_files - 1, 1);
+    for (int i = 0; i < n_files; i++) {
+        struct tiny t = hostile_shape();
+        t.n_shards = shards;
+        t.shard = mixed_up ? (n_files - i) % n_files : i;
+        if (shards < 0) { /* of so many the last */
+            t.n_shards = -shards;
+            t.shard = -shards - 1;
+        }
+        tiny_build(&parts[i], &t);
+        build_put_int(&all, parts[i].file.size, 4);
+    }
+    for (int i = 0; i < n_files; i++) {
+        build_put(&all, parts[i].file.data, parts[i].file.size);
+        build_free(&parts[i]);
+    }
+    save("split", name, all.data, all.size);
+    free(all.data);
+}
+
+static void split_models(void)
+{
+    save_split("good-two", 2, 2, 0);
+    save_split("good-three", 3, 3, 0);
+    save_split("mixed-up", 3, 3, 1);
+    save_split("second-alone", 1, -2, 0);
+    save_split("too-few", 2, 3, 0);
+    save_split("too-many", 3, 2, 0);
+    save("split", "empty-files", "\5\0\0\0\0\0", 6);
+}
+
+/* ---- Texts, vocabularies, prompts ------------------------------------------------------------ */
+
+#define SAVE(fuzzer, name, text) save(fuzzer, name, text, sizeof text - 1)
+
+static void texts(void)
+{
+    SAVE("text", "story",
+         "\0Once upon a time, there was a little girl.\n\nShe said: \"It's 1234!\"");
+    SAVE("text", "special", "\0<s>a</s> <unk><|endoftext|><0x41> <|user|>");
+    SAVE("text", "spm-special", "\1<s>the</s> <user> the<|control|> <unk><0x0A>");
+    SAVE("text", "spm-spaces", "\1  the   an \xE2\x96\x81\xE2\x96\x81 a\n");
+    SAVE("text", "spm-utf8", "\1\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xE2\x96");
+    SAVE("text", "bpe-utf8", "\2 the\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xE2\x96");
+    SAVE("text", "bpe-words", "\2I'm 1234567 the the\r\n\r\n  ?!... <user><|endoftext|>\t x");
+    SAVE("text", "wrong-utf8",
+         "\1\xFF\xC0\x80\xE0\x80\x80\xED\xA0\x80\xF4\x90\x80\x80\xF0\x9F\x98 \xC3");
+    SAVE("text", "wrong-utf8-bpe",
+         "\2\xFF\xC0\x80\xE0\x80\x80\xED\xA0\x80\xF4\x90\x80\x80\xF0\x9F\x98 \xC3");
+    SAVE("text", "empty", "\0");
+    SAVE("text", "zeros", "\1a\0\0\0b");
+}
+
+static void vocabularies(void)
+{
+    SAVE("vocab", "spm-bytes", "\0\0\7\3\1a\1b\2ab\3\xE2\x96\x81\5\5\5\5\1\1\1\1\0\x11 ab b\n");
+    SAVE("vocab", "bpe-merges", "\1\0\6\4\1a\1b\2ab\1c\3abc\1\1\1\1\1\2\0\1\2\3\0\0ab abc\n\xff");
+    SAVE("vocab", "bpe-llama3", "\1\1\6\2\1a\1b\2ab\1\1\1\1\0\1\0\0 12345 I'm ab\n");
+    SAVE("vocab", "byte-tokens", "\0\0\4\5\xE0\xE3\xE4\xE5\xE1\xE2\6\6\6\6\6\6\0\0 a\n\0");
+    SAVE("vocab", "names",
+         "\0\0\4\6\xE8\xEC\xED\xEE\xEF\xF0\xFD\4\4\4\4\4\3\3\0\xF0<|end|> <mask>");
+    SAVE("vocab", "ids-out-of-range", "\0\0\0\1\1a\1b\xff\xff\xfa\xfb\xfc\xfd\xfe\x80\x81\x11 ab");
+    SAVE("vocab", "control-of-one-letter", "\0\0\4\2\1x\1a\1b\2\3\3\0\0abc");
+    SAVE("vocab", "none", "\4\0\0\1\1a");
+    SAVE("vocab", "mask", "\1\x16\4\2\1a\xF1\1b\1\4\1\0\0\0a \t<mask> b");
+    SAVE("vocab", "phi-3", "\0\0\4\3\1a\xE9\xEA\xEB\1\3\3\3\0\xF0<s>  a</s> <unk> a");
+    SAVE("vocab", "tool-response", "\0\0\4\2\xEA\xFD\1a\3\3\1\0\0</s>a<|tool_response>");
+    SAVE("vocab", "same-text-twice", "\0\0\4\3\1a\1a\0\2aa\1\1\1\1\0\0aaa");
+    SAVE("vocab", "merge-broken", "\1\0\0\0\1a\1\xFF\3a b\0\0ab");
+    SAVE("vocab", "merges-twice", "\1\0\0\2\1a\1b\2ab\2\0\1\0\1\0\0abab");
+    for (unsigned i = 0; i < 24; i++) {
+        static const char rest[] = "\4\3\1a\1b\1\x30\2ab\1\1\1\1\2\0\1\3\3\0\0"
+                                   "I'm we'LL 12345 1234567 x1 ab  ab\r\n\n \t!?.../// "
+                                   "\xC3\x89t\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87"
+                                   "\xE3\x81\xAA\xE0\xB8\x81 e\xCC\x81 \xC2\xA0\xE2\x82\xAC "
+                                   "camelCase HTTPServer \xF0\x9F\x98\x80 \xFF_$\n";
+        char data[256] = {1, (char)i};
+        char name[64];
+        memcpy(data + 2, rest, sizeof rest - 1);
+        snprintf(name, sizeof name, "pre-%02u", i);
+        save("vocab", name, data, sizeof rest + 1);
+    }
+}
+
+static void prompts(void)
+{
+    SAVE("prompt", "greedy", "\0\0\0the an");
+    SAVE("prompt", "stops",
+         "\4\1\1\2\2\3\2\0\0\0\4\2\3\0\0\0\1\5\1\0\0\0\5\5\0\1\1\0\7\x0c\x14\2\1a\2he the");
+    SAVE("prompt", "tokens", "\0\0\x14\x10\5\1\2\3\4\5");
+    SAVE("prompt", "both", "\0\0\x90\3\1\2\3the");
+    SAVE("prompt", "cancel", "\0\0\x60the an");
+    SAVE("prompt", "long",
+         "\0\0\0the an the an the an the an the an the an the an the an the an the an "
+         "the an the an the an the an the an the an");
+    SAVE("prompt", "special", "\0\0\2\3<s></s><|control|>");
+    SAVE("prompt", "limit-0", "\0\0\4\0the");
+    SAVE("prompt", "empty", "");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: corpus FOLDER\n");
+        return 1;
+    }
+    folder = argv[1];
+    mkdir(folder, 0777);
+    for (size_t i = 0; i < HOSTILE_FILES; i++) {
+        struct build b;
+        hostile_files[i].make(&b);
+        save_build(hostile_files[i].name, &b);
+    }
+    good_models();
+    broken_fields();
+    broken_keys();
+    layer_arrays();
+    split_models();
+    texts();
+    vocabularies();
+    prompts();
+    return 0;
+}
