@@ -408,8 +408,8 @@ static int gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
 }
 
 /* Turns offsets into the data section into offsets into the file, once that section's start is
- * known, and names into pointers. Tensors may lie anywhere, but there must be bytes for all of them:
- * a file whose tensors share bytes could ask for any multiple of its size. */
+ * known, and names into pointers. Tensors may lie anywhere, but there must be bytes for all of
+ * them: a file whose tensors share bytes could ask for any multiple of its size. */
 static int gguf_place_tensors(struct gguf *g, struct gguf_cursor *c, uint64_t first,
                               uint64_t alignment)
 {

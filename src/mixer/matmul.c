@@ -28,8 +28,8 @@ struct matmul_job {
 };
 
 #define MATMUL_JOBS_MAX 4
-/* A tile is long enough to stream (decode kernels read it as eight streams, which the prefetcher has
- * to find anew in each tile) and short enough that the parts finish together. */
+/* A tile is long enough to stream (decode kernels read it as eight streams, which the prefetcher
+ * has to find anew in each tile) and short enough that the parts finish together. */
 #define MATMUL_TILE_BYTES 524288
 #define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
 #define MATMUL_TILES_A_PART 4
