@@ -106,18 +106,26 @@ static uint64_t cpu_detect(void)
 
 #endif
 
-/* The reference, then what is allowed and there, in rising order. */
+/* In rising order: a later set overrides what an earlier one filled in. */
+static const struct cpu_set {
+    uint64_t needs; /* SLM_CPU_ bits */
+    void (*set)(struct kernels *k);
+} cpu_sets[] = {
+    {0, kernels_set_ref},
+#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
+    {SLM_CPU_AVX2, kernels_set_avx2},
+#endif
+};
+
+/* The reference, then what is allowed and there. */
 static void kernels_init(struct kernels *k, uint64_t allowed)
 {
     uint64_t usable = allowed & cpu_detect();
-    uint64_t used = 0;
-    kernels_set_ref(k);
-#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
-    if ((usable & SLM_CPU_AVX2) != 0) {
-        kernels_set_avx2(k);
-        used |= SLM_CPU_AVX2;
+    k->cpu = 0;
+    for (int32_t i = 0; i < SLM_COUNT(cpu_sets); i++) {
+        if ((cpu_sets[i].needs & ~usable) == 0) {
+            cpu_sets[i].set(k);
+            k->cpu |= cpu_sets[i].needs;
+        }
     }
-#endif
-    (void)usable;
-    k->cpu = used;
 }

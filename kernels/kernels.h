@@ -183,16 +183,19 @@ struct kernel_format {
 /* ---- Activations ----------------------------------------------------------------------------- */
 
 /* A form in which the inputs of a product are stored. Written once per input; all matrices whose
- * kernels name the same form share it. Rows (tokens) are independent, so that several tasks may
+ * kernels name the same form share it. Groups of tokens are independent, so that several tasks may
  * prepare parts of one input. */
 struct kernel_act {
     const char *name;
-    /* Bytes of one token's row of k elements; a multiple of 64. */
+    /* Tokens that stand together: token t belongs to group t / group, which begins at
+     * act + (t / group) * group * row_bytes(k). 1: a token has a row of its own. */
+    int32_t group;
+    /* Bytes that a token of k elements takes; a multiple of 64. */
     size_t (*row_bytes)(int64_t k);
-    /* act[t * row_bytes(k)] <- x[t * k], t in 0..n_token-1. act is 64-byte aligned, x is f32
-     * aligned. k is a multiple of the block of every encoding that uses the form. NaN and infinity
-     * in x are allowed: they must not trap, be undefined behaviour or index anything; what the
-     * products of such a token are is not said. */
+    /* The groups of tokens 0..n_token-1 <- x[t * k]; the last may be cut short, and its whole space
+     * may be written. act is 64-byte aligned, x is f32 aligned. k is a multiple of the block of
+     * every encoding that uses the form. NaN and infinity in x are allowed: they must not trap, be
+     * undefined behaviour or index anything; what the products of such a token are is not said. */
     void (*prepare)(void *act, const float *x, int64_t n_token, int64_t k);
 };
 
@@ -221,6 +224,12 @@ struct act_q8_k_planes {
     float *d;
     int16_t *bsums;
 };
+
+/* Tokens whose space n_token of them take. */
+static int64_t act_tokens(const struct kernel_act *form, int64_t n_token)
+{
+    return (n_token + form->group - 1) / form->group * form->group;
+}
 
 static size_t act_pad(size_t n)
 {

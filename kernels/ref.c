@@ -126,9 +126,9 @@ static void ref_prepare_f32(void *act, const float *x, int64_t n_token, int64_t 
     }
 }
 
-static const struct kernel_act act_q8_0 = {"q8_0", ref_act_q8_0_bytes, ref_prepare_q8_0};
-static const struct kernel_act act_q8_k = {"q8_k", ref_act_q8_k_bytes, ref_prepare_q8_k};
-static const struct kernel_act act_f32 = {"f32", ref_act_f32_bytes, ref_prepare_f32};
+static const struct kernel_act act_q8_0 = {"q8_0", 1, ref_act_q8_0_bytes, ref_prepare_q8_0};
+static const struct kernel_act act_q8_k = {"q8_k", 1, ref_act_q8_k_bytes, ref_prepare_q8_k};
+static const struct kernel_act act_f32 = {"f32", 1, ref_act_f32_bytes, ref_prepare_f32};
 
 /* ---- Formats --------------------------------------------------------------------------------- */
 

@@ -1163,7 +1163,7 @@ static AVX2 void avx2_prepare_q8_k(void *act, const float *x, int64_t n_token, i
     }
 }
 
-static const struct kernel_act avx2_act_q8_0 = {"q8_0", ref_act_q8_0_bytes, avx2_prepare_q8_0};
-static const struct kernel_act avx2_act_q8_k = {"q8_k", ref_act_q8_k_bytes, avx2_prepare_q8_k};
+static const struct kernel_act avx2_act_q8_0 = {"q8_0", 1, ref_act_q8_0_bytes, avx2_prepare_q8_0};
+static const struct kernel_act avx2_act_q8_k = {"q8_k", 1, ref_act_q8_k_bytes, avx2_prepare_q8_k};
 
 #endif /* x86-64 */

@@ -57,7 +57,7 @@ struct slm_context {
     float *rope_sin; /* [n_rot / 2] */
 
     const struct kernel_act *forms[ACT_FORMS_MAX]; /* in use by the model's encodings */
-    uint8_t *prepared[ACT_FORMS_MAX];              /* [n_batch][row_bytes(n_in_max)] */
+    uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
     int32_t n_forms;
 
     float *logits; /* [n_logits][n_vocab] */
@@ -157,8 +157,8 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->rope_cos = context_rows(c, a, h->n_rot / 2);
     c->rope_sin = context_rows(c, a, h->n_rot / 2);
     for (int32_t i = 0; i < c->n_forms; i++) {
-        c->prepared[i] =
-            (uint8_t *)arena_take(a, (uint64_t)c->n_batch, c->forms[i]->row_bytes(m->n_in_max));
+        c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_batch),
+                                               c->forms[i]->row_bytes(m->n_in_max));
     }
     c->logits = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_vocab, sizeof(float));
     c->row_x = (float *)arena_take(a, (uint64_t)min_i32(c->n_logits, c->n_batch),

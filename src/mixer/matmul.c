@@ -33,7 +33,7 @@ struct matmul_job {
 #define MATMUL_TILE_BYTES 524288
 #define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
 #define MATMUL_TILES_A_PART 4
-#define MATMUL_INPUT_TOKENS 8 /* of a tile when the input is made */
+#define MATMUL_INPUT_TOKENS 4 /* of a tile when the input is made, if no form wants more */
 
 struct matmul_run {
     struct slm_context *c;
@@ -44,24 +44,29 @@ struct matmul_run {
     const uint8_t *acts[MATMUL_JOBS_MAX];
     int32_t tile_rows[MATMUL_JOBS_MAX];
     int32_t first_tile[MATMUL_JOBS_MAX + 1];
-    uint32_t forms; /* bit i: forms[i] is wanted */
-    int64_t n_rows; /* of all jobs */
+    uint32_t forms;       /* bit i: forms[i] is wanted */
+    int32_t input_tokens; /* of a tile of the input: a multiple of each wanted form's group */
+    int64_t n_rows;       /* of all jobs */
 };
 
 /* ---- Input ----------------------------------------------------------------------------------- */
 
-static const float *matmul_input_row(const struct slm_context *c, const struct matmul_input *in,
-                                     int64_t t)
+/* Rows first..first+n-1 of the input: [n][k]. */
+static const float *matmul_input_rows(const struct slm_context *c, const struct matmul_input *in,
+                                      int64_t first, int64_t n)
 {
     const struct kernels *kernels = &c->model->kernels;
-    const float *x = in->x + t * in->k;
-    float *h = c->h + t * c->model->n_in_max;
+    const float *x = in->x + first * in->k;
+    float *h = c->h + first * in->k;
     switch (in->kind) {
     case INPUT_NORM:
-        kernels->rms_norm(h, x, in->weight, in->k, c->model->hparams.norm_eps);
+        for (int64_t t = 0; t < n; t++) {
+            kernels->rms_norm(h + t * in->k, x + t * in->k, in->weight, in->k,
+                              c->model->hparams.norm_eps);
+        }
         return h;
     case INPUT_SWIGLU:
-        kernels->swiglu(h, x, in->x2 + t * in->k, in->k);
+        kernels->swiglu(h, x, in->x2 + first * in->k, n * in->k);
         return h;
     case INPUT_ROWS:
         break;
@@ -73,16 +78,14 @@ static void matmul_prepare_tile(void *arg, int32_t tile, int32_t part)
 {
     const struct matmul_run *r = (const struct matmul_run *)arg;
     const struct slm_context *c = r->c;
-    int64_t first = (int64_t)tile * MATMUL_INPUT_TOKENS;
-    int64_t end = min_i64(first + MATMUL_INPUT_TOKENS, r->in->n_tokens);
+    int64_t first = (int64_t)tile * r->input_tokens;
+    int64_t n = min_i64(r->input_tokens, r->in->n_tokens - first);
+    const float *x = matmul_input_rows(c, r->in, first, n);
     (void)part;
-    for (int64_t t = first; t < end; t++) {
-        const float *x = matmul_input_row(c, r->in, t);
-        for (int32_t f = 0; f < c->n_forms; f++) {
-            if ((r->forms & 1u << f) != 0) {
-                size_t row = c->forms[f]->row_bytes(r->in->k);
-                c->forms[f]->prepare(c->prepared[f] + (size_t)t * row, x, 1, r->in->k);
-            }
+    for (int32_t f = 0; f < c->n_forms; f++) {
+        if ((r->forms & 1u << f) != 0) {
+            size_t row = c->forms[f]->row_bytes(r->in->k);
+            c->forms[f]->prepare(c->prepared[f] + (size_t)first * row, x, n, r->in->k);
         }
     }
 }
@@ -140,6 +143,7 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
     r->jobs = jobs;
     r->n_jobs = n_jobs;
     r->forms = 0;
+    r->input_tokens = MATMUL_INPUT_TOKENS;
     for (int32_t j = 0; j < n_jobs; j++) {
         n_rows += jobs[j].w->n_out;
     }
@@ -151,6 +155,7 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
         for (int32_t f = 0; f < c->n_forms; f++) {
             if (c->forms[f] == r->products[j]->act) {
                 r->forms |= 1u << f;
+                r->input_tokens = max_i32(r->input_tokens, c->forms[f]->group);
                 r->acts[j] = c->prepared[f];
             }
         }
@@ -169,8 +174,7 @@ static void matmul(struct slm_context *c, const struct matmul_input *in,
     r.c = c;
     r.in = in;
     matmul_setup(&r, jobs, n_jobs);
-    context_tiles(c, in->k * in->n_tokens * 8,
-                  (in->n_tokens + MATMUL_INPUT_TOKENS - 1) / MATMUL_INPUT_TOKENS,
+    context_tiles(c, in->k * in->n_tokens * 8, (in->n_tokens + r.input_tokens - 1) / r.input_tokens,
                   matmul_prepare_tile, &r);
     context_tiles(c, in->k * r.n_rows * in->n_tokens, r.first_tile[n_jobs], matmul_row_tile, &r);
 }
