@@ -37,6 +37,7 @@
 #include "kernels/x86_avx2_f32.c"
 #include "kernels/x86_avx2_vectors.c"
 #include "kernels/x86_avx2.c"
+#include "kernels/x86_amx.c"
 #include "kernels/cpu.c"
 
 /* The file, and text to tokens and back. */

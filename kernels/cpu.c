@@ -35,6 +35,23 @@ static uint64_t cpu_saved_state(void)
     return (uint64_t)high << 32 | low;
 }
 
+/* Linux gives a process the tile registers when it asks; again costs nothing. Refused where an
+ * alternate signal stack is too small for them, or by an old kernel. */
+static int cpu_ask_for_tiles(void)
+{
+#if defined(__linux__)
+    const int64_t arch_prctl = 158, request_permission = 0x1023, tile_data = 18;
+    int64_t result = arch_prctl;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"(request_permission), "S"(tile_data)
+                     : "rcx", "r11", "memory");
+    return result == 0;
+#else
+    return 0;
+#endif
+}
+
 #define CPU_ALL_OF(word, bits) (((word) & (bits)) == (bits))
 
 static uint64_t cpu_detect(void)
@@ -66,7 +83,7 @@ static uint64_t cpu_detect(void)
         found |= (seven.c & 1u << 11) != 0 ? SLM_CPU_AVX512_VNNI : 0;
         found |= (more.a & 1u << 5) != 0 ? SLM_CPU_AVX512_BF16 : 0;
     }
-    if (CPU_ALL_OF(saved, tiles) && (seven.d & 1u << 24) != 0) {
+    if (CPU_ALL_OF(saved, tiles) && (seven.d & 1u << 24) != 0 && cpu_ask_for_tiles()) {
         found |= (seven.d & 1u << 25) != 0 ? SLM_CPU_AMX_INT8 : 0;
         found |= (seven.d & 1u << 22) != 0 ? SLM_CPU_AMX_BF16 : 0;
     }
@@ -114,6 +131,7 @@ static const struct cpu_set {
     {0, kernels_set_ref},
 #if defined(__x86_64__) && !defined(SLM_NO_SIMD)
     {SLM_CPU_AVX2, kernels_set_avx2},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_BF16 | SLM_CPU_AMX_BF16, kernels_set_amx},
 #endif
 };
 

@@ -173,11 +173,40 @@ static struct oracle_weight oracle_weight(int32_t type, const uint8_t *p, int32_
 struct oracle_sum {
     double value;
     double magnitude;
+    double slack; /* allowed whatever the order of the sum: what the form rounds away */
 };
 
-/* What an activation form says about element e of a prepared row. */
-static double oracle_act(const struct kernel_act *act, void *row, int64_t k, int64_t e)
+static double oracle_bf16(const uint8_t *p)
 {
+    return (double)bits_to_f32((uint32_t)load_u16(p) << 16);
+}
+
+/* To nearest, ties to even, as the kernels round to bf16. */
+static double oracle_round_bf16(double x)
+{
+    uint32_t bits = f32_to_bits((float)x);
+    return (double)bits_to_f32((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+}
+
+/* Tiles of bf16, in one part or two: [group of 16 tokens][k / 32][part][16][16 tokens][2]. */
+static double oracle_act_bf16(const struct kernel_act *act, const uint8_t *all, int64_t t,
+                              int64_t k, int64_t e)
+{
+    int parts = act->name[4] == 0 ? 1 : 2;
+    const uint8_t *p = all + (size_t)(t / 16 * 16) * act->row_bytes(k) +
+                       (size_t)(e / 32 * parts) * 1024 +
+                       (size_t)(e % 32 / 2 * 64 + t % 16 * 4 + e % 2 * 2);
+    return oracle_bf16(p) + (parts == 2 ? oracle_bf16(p + 1024) : 0);
+}
+
+/* What an activation form says about element e of token t. */
+static double oracle_act(const struct kernel_act *act, uint8_t *all, int64_t t, int64_t k,
+                         int64_t e)
+{
+    void *row = all + (size_t)t * act->row_bytes(k);
+    if (act->name[0] == 'b') {
+        return oracle_act_bf16(act, all, t, k, e);
+    }
     if (act->name[0] == 'f') {
         return (double)((const float *)row)[e];
     }
@@ -203,13 +232,25 @@ static void oracle_row(struct oracle_weight *row, int32_t type, const uint8_t *w
 }
 
 static struct oracle_sum oracle_dot(const struct kernel_act *act, int32_t type,
-                                    const struct oracle_weight *w, void *row, int64_t k)
+                                    const struct oracle_weight *w, uint8_t *all, int64_t t,
+                                    int64_t k)
 {
-    struct oracle_sum sum = {0, 0};
+    struct oracle_sum sum = {0, 0, 0};
+    void *row = all + (size_t)t * act->row_bytes(k);
+    int rounded = act->name[0] == 'b' && act->name[4] == 0;
+    double largest = 0;
     /* Q4_1 and Q5_1 take their minimum times the stored, rounded sum. */
     int stored_sums = act->name[0] == 'q' && (type == ENC_Q4_1 || type == ENC_Q5_1);
     for (int64_t e = 0; e < k; e++) {
-        double x = oracle_act(act, row, k, e);
+        double x = oracle_act(act, all, t, k, e);
+        if (rounded) {
+            double value = oracle_round_bf16(w[e].part - w[e].min);
+            double size = check_abs(value * x);
+            sum.value += value * x;
+            sum.magnitude += size;
+            largest = size > largest ? size : largest;
+            continue;
+        }
         sum.value += w[e].part * x;
         sum.magnitude += check_abs(w[e].part * x) + check_abs(w[e].min * x);
         if (!stored_sums) {
@@ -219,6 +260,11 @@ static struct oracle_sum oracle_dot(const struct kernel_act *act, int32_t type,
             sum.value -= w[e].min * (double)p.s[e / 32];
             sum.magnitude += check_abs(w[e].min * (double)p.s[e / 32]);
         }
+    }
+    if (rounded) { /* a value halfway between two may have gone either way */
+        sum.slack = largest * 0x1p-7;
+    } else if (act->name[0] == 'b') { /* low parts are rounded, their product is left out */
+        sum.slack = sum.magnitude * 0x1p-15;
     }
     return sum;
 }

@@ -1,0 +1,670 @@
+/* x86_amx.c - products of many tokens on AMX: tiles of bf16.
+ *
+ * Weights of any encoding become bf16 with their scale in them, 256 rows by 512 columns at a time, in
+ * a panel that stays in L2 for all tokens of the batch. That rounds a weight and an activation to 8
+ * bits of mantissa each, about a tenth of the error that 8-bit blocks of activations make. F32, F16
+ * and BF16 weights keep f32 accuracy: what rounding leaves of weights and activations is a second
+ * bf16 part, and the product the sum of two or three products of parts.
+ *
+ * A tile of weights is 16 rows as they lie, of 32 columns. A tile of activations is 16 tokens, pairs
+ * of columns interleaved, which is how the form of activations stores them.
+ *
+ * Traps:
+ * - gcc 12 takes _tile_loadconfig to read 8 bytes and _tile_loadd to read nothing: the configuration
+ *   is static and constant, and AMX_FENCE stands before the first and after the last use of a panel.
+ * - The system gives the tile registers on request only (platform.c), and a task that holds them
+ *   makes every switch save 8 KiB: they are released at the end of each call.
+ * - AMX flushes denormals and cannot trap. */
+
+#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
+
+#define AMX_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16"
+#define AMX SLM_TARGET(AMX_FEATURES)
+#define AMX_INLINE SLM_INLINE_TARGET(AMX_FEATURES)
+#define AMX_FENCE __asm__ volatile("" ::: "memory")
+
+#define AMX_SIDE 16            /* rows or tokens of a tile */
+#define AMX_STEP 32            /* columns of a tile */
+#define AMX_TILE 1024          /* bytes of a tile */
+#define AMX_ROWS 256           /* of a panel */
+#define AMX_TILES_OF_ROW 16    /* of a panel's row: 512 columns, or 256 of two parts */
+#define AMX_TOKENS 512         /* that a panel is used for before the next is made */
+#define AMX_CHUNK 256          /* columns that are unpacked at a time: the largest block */
+#define AMX_ROW_BYTES_MAX 1024 /* of a chunk of the widest type */
+
+/* A chunk of a row: w = q * scale + low. */
+struct amx_chunk {
+    int8_t q[AMX_CHUNK];
+    float scale[AMX_CHUNK / 16];
+    float low[AMX_CHUNK / 16];
+};
+
+/* How an encoding becomes tiles of bf16. */
+struct amx_format {
+    int32_t block_elements;
+    int32_t block_bytes;
+    int32_t weight_parts;     /* 1, or 2: high and low */
+    int32_t activation_parts; /* 1, or 2 */
+    /* The integers and scales of n_block blocks, */
+    void (*unpack)(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block);
+    /* or for plain floats: n columns, a multiple of 32, to the row's place in each tile. */
+    void (*load)(uint8_t *to, const uint8_t *w, int64_t n);
+};
+
+/* ---- Activations ----------------------------------------------------------------------------- */
+
+/* Group of 16 tokens: [k / 32][parts][16 pairs of columns][16 tokens][2] bf16, zero where there is
+ * no column or no token. */
+
+static size_t amx_act_bytes(int64_t k)
+{
+    return (size_t)((k + AMX_STEP - 1) / AMX_STEP) * AMX_STEP * 2;
+}
+
+static size_t amx_act_split_bytes(int64_t k)
+{
+    return 2 * amx_act_bytes(k);
+}
+
+static AMX_INLINE __m512 amx_load_tail(const float *x, int64_t n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)(n >= 16  ? 0xffff
+                                             : n <= 0 ? 0
+                                                      : (1u << n) - 1),
+                                 n <= 0 ? NULL : x);
+}
+
+/* 32 floats to bf16 in order, and what they lack to another. */
+static AMX_INLINE __m512i amx_round(__m512 a, __m512 b)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(b, a);
+}
+
+static AMX_INLINE __m512 amx_low_part(__m512 x, __m256i high)
+{
+    return _mm512_sub_ps(x,
+                         _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
+}
+
+static AMX_INLINE __m512i amx_round_rest(__m512 a, __m512 b, __m512i high)
+{
+    return amx_round(amx_low_part(a, _mm512_castsi512_si256(high)),
+                     amx_low_part(b, _mm512_extracti64x4_epi64(high, 1)));
+}
+
+/* v[j] lane i <-> v[i] lane j. */
+static AMX_INLINE void amx_transpose(__m512i v[16])
+{
+    __m512i a[16];
+    for (int32_t i = 0; i < 16; i += 4) {
+        __m512i ab0 = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+        __m512i ab1 = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+        __m512i cd0 = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]);
+        __m512i cd1 = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
+        a[i] = _mm512_unpacklo_epi64(ab0, cd0);
+        a[i + 1] = _mm512_unpackhi_epi64(ab0, cd0);
+        a[i + 2] = _mm512_unpacklo_epi64(ab1, cd1);
+        a[i + 3] = _mm512_unpackhi_epi64(ab1, cd1);
+    }
+    for (int32_t j = 0; j < 4; j++) {
+        __m512i low0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x44);
+        __m512i low1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x44);
+        __m512i high0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xee);
+        __m512i high1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xee);
+        v[j] = _mm512_shuffle_i32x4(low0, low1, 0x88);
+        v[4 + j] = _mm512_shuffle_i32x4(low0, low1, 0xdd);
+        v[8 + j] = _mm512_shuffle_i32x4(high0, high1, 0x88);
+        v[12 + j] = _mm512_shuffle_i32x4(high0, high1, 0xdd);
+    }
+}
+
+static AMX_INLINE void amx_store_tile(uint8_t *to, __m512i v[16])
+{
+    amx_transpose(v);
+    for (int32_t i = 0; i < 16; i++) {
+        _mm512_storeu_si512((void *)(to + 64 * i), v[i]);
+    }
+}
+
+static AMX void amx_prepare_group(uint8_t *to, const float *x, int64_t n_token, int64_t k,
+                                  int32_t parts)
+{
+    for (int64_t column = 0; column < k; column += AMX_STEP, to += parts * AMX_TILE) {
+        __m512i high[16], low[16];
+        for (int64_t t = 0; t < AMX_SIDE; t++) {
+            const float *from = x + t * k + column;
+            int64_t n = t < n_token ? k - column : 0;
+            __m512 a = amx_load_tail(from, n), b = amx_load_tail(from + 16, n - 16);
+            high[t] = amx_round(a, b);
+            low[t] = parts == 2 ? amx_round_rest(a, b, high[t]) : high[t];
+        }
+        amx_store_tile(to, high);
+        if (parts == 2) {
+            amx_store_tile(to + AMX_TILE, low);
+        }
+    }
+}
+
+static AMX void amx_prepare_parts(void *act, const float *x, int64_t n_token, int64_t k,
+                                  int32_t parts)
+{
+    size_t group_bytes = AMX_SIDE * amx_act_bytes(k) * (size_t)parts;
+    for (int64_t t = 0; t < n_token; t += AMX_SIDE) {
+        amx_prepare_group((uint8_t *)act + (size_t)(t / AMX_SIDE) * group_bytes, x + t * k,
+                          n_token - t, k, parts);
+    }
+}
+
+static void amx_prepare(void *act, const float *x, int64_t n_token, int64_t k)
+{
+    amx_prepare_parts(act, x, n_token, k, 1);
+}
+
+static void amx_prepare_split(void *act, const float *x, int64_t n_token, int64_t k)
+{
+    amx_prepare_parts(act, x, n_token, k, 2);
+}
+
+static const struct kernel_act amx_act = {"bf16", AMX_SIDE, amx_act_bytes, amx_prepare};
+static const struct kernel_act amx_act_split = {"bf16 split", AMX_SIDE, amx_act_split_bytes,
+                                                amx_prepare_split};
+
+/* ---- Integers and scales of a chunk ---------------------------------------------------------- */
+
+static AMX_INLINE float amx_half(const uint8_t *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
+
+static AMX_INLINE uint32_t amx_word(const uint8_t *p)
+{
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static AMX_INLINE __m256i amx_load32(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static AMX_INLINE void amx_store32(int8_t *q, __m256i v)
+{
+    _mm256_storeu_si256((__m256i *)(void *)q, v);
+}
+
+/* 32 values of 4 bits in 16 bytes: the low halves, then the high ones. */
+static AMX_INLINE __m256i amx_nibbles(const uint8_t *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+/* Blocks of 32: header bytes d, m?, qh?, then 16 of nibbles. */
+static AMX_INLINE void amx_unpack_32(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block,
+                                     int has_m, int has_high)
+{
+    int32_t header = 2 + (has_m ? 2 : 0);
+    int32_t bytes = header + (has_high ? 4 : 0) + 16;
+    int8_t offset = has_m ? 0 : has_high ? 16 : 8;
+    for (int32_t b = 0; b < n_block; b++, w += bytes) {
+        float d = amx_half(w), m = has_m ? amx_half(w + 2) : 0;
+        __m256i q = amx_nibbles(w + bytes - 16);
+        if (has_high) {
+            q = _mm256_mask_add_epi8(q, amx_word(w + header), q, _mm256_set1_epi8(16));
+        }
+        amx_store32(chunk->q + 32 * b, _mm256_sub_epi8(q, _mm256_set1_epi8(offset)));
+        chunk->scale[2 * b] = chunk->scale[2 * b + 1] = d;
+        chunk->low[2 * b] = chunk->low[2 * b + 1] = m;
+    }
+}
+
+static AMX void amx_unpack_q4_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    amx_unpack_32(chunk, w, n_block, 0, 0);
+}
+
+static AMX void amx_unpack_q4_1(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    amx_unpack_32(chunk, w, n_block, 1, 0);
+}
+
+static AMX void amx_unpack_q5_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    amx_unpack_32(chunk, w, n_block, 0, 1);
+}
+
+static AMX void amx_unpack_q5_1(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    amx_unpack_32(chunk, w, n_block, 1, 1);
+}
+
+static AMX void amx_unpack_q8_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    for (int32_t b = 0; b < n_block; b++, w += 34) {
+        amx_store32(chunk->q + 32 * b, amx_load32(w + 2));
+        chunk->scale[2 * b] = chunk->scale[2 * b + 1] = amx_half(w);
+        chunk->low[2 * b] = chunk->low[2 * b + 1] = 0;
+    }
+}
+
+/* low <- -dmin * mins; scale <- d * scales: 16 small integers each. */
+static AMX_INLINE void amx_scales(struct amx_chunk *chunk, float d, __m512i scales, float dmin,
+                                  __m512i mins)
+{
+    _mm512_storeu_ps(chunk->scale, _mm512_mul_ps(_mm512_set1_ps(d), _mm512_cvtepi32_ps(scales)));
+    _mm512_storeu_ps(chunk->low, _mm512_mul_ps(_mm512_set1_ps(-dmin), _mm512_cvtepi32_ps(mins)));
+}
+
+/* 2-bit field j of each byte. */
+static AMX_INLINE __m256i amx_pair(__m256i v, int32_t j)
+{
+    return _mm256_and_si256(_mm256_srl_epi16(v, _mm_cvtsi32_si128(2 * j)), _mm256_set1_epi8(3));
+}
+
+static AMX void amx_unpack_q2_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    (void)n_block;
+    for (int32_t i = 0; i < 8; i++) {
+        amx_store32(chunk->q + 32 * i, amx_pair(amx_load32(w + 16 + 32 * (i / 4)), i % 4));
+    }
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)w), low4 = _mm_set1_epi8(15);
+    amx_scales(chunk, amx_half(w + 80), _mm512_cvtepu8_epi32(_mm_and_si128(v, low4)),
+               amx_half(w + 82), _mm512_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(v, 4), low4)));
+}
+
+static AMX void amx_unpack_q3_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    (void)n_block;
+    __m256i mask = amx_load32(w), four = _mm256_set1_epi8(4);
+    for (int32_t i = 0; i < 8; i++) {
+        __m256i q = amx_pair(amx_load32(w + 32 + 32 * (i / 4)), i % 4);
+        __mmask32 high = _mm256_test_epi8_mask(mask, _mm256_set1_epi8((char)(1 << i)));
+        amx_store32(chunk->q + 32 * i, _mm256_mask_sub_epi8(q, _knot_mask32(high), q, four));
+    }
+    uint32_t a = amx_word(w + 96), b = amx_word(w + 100), c = amx_word(w + 104);
+    uint32_t low4 = 0x0f0f0f0f, two = 0x03030303;
+    __m128i scales = _mm_setr_epi32((int32_t)((a & low4) | (c & two) << 4),
+                                    (int32_t)((b & low4) | (c >> 2 & two) << 4),
+                                    (int32_t)((a >> 4 & low4) | (c >> 4 & two) << 4),
+                                    (int32_t)((b >> 4 & low4) | (c >> 6 & two) << 4));
+    amx_scales(chunk, amx_half(w + 108),
+               _mm512_sub_epi32(_mm512_cvtepu8_epi32(scales), _mm512_set1_epi32(32)), 0,
+               _mm512_setzero_si512());
+}
+
+/* Of Q4_K and Q5_K: eight scales and minimums of 6 bits, for 32 columns each. */
+static AMX_INLINE void amx_scales_45(struct amx_chunk *chunk, const uint8_t *w)
+{
+    uint32_t a = amx_word(w + 4), b = amx_word(w + 8), c = amx_word(w + 12);
+    uint32_t low4 = 0x0f0f0f0f, low6 = 0x3f3f3f3f, two = 0x03030303;
+    __m128i scales =
+        _mm_setr_epi32((int32_t)(a & low6), (int32_t)((c & low4) | (a >> 6 & two) << 4), 0, 0);
+    __m128i mins =
+        _mm_setr_epi32((int32_t)(b & low6), (int32_t)((c >> 4 & low4) | (b >> 6 & two) << 4), 0, 0);
+    amx_scales(chunk, amx_half(w), _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(scales, scales)),
+               amx_half(w + 2), _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(mins, mins)));
+}
+
+static AMX void amx_unpack_q4_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    __m256i low4 = _mm256_set1_epi8(15);
+    (void)n_block;
+    for (int32_t u = 0; u < 4; u++) {
+        __m256i v = amx_load32(w + 16 + 32 * u);
+        amx_store32(chunk->q + 64 * u, _mm256_and_si256(v, low4));
+        amx_store32(chunk->q + 64 * u + 32, _mm256_and_si256(_mm256_srli_epi16(v, 4), low4));
+    }
+    amx_scales_45(chunk, w);
+}
+
+static AMX void amx_unpack_q5_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    __m256i low4 = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16), high = amx_load32(w + 16);
+    (void)n_block;
+    for (int32_t i = 0; i < 8; i++) {
+        __m256i v = amx_load32(w + 48 + 32 * (i / 2));
+        __mmask32 bit = _mm256_test_epi8_mask(high, _mm256_set1_epi8((char)(1 << i)));
+        v = _mm256_and_si256(i % 2 != 0 ? _mm256_srli_epi16(v, 4) : v, low4);
+        amx_store32(chunk->q + 32 * i, _mm256_mask_add_epi8(v, bit, v, fifth));
+    }
+    amx_scales_45(chunk, w);
+}
+
+static AMX void amx_unpack_q6_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
+{
+    __m256i low4 = _mm256_set1_epi8(15), center = _mm256_set1_epi8(32);
+    (void)n_block;
+    for (int32_t i = 0; i < 8; i++) {
+        int32_t n = i / 4, j = i % 4;
+        __m256i v = amx_load32(w + 64 * n + 32 * (j % 2));
+        __m256i high = amx_pair(amx_load32(w + 128 + 32 * n), j);
+        v = _mm256_and_si256(j >= 2 ? _mm256_srli_epi16(v, 4) : v, low4);
+        v = _mm256_or_si256(v, _mm256_slli_epi16(high, 4));
+        amx_store32(chunk->q + 32 * i, _mm256_sub_epi8(v, center));
+    }
+    __m128i scales = _mm_loadu_si128((const __m128i *)(const void *)(w + 192));
+    amx_scales(chunk, amx_half(w + 208), _mm512_cvtepi8_epi32(scales), 0, _mm512_setzero_si512());
+}
+
+/* ---- Panels ---------------------------------------------------------------------------------- */
+
+/* A panel: [row / 16][column / 32][part] tiles of [row % 16][32] bf16. */
+
+static AMX_INLINE __m512 amx_values(const struct amx_chunk *chunk, int32_t i)
+{
+    __m128i q = _mm_loadu_si128((const __m128i *)(const void *)(chunk->q + 16 * i));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)),
+                           _mm512_set1_ps(chunk->scale[i]), _mm512_set1_ps(chunk->low[i]));
+}
+
+static AMX void amx_round_chunk(uint8_t *to, const struct amx_chunk *chunk, int64_t n)
+{
+    for (int32_t i = 0; i < n / AMX_STEP; i++) {
+        __m512i v = amx_round(amx_values(chunk, 2 * i), amx_values(chunk, 2 * i + 1));
+        _mm512_storeu_si512((void *)(to + AMX_TILE * i), v);
+    }
+}
+
+static AMX_INLINE void amx_store_split(uint8_t *to, __m512 a, __m512 b)
+{
+    __m512i high = amx_round(a, b);
+    _mm512_storeu_si512((void *)to, high);
+    _mm512_storeu_si512((void *)(to + AMX_TILE), amx_round_rest(a, b, high));
+}
+
+static AMX void amx_load_f32(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += AMX_STEP, to += 2 * AMX_TILE) {
+        amx_store_split(to, _mm512_loadu_ps((const void *)(w + 4 * i)),
+                        _mm512_loadu_ps((const void *)(w + 4 * i + 64)));
+    }
+}
+
+static AMX void amx_load_f16(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += AMX_STEP, to += 2 * AMX_TILE) {
+        amx_store_split(to, _mm512_cvtph_ps(amx_load32(w + 2 * i)),
+                        _mm512_cvtph_ps(amx_load32(w + 2 * i + 32)));
+    }
+}
+
+static AMX void amx_load_bf16(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += AMX_STEP, to += AMX_TILE) {
+        _mm512_storeu_si512((void *)to, _mm512_loadu_si512((const void *)(w + 2 * i)));
+    }
+}
+
+/* A row of a panel: n columns from w, which has at least that many; zeros to a multiple of 32. */
+static AMX void amx_panel_row(const struct amx_format *f, uint8_t *to, const uint8_t *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += AMX_CHUNK) {
+        int64_t part = min_i64(n - i, AMX_CHUNK);
+        int64_t bytes = part / f->block_elements * f->block_bytes;
+        uint8_t tail[AMX_ROW_BYTES_MAX];
+        struct amx_chunk chunk;
+        if (f->unpack != NULL) {
+            f->unpack(&chunk, w, (int32_t)(part / f->block_elements));
+            amx_round_chunk(to, &chunk, part);
+        } else if (part % AMX_STEP == 0) {
+            f->load(to, w, part);
+        } else {
+            memset(tail, 0, sizeof tail);
+            memcpy(tail, w, (size_t)bytes);
+            f->load(to, tail, (part + AMX_STEP - 1) / AMX_STEP * AMX_STEP);
+        }
+        to += AMX_CHUNK / AMX_STEP * AMX_TILE * f->weight_parts;
+        w += bytes;
+    }
+}
+
+struct amx_scratch {
+    float *sums;    /* [row / 16][token / 16][16 rows][16 tokens] */
+    uint8_t *panel; /* [row / 16][AMX_TILES_OF_ROW] tiles */
+};
+
+static size_t amx_scratch_bytes(int64_t n_token, int64_t k)
+{
+    (void)k;
+    int64_t groups = (min_i64(n_token, AMX_TOKENS) + AMX_SIDE - 1) / AMX_SIDE;
+    return (size_t)(AMX_ROWS / AMX_SIDE * (groups + AMX_TILES_OF_ROW)) * AMX_TILE;
+}
+
+/* What a call works on: n_row rows by n_group groups of tokens, both at most what scratch holds. */
+struct amx_block {
+    const struct amx_format *f;
+    const uint8_t *w;   /* of the first row */
+    const uint8_t *act; /* of the first group */
+    size_t row_bytes, group_bytes;
+    int64_t k, n_row, n_group;
+    float *sums;
+    uint8_t *panel;
+};
+
+static AMX void amx_make_panel(const struct amx_block *b, int64_t column, int64_t n)
+{
+    const struct amx_format *f = b->f;
+    const uint8_t *w = b->w + (size_t)(column / f->block_elements * f->block_bytes);
+    for (int64_t r = 0; r < (b->n_row + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE) * (2 * AMX_SIDE); r++) {
+        uint8_t *to = b->panel + (size_t)(r / AMX_SIDE * AMX_TILES_OF_ROW) * AMX_TILE +
+                      (size_t)(r % AMX_SIDE) * 64;
+        if (r < b->n_row) {
+            amx_panel_row(f, to, w + (size_t)r * b->row_bytes, n);
+            continue;
+        }
+        for (int32_t i = 0; i < AMX_TILES_OF_ROW; i++) {
+            _mm512_storeu_si512((void *)(to + AMX_TILE * i), _mm512_setzero_si512());
+        }
+    }
+}
+
+/* ---- Tiles ----------------------------------------------------------------------------------- */
+
+/* Two tiles of rows by two (or one) of tokens: registers 0 to 3 are the sums, 4 and 5 weights, 6 and
+ * 7 activations. `first`: nothing stands in the sums yet. */
+static AMX_INLINE void amx_multiply_tiles(float *sums, int64_t sums_stride, const uint8_t *panel,
+                                          const uint8_t *x, size_t group_bytes, int32_t n_step,
+                                          int32_t weight_parts, int32_t x_parts, int pair,
+                                          int first)
+{
+    const uint8_t *panel2 = panel + AMX_TILES_OF_ROW * AMX_TILE, *x2 = x + group_bytes;
+    float *below = sums + sums_stride;
+    if (first) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, sums, 64);
+        _tile_loadd(2, below, 64);
+        if (pair) {
+            _tile_loadd(1, sums + AMX_TILE / 4, 64);
+            _tile_loadd(3, below + AMX_TILE / 4, 64);
+        }
+    }
+    for (int32_t s = 0; s < n_step; s++) {
+        for (int32_t p = 0; p < weight_parts + x_parts - 1; p++) {
+            /* high by high, high by low, low by high */
+            int32_t wp = p == 2 || (p == 1 && x_parts == 1), xp = p == 1 && x_parts == 2;
+            _tile_loadd(4, panel + (size_t)(s * weight_parts + wp) * AMX_TILE, 64);
+            _tile_loadd(6, x + (size_t)(s * x_parts + xp) * AMX_TILE, 64);
+            _tile_loadd(5, panel2 + (size_t)(s * weight_parts + wp) * AMX_TILE, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(2, 5, 6);
+            if (pair) {
+                _tile_loadd(7, x2 + (size_t)(s * x_parts + xp) * AMX_TILE, 64);
+                _tile_dpbf16ps(1, 4, 7);
+                _tile_dpbf16ps(3, 5, 7);
+            }
+        }
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(2, below, 64);
+    if (pair) {
+        _tile_stored(1, sums + AMX_TILE / 4, 64);
+        _tile_stored(3, below + AMX_TILE / 4, 64);
+    }
+}
+
+/* All rows of the panel by all groups of tokens. */
+static AMX_INLINE void amx_multiply_panel(const struct amx_block *b, int64_t column, int64_t n,
+                                          int32_t weight_parts, int32_t x_parts)
+{
+    const uint8_t *act = b->act + (size_t)(column / AMX_STEP * x_parts) * AMX_TILE;
+    int32_t n_step = (int32_t)((n + AMX_STEP - 1) / AMX_STEP);
+    int64_t sums_stride = b->n_group * AMX_TILE / 4;
+    for (int64_t g = 0; g < b->n_group; g += 2) {
+        const uint8_t *x = act + (size_t)g * b->group_bytes;
+        for (int64_t r = 0; r * AMX_SIDE < b->n_row; r += 2) {
+            const uint8_t *panel = b->panel + (size_t)(r * AMX_TILES_OF_ROW) * AMX_TILE;
+            float *sums = b->sums + r * sums_stride + g * (AMX_TILE / 4);
+            if (g + 1 < b->n_group) {
+                amx_multiply_tiles(sums, sums_stride, panel, x, b->group_bytes, n_step,
+                                   weight_parts, x_parts, 1, column == 0);
+            } else {
+                amx_multiply_tiles(sums, sums_stride, panel, x, b->group_bytes, n_step,
+                                   weight_parts, x_parts, 0, column == 0);
+            }
+        }
+    }
+}
+
+/* The sums of a tile, turned, to the rows of y. */
+static AMX void amx_store_sums(float *y, int64_t y_stride, const float *sums, int64_t n_row,
+                               int64_t n_token)
+{
+    __mmask16 rows = (__mmask16)(n_row >= AMX_SIDE ? 0xffff : (1u << n_row) - 1);
+    __m512i v[16];
+    for (int32_t i = 0; i < AMX_SIDE; i++) {
+        v[i] = _mm512_loadu_si512((const void *)(sums + AMX_SIDE * i));
+    }
+    amx_transpose(v);
+    for (int32_t t = 0; t < AMX_SIDE; t++) {
+        if (t < n_token) {
+            _mm512_mask_storeu_epi32((void *)(y + t * y_stride), rows, v[t]);
+        }
+    }
+}
+
+static AMX void amx_store_block(const struct amx_block *b, float *y, int64_t y_stride,
+                                int64_t n_token)
+{
+    for (int64_t r = 0; r < b->n_row; r += AMX_SIDE) {
+        for (int64_t t = 0; t < n_token; t += AMX_SIDE) {
+            amx_store_sums(y + t * y_stride + r, y_stride,
+                           b->sums + (r / AMX_SIDE * b->n_group + t / AMX_SIDE) * (AMX_TILE / 4),
+                           b->n_row - r, n_token - t);
+        }
+    }
+}
+
+/* 16 rows of 64 bytes in each of the eight. */
+static const struct amx_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} amx_config = {1,
+                0,
+                {0},
+                {64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0},
+                {16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0}};
+
+static SLM_NOINLINE AMX void amx_multiply_block(const struct amx_block *b)
+{
+    int64_t columns = AMX_TILES_OF_ROW * AMX_STEP / b->f->weight_parts;
+    for (int64_t column = 0; column < b->k; column += columns) {
+        int64_t n = min_i64(columns, b->k - column);
+        amx_make_panel(b, column, n);
+        AMX_FENCE;
+        if (b->f->activation_parts == 1) {
+            amx_multiply_panel(b, column, n, 1, 1);
+        } else if (b->f->weight_parts == 1) {
+            amx_multiply_panel(b, column, n, 1, 2);
+        } else {
+            amx_multiply_panel(b, column, n, 2, 2);
+        }
+        AMX_FENCE;
+    }
+}
+
+static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_stride,
+                             const uint8_t *w, int64_t row0, int64_t row1, const void *act,
+                             int64_t n_token, int64_t k, void *scratch)
+{
+    struct amx_block b;
+    b.f = f;
+    b.k = k;
+    b.row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
+    b.group_bytes = AMX_SIDE * amx_act_bytes(k) * (size_t)f->activation_parts;
+    b.panel = (uint8_t *)scratch;
+    b.sums = (float *)(void *)(b.panel + AMX_ROWS / AMX_SIDE * AMX_TILES_OF_ROW * AMX_TILE);
+    _tile_loadconfig(&amx_config);
+    for (int64_t t = 0; t < n_token; t += AMX_TOKENS) {
+        int64_t tokens = min_i64(n_token - t, AMX_TOKENS);
+        b.n_group = (tokens + AMX_SIDE - 1) / AMX_SIDE;
+        b.act = (const uint8_t *)act + (size_t)(t / AMX_SIDE) * b.group_bytes;
+        for (int64_t row = row0; row < row1; row += AMX_ROWS) {
+            b.n_row = min_i64(row1 - row, AMX_ROWS);
+            b.w = w + (size_t)row * b.row_bytes;
+            amx_multiply_block(&b);
+            amx_store_block(&b, y + t * y_stride + row, y_stride, tokens);
+        }
+    }
+    _tile_release();
+}
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+/* X(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load) */
+#define AMX_TYPES(X)                                                                               \
+    X(F32, f32, 1, 4, 2, 2, amx_act_split, NULL, amx_load_f32)                                     \
+    X(F16, f16, 1, 2, 2, 2, amx_act_split, NULL, amx_load_f16)                                     \
+    X(BF16, bf16, 1, 2, 1, 2, amx_act_split, NULL, amx_load_bf16)                                  \
+    X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, amx_unpack_q4_0, NULL)                                    \
+    X(Q4_1, q4_1, 32, 20, 1, 1, amx_act, amx_unpack_q4_1, NULL)                                    \
+    X(Q5_0, q5_0, 32, 22, 1, 1, amx_act, amx_unpack_q5_0, NULL)                                    \
+    X(Q5_1, q5_1, 32, 24, 1, 1, amx_act, amx_unpack_q5_1, NULL)                                    \
+    X(Q8_0, q8_0, 32, 34, 1, 1, amx_act, amx_unpack_q8_0, NULL)                                    \
+    X(Q2_K, q2_k, 256, 84, 1, 1, amx_act, amx_unpack_q2_k, NULL)                                   \
+    X(Q3_K, q3_k, 256, 110, 1, 1, amx_act, amx_unpack_q3_k, NULL)                                  \
+    X(Q4_K, q4_k, 256, 144, 1, 1, amx_act, amx_unpack_q4_k, NULL)                                  \
+    X(Q5_K, q5_k, 256, 176, 1, 1, amx_act, amx_unpack_q5_k, NULL)                                  \
+    X(Q6_K, q6_k, 256, 210, 1, 1, amx_act, amx_unpack_q6_k, NULL)
+
+#define AMX_PRODUCT(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load)  \
+    static const struct amx_format amx_format_##type = {elements,         bytes,  weight_parts,    \
+                                                        activation_parts, unpack, load};           \
+    static void amx_mul_##type(float *y, int64_t y_stride, const uint8_t *w, int64_t row0,         \
+                               int64_t row1, const void *act_rows, int64_t n_token, int64_t k,     \
+                               void *scratch)                                                      \
+    {                                                                                              \
+        amx_multiply(&amx_format_##type, y, y_stride, w, row0, row1, act_rows, n_token, k,         \
+                     scratch);                                                                     \
+    }                                                                                              \
+    static const struct kernel_product amx_product_##type = {&act, amx_scratch_bytes,              \
+                                                             amx_mul_##type};
+AMX_TYPES(AMX_PRODUCT)
+
+#define AMX_MANY_MIN 24
+
+static void kernels_set_amx(struct kernels *k)
+{
+    k->isa = "amx_bf16";
+#define AMX_SET(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load)      \
+    k->matrix[ENC_##id].many = &amx_product_##type;                                                \
+    k->matrix[ENC_##id].many_min = AMX_MANY_MIN;
+    AMX_TYPES(AMX_SET)
+}
+
+#undef AMX
+#undef AMX_INLINE
+#undef AMX_FEATURES
+#undef AMX_TYPES
+#undef AMX_PRODUCT
+#undef AMX_SET
+
+#endif /* x86-64 */
