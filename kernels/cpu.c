@@ -111,6 +111,13 @@ static uint64_t cpu_detect(void)
     found |= (getauxval(hwcap) & 1ul << 20) != 0 ? SLM_CPU_DOTPROD : 0;
     found |= (getauxval(hwcap2) & 1ul << 13) != 0 ? SLM_CPU_I8MM : 0;
 #endif
+    /* What the compiler was told that every CPU has: all there is to ask on macOS. */
+#if defined(__ARM_FEATURE_DOTPROD)
+    found |= SLM_CPU_DOTPROD;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    found |= SLM_CPU_I8MM;
+#endif
     return found;
 }
 
@@ -131,7 +138,23 @@ static const struct cpu_set {
     {0, kernels_set_ref},
 #if defined(__x86_64__) && !defined(SLM_NO_SIMD)
     {SLM_CPU_AVX2, kernels_set_avx2},
+    {SLM_CPU_AVX2, kernels_set_avx2_codes},
+    {SLM_CPU_AVX2, avx2_set_rows}, /* many tokens of those, too */
+    {SLM_CPU_AVX2 | SLM_CPU_AVX_VNNI, kernels_set_avx_vnni},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_vectors},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_codes},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_vnni},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_BF16 | SLM_CPU_AMX_BF16, kernels_set_amx},
+#endif
+#if defined(ARM_HAS_NEON)
+    {SLM_CPU_NEON, kernels_set_neon},
+#endif
+#if defined(ARM_HAS_DOTPROD)
+    {SLM_CPU_NEON | SLM_CPU_DOTPROD, kernels_set_dotprod},
+#endif
+#if defined(ARM_HAS_I8MM)
+    {SLM_CPU_NEON | SLM_CPU_DOTPROD | SLM_CPU_I8MM, kernels_set_i8mm},
 #endif
 };
 

@@ -292,7 +292,8 @@ struct kernel_matrix {
  * v_p over the positions p of the run with from[i] <= p < to[i], where s_p = dot(q_i, k_p), and
  * with softcap c != 0 s_p = c * tanh(dot / c). No visible position: max = -infinity, sum = 0, out =
  * 0. Partials are merged by the caller in order of position. Each query's result depends only on
- * its own q, from, to and the run: not on which queries share the call. */
+ * its own q, from, to and the run: not on which queries share the call. What no query sees may hold
+ * anything, NaN too; it may be read where its page is one of the run. */
 struct kernel_attention_job {
     const float *q; /* [n_q][head_dim], scaled; query i at q + i * q_stride */
     int64_t q_stride;
@@ -315,8 +316,9 @@ struct kernel_attention_job {
 #define KV_F32 1
 #define KV_COUNT 2
 
-/* Scratch bytes that an attention kernel may use for n_q queries. */
-#define ATTENTION_SCRATCH(n_q) ((size_t)(n_q)*KV_PAGE * 4 + 64)
+/* Scratch bytes that an attention kernel may use for n_q queries: scores, and 64 columns of a page
+ * as f32. */
+#define ATTENTION_SCRATCH(n_q) (((size_t)(n_q) + 64) * KV_PAGE * 4 + 64)
 
 /* ---- The table ------------------------------------------------------------------------------- */
 

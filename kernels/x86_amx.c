@@ -47,6 +47,8 @@ struct amx_format {
     int32_t activation_parts; /* 1, or 2 */
     /* The integers and scales of n_block blocks, */
     void (*unpack)(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block);
+    /* of 256 columns as codes, */
+    void (*expand)(struct x86_codes *codes, const uint8_t *w);
     /* or for plain floats: n columns, a multiple of 32, to the row's place in each tile. */
     void (*load)(uint8_t *to, const uint8_t *w, int64_t n);
 };
@@ -399,38 +401,60 @@ static AMX void amx_load_bf16(uint8_t *to, const uint8_t *w, int64_t n)
     }
 }
 
-/* A row of a panel: n columns from w, which has at least that many; zeros to a multiple of 32. */
+static AMX void amx_unpack_codes(const struct amx_format *f, struct amx_chunk *chunk,
+                                 const uint8_t *w)
+{
+    struct x86_codes codes;
+    f->expand(&codes, w);
+    memcpy(chunk->q, codes.q, sizeof codes.q);
+    __m512 scale = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(amx_load32((uint8_t *)codes.scale)));
+    __m512 min = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(amx_load32((uint8_t *)codes.min)));
+    _mm512_storeu_ps(chunk->scale, _mm512_mul_ps(_mm512_loadu_ps(codes.d), scale));
+    _mm512_storeu_ps(chunk->low, _mm512_mul_ps(_mm512_set1_ps(-codes.dmin), min));
+}
+
+/* n columns of a row, a chunk at most, to their place in the panel; zeros to a multiple of 32. */
+static AMX void amx_panel_chunk(const struct amx_format *f, uint8_t *to, const uint8_t *w,
+                                int64_t n)
+{
+    uint8_t tail[AMX_ROW_BYTES_MAX];
+    struct amx_chunk chunk;
+    if (n % AMX_STEP != 0 || (f->expand != NULL && n < AMX_CHUNK)) {
+        memset(tail, 0, sizeof tail);
+        memcpy(tail, w, (size_t)(n / f->block_elements * f->block_bytes));
+        w = tail;
+    }
+    if (f->load != NULL) {
+        f->load(to, w, (n + AMX_STEP - 1) / AMX_STEP * AMX_STEP);
+        return;
+    }
+    if (f->expand != NULL) {
+        amx_unpack_codes(f, &chunk, w);
+    } else {
+        f->unpack(&chunk, w, (int32_t)(n / f->block_elements));
+    }
+    amx_round_chunk(to, &chunk, n);
+}
+
 static AMX void amx_panel_row(const struct amx_format *f, uint8_t *to, const uint8_t *w, int64_t n)
 {
     for (int64_t i = 0; i < n; i += AMX_CHUNK) {
         int64_t part = min_i64(n - i, AMX_CHUNK);
-        int64_t bytes = part / f->block_elements * f->block_bytes;
-        uint8_t tail[AMX_ROW_BYTES_MAX];
-        struct amx_chunk chunk;
-        if (f->unpack != NULL) {
-            f->unpack(&chunk, w, (int32_t)(part / f->block_elements));
-            amx_round_chunk(to, &chunk, part);
-        } else if (part % AMX_STEP == 0) {
-            f->load(to, w, part);
-        } else {
-            memset(tail, 0, sizeof tail);
-            memcpy(tail, w, (size_t)bytes);
-            f->load(to, tail, (part + AMX_STEP - 1) / AMX_STEP * AMX_STEP);
-        }
+        amx_panel_chunk(f, to, w, part);
         to += AMX_CHUNK / AMX_STEP * AMX_TILE * f->weight_parts;
-        w += bytes;
+        w += part / f->block_elements * f->block_bytes;
     }
 }
 
 struct amx_scratch {
-    float *sums;    /* [row / 16][token / 16][16 rows][16 tokens] */
+    float *sums;    /* [token / 32][row / 32][token / 16 % 2][row / 16 % 2][16 rows][16] */
     uint8_t *panel; /* [row / 16][AMX_TILES_OF_ROW] tiles */
 };
 
 static size_t amx_scratch_bytes(int64_t n_token, int64_t k)
 {
     (void)k;
-    int64_t groups = (min_i64(n_token, AMX_TOKENS) + AMX_SIDE - 1) / AMX_SIDE;
+    int64_t groups = (min_i64(n_token, AMX_TOKENS) + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE) * 2;
     return (size_t)(AMX_ROWS / AMX_SIDE * (groups + AMX_TILES_OF_ROW)) * AMX_TILE;
 }
 
@@ -465,14 +489,14 @@ static AMX void amx_make_panel(const struct amx_block *b, int64_t column, int64_
 /* ---- Tiles ----------------------------------------------------------------------------------- */
 
 /* Two tiles of rows by two (or one) of tokens: registers 0 to 3 are the sums, 4 and 5 weights, 6 and
- * 7 activations. `first`: nothing stands in the sums yet. */
-static AMX_INLINE void amx_multiply_tiles(float *sums, int64_t sums_stride, const uint8_t *panel,
-                                          const uint8_t *x, size_t group_bytes, int32_t n_step,
-                                          int32_t weight_parts, int32_t x_parts, int pair,
-                                          int first)
+ * 7 activations. `first`: nothing stands in the sums yet. `ahead`: activations of the next tokens,
+ * four lines of which are asked for in every step. */
+static AMX_INLINE void amx_multiply_tiles(float *sums, const uint8_t *panel, const uint8_t *x,
+                                          size_t group_bytes, int32_t n_step, int32_t weight_parts,
+                                          int32_t x_parts, int pair, int first, uintptr_t ahead)
 {
     const uint8_t *panel2 = panel + AMX_TILES_OF_ROW * AMX_TILE, *x2 = x + group_bytes;
-    float *below = sums + sums_stride;
+    const int32_t tile = AMX_TILE / 4;
     if (first) {
         _tile_zero(0);
         _tile_zero(1);
@@ -480,13 +504,14 @@ static AMX_INLINE void amx_multiply_tiles(float *sums, int64_t sums_stride, cons
         _tile_zero(3);
     } else {
         _tile_loadd(0, sums, 64);
-        _tile_loadd(2, below, 64);
-        if (pair) {
-            _tile_loadd(1, sums + AMX_TILE / 4, 64);
-            _tile_loadd(3, below + AMX_TILE / 4, 64);
-        }
+        _tile_loadd(1, sums + tile, 64);
+        _tile_loadd(2, sums + 2 * tile, 64);
+        _tile_loadd(3, sums + 3 * tile, 64);
     }
     for (int32_t s = 0; s < n_step; s++) {
+        for (int32_t i = 0; i < 4; i++, ahead += 64) {
+            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+        }
         for (int32_t p = 0; p < weight_parts + x_parts - 1; p++) {
             /* high by high, high by low, low by high */
             int32_t wp = p == 2 || (p == 1 && x_parts == 1), xp = p == 1 && x_parts == 2;
@@ -494,19 +519,19 @@ static AMX_INLINE void amx_multiply_tiles(float *sums, int64_t sums_stride, cons
             _tile_loadd(6, x + (size_t)(s * x_parts + xp) * AMX_TILE, 64);
             _tile_loadd(5, panel2 + (size_t)(s * weight_parts + wp) * AMX_TILE, 64);
             _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(1, 5, 6);
             if (pair) {
                 _tile_loadd(7, x2 + (size_t)(s * x_parts + xp) * AMX_TILE, 64);
-                _tile_dpbf16ps(1, 4, 7);
+                _tile_dpbf16ps(2, 4, 7);
                 _tile_dpbf16ps(3, 5, 7);
             }
         }
     }
     _tile_stored(0, sums, 64);
-    _tile_stored(2, below, 64);
+    _tile_stored(1, sums + tile, 64);
     if (pair) {
-        _tile_stored(1, sums + AMX_TILE / 4, 64);
-        _tile_stored(3, below + AMX_TILE / 4, 64);
+        _tile_stored(2, sums + 2 * tile, 64);
+        _tile_stored(3, sums + 3 * tile, 64);
     }
 }
 
@@ -516,19 +541,24 @@ static AMX_INLINE void amx_multiply_panel(const struct amx_block *b, int64_t col
 {
     const uint8_t *act = b->act + (size_t)(column / AMX_STEP * x_parts) * AMX_TILE;
     int32_t n_step = (int32_t)((n + AMX_STEP - 1) / AMX_STEP);
-    int64_t sums_stride = b->n_group * AMX_TILE / 4;
+    size_t x_bytes = (size_t)(n_step * x_parts) * AMX_TILE; /* of a group */
+    float *sums = b->sums;
     for (int64_t g = 0; g < b->n_group; g += 2) {
         const uint8_t *x = act + (size_t)g * b->group_bytes;
+        size_t ahead = 0; /* in the next two groups */
         for (int64_t r = 0; r * AMX_SIDE < b->n_row; r += 2) {
             const uint8_t *panel = b->panel + (size_t)(r * AMX_TILES_OF_ROW) * AMX_TILE;
-            float *sums = b->sums + r * sums_stride + g * (AMX_TILE / 4);
+            uintptr_t next = (uintptr_t)x + 2 * b->group_bytes + ahead % x_bytes +
+                             (ahead < x_bytes ? 0 : b->group_bytes);
             if (g + 1 < b->n_group) {
-                amx_multiply_tiles(sums, sums_stride, panel, x, b->group_bytes, n_step,
-                                   weight_parts, x_parts, 1, column == 0);
+                amx_multiply_tiles(sums, panel, x, b->group_bytes, n_step, weight_parts, x_parts, 1,
+                                   column == 0, next);
             } else {
-                amx_multiply_tiles(sums, sums_stride, panel, x, b->group_bytes, n_step,
-                                   weight_parts, x_parts, 0, column == 0);
+                amx_multiply_tiles(sums, panel, x, b->group_bytes, n_step, weight_parts, x_parts, 0,
+                                   column == 0, next);
             }
+            sums += AMX_TILE;
+            ahead += (size_t)n_step * 256;
         }
     }
 }
@@ -553,10 +583,12 @@ static AMX void amx_store_sums(float *y, int64_t y_stride, const float *sums, in
 static AMX void amx_store_block(const struct amx_block *b, float *y, int64_t y_stride,
                                 int64_t n_token)
 {
-    for (int64_t r = 0; r < b->n_row; r += AMX_SIDE) {
-        for (int64_t t = 0; t < n_token; t += AMX_SIDE) {
-            amx_store_sums(y + t * y_stride + r, y_stride,
-                           b->sums + (r / AMX_SIDE * b->n_group + t / AMX_SIDE) * (AMX_TILE / 4),
+    int64_t pairs = (b->n_row + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE);
+    for (int64_t t = 0; t < n_token; t += AMX_SIDE) { /* rows of y are pages apart: outside */
+        for (int64_t r = 0; r < b->n_row; r += AMX_SIDE) {
+            int64_t g = t / AMX_SIDE, four = g / 2 * pairs + r / (2 * AMX_SIDE);
+            int64_t tile = 4 * four + g % 2 * 2 + r / AMX_SIDE % 2;
+            amx_store_sums(y + t * y_stride + r, y_stride, b->sums + tile * (AMX_TILE / 4),
                            b->n_row - r, n_token - t);
         }
     }
@@ -619,25 +651,41 @@ static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_str
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-/* X(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load) */
+/* X(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, expand, load) */
 #define AMX_TYPES(X)                                                                               \
-    X(F32, f32, 1, 4, 2, 2, amx_act_split, NULL, amx_load_f32)                                     \
-    X(F16, f16, 1, 2, 2, 2, amx_act_split, NULL, amx_load_f16)                                     \
-    X(BF16, bf16, 1, 2, 1, 2, amx_act_split, NULL, amx_load_bf16)                                  \
-    X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, amx_unpack_q4_0, NULL)                                    \
-    X(Q4_1, q4_1, 32, 20, 1, 1, amx_act, amx_unpack_q4_1, NULL)                                    \
-    X(Q5_0, q5_0, 32, 22, 1, 1, amx_act, amx_unpack_q5_0, NULL)                                    \
-    X(Q5_1, q5_1, 32, 24, 1, 1, amx_act, amx_unpack_q5_1, NULL)                                    \
-    X(Q8_0, q8_0, 32, 34, 1, 1, amx_act, amx_unpack_q8_0, NULL)                                    \
-    X(Q2_K, q2_k, 256, 84, 1, 1, amx_act, amx_unpack_q2_k, NULL)                                   \
-    X(Q3_K, q3_k, 256, 110, 1, 1, amx_act, amx_unpack_q3_k, NULL)                                  \
-    X(Q4_K, q4_k, 256, 144, 1, 1, amx_act, amx_unpack_q4_k, NULL)                                  \
-    X(Q5_K, q5_k, 256, 176, 1, 1, amx_act, amx_unpack_q5_k, NULL)                                  \
-    X(Q6_K, q6_k, 256, 210, 1, 1, amx_act, amx_unpack_q6_k, NULL)
+    X(F32, f32, 1, 4, 2, 2, amx_act_split, NULL, NULL, amx_load_f32)                               \
+    X(F16, f16, 1, 2, 2, 2, amx_act_split, NULL, NULL, amx_load_f16)                               \
+    X(BF16, bf16, 1, 2, 1, 2, amx_act_split, NULL, NULL, amx_load_bf16)                            \
+    X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, amx_unpack_q4_0, NULL, NULL)                              \
+    X(Q4_1, q4_1, 32, 20, 1, 1, amx_act, amx_unpack_q4_1, NULL, NULL)                              \
+    X(Q5_0, q5_0, 32, 22, 1, 1, amx_act, amx_unpack_q5_0, NULL, NULL)                              \
+    X(Q5_1, q5_1, 32, 24, 1, 1, amx_act, amx_unpack_q5_1, NULL, NULL)                              \
+    X(Q8_0, q8_0, 32, 34, 1, 1, amx_act, amx_unpack_q8_0, NULL, NULL)                              \
+    X(Q2_K, q2_k, 256, 84, 1, 1, amx_act, amx_unpack_q2_k, NULL, NULL)                             \
+    X(Q3_K, q3_k, 256, 110, 1, 1, amx_act, amx_unpack_q3_k, NULL, NULL)                            \
+    X(Q4_K, q4_k, 256, 144, 1, 1, amx_act, amx_unpack_q4_k, NULL, NULL)                            \
+    X(Q5_K, q5_k, 256, 176, 1, 1, amx_act, amx_unpack_q5_k, NULL, NULL)                            \
+    X(Q6_K, q6_k, 256, 210, 1, 1, amx_act, amx_unpack_q6_k, NULL, NULL)                            \
+    X(IQ4_NL, iq4_nl, 32, 18, 1, 1, amx_act, NULL, avx2_codes_expand_iq4_nl, NULL)                 \
+    X(IQ4_XS, iq4_xs, 256, 136, 1, 1, amx_act, NULL, avx2_codes_expand_iq4_xs, NULL)               \
+    X(IQ3_S, iq3_s, 256, 110, 1, 1, amx_act, NULL, avx2_codes_expand_iq3_s, NULL)                  \
+    X(IQ3_XXS, iq3_xxs, 256, 98, 1, 1, amx_act, NULL, avx2_codes_expand_iq3_xxs, NULL)             \
+    X(IQ2_S, iq2_s, 256, 82, 1, 1, amx_act, NULL, avx2_codes_expand_iq2_s, NULL)                   \
+    X(IQ2_XS, iq2_xs, 256, 74, 1, 1, amx_act, NULL, avx2_codes_expand_iq2_xs, NULL)                \
+    X(IQ2_XXS, iq2_xxs, 256, 66, 1, 1, amx_act, NULL, avx2_codes_expand_iq2_xxs, NULL)             \
+    X(IQ1_S, iq1_s, 256, 50, 1, 1, amx_act, NULL, avx2_codes_expand_iq1_s, NULL)                   \
+    X(IQ1_M, iq1_m, 256, 56, 1, 1, amx_act, NULL, avx2_codes_expand_iq1_m, NULL)                   \
+    X(TQ1_0, tq1_0, 256, 54, 1, 1, amx_act, NULL, avx2_codes_expand_tq1_0, NULL)                   \
+    X(TQ2_0, tq2_0, 256, 66, 1, 1, amx_act, NULL, avx2_codes_expand_tq2_0, NULL)                   \
+    X(MXFP4, mxfp4, 32, 17, 1, 1, amx_act, NULL, avx2_codes_expand_mxfp4, NULL)                    \
+    X(NVFP4, nvfp4, 64, 36, 1, 1, amx_act, NULL, avx2_codes_expand_nvfp4, NULL)                    \
+    X(Q1_0, q1_0, 128, 18, 1, 1, amx_act, NULL, avx2_codes_expand_q1_0, NULL)                      \
+    X(Q2_0, q2_0, 64, 18, 1, 1, amx_act, NULL, avx2_codes_expand_q2_0, NULL)
 
-#define AMX_PRODUCT(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load)  \
-    static const struct amx_format amx_format_##type = {elements,         bytes,  weight_parts,    \
-                                                        activation_parts, unpack, load};           \
+#define AMX_PRODUCT(id, type, elements, bytes, weight_parts, activation_parts, act, unpack,        \
+                    expand, load)                                                                  \
+    static const struct amx_format amx_format_##type = {                                           \
+        elements, bytes, weight_parts, activation_parts, unpack, expand, load};                    \
     static void amx_mul_##type(float *y, int64_t y_stride, const uint8_t *w, int64_t row0,         \
                                int64_t row1, const void *act_rows, int64_t n_token, int64_t k,     \
                                void *scratch)                                                      \
@@ -654,7 +702,8 @@ AMX_TYPES(AMX_PRODUCT)
 static void kernels_set_amx(struct kernels *k)
 {
     k->isa = "amx_bf16";
-#define AMX_SET(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, load)      \
+#define AMX_SET(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, expand,    \
+                load)                                                                              \
     k->matrix[ENC_##id].many = &amx_product_##type;                                                \
     k->matrix[ENC_##id].many_min = AMX_MANY_MIN;
     AMX_TYPES(AMX_SET)

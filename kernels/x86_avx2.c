@@ -5,19 +5,6 @@
 
 /* ---- The types ------------------------------------------------------------------------------- */
 
-/* X(id, type, elements, offset, act, tile, dot, one) of the types multiplied as integers. */
-#define AVX2_INTEGER_TYPES(X)                                                                      \
-    X(Q4_0, q4_0, 32, 8, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_offset, avx2_one_q4_0)          \
-    X(Q4_1, q4_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_4_min, NULL)                      \
-    X(Q5_0, q5_0, 32, 16, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_offset, NULL)                  \
-    X(Q5_1, q5_1, 32, 0, avx2_act_q8_0, avx2_tile_q8_0, avx2_dot_5_min, NULL)                      \
-    X(Q8_0, q8_0, 32, 0, avx2_act_q8_0, avx2_tile_q8_0_wide, avx2_dot_8, avx2_one_q8_0)            \
-    X(Q2_K, q2_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k, NULL)                      \
-    X(Q3_K, q3_k, 256, 4, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_3_k, NULL)                       \
-    X(Q4_K, q4_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_4_k, avx2_one_q4_k)              \
-    X(Q5_K, q5_k, 256, 0, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_25_k, NULL)                      \
-    X(Q6_K, q6_k, 256, 32, avx2_act_q8_k, avx2_tile_q8_k, avx2_dot_6_k, avx2_one_q6_k)
-
 /* X(id, type, elements, bytes, load, unpack, expand, offset, has_m): how a type becomes floats. */
 #define AVX2_FLOAT_TYPES(X)                                                                        \
     X(F32, f32, 1, 4, avx2_load_f32, NULL, NULL, 0, 0)                                             \
@@ -27,12 +14,12 @@
     X(Q4_1, q4_1, 32, 20, NULL, avx2_unpack_q4_1, avx2_expand_32, 0, 1)                            \
     X(Q5_0, q5_0, 32, 22, NULL, avx2_unpack_q5_0, avx2_expand_32, 16, 0)                           \
     X(Q5_1, q5_1, 32, 24, NULL, avx2_unpack_q5_1, avx2_expand_32, 0, 1)                            \
-    X(Q8_0, q8_0, 32, 34, NULL, avx2_unpack_q8_0, avx2_expand_8_0, 0, 0)                           \
-    X(Q2_K, q2_k, 256, 84, NULL, avx2_unpack_q2_k, avx2_expand_256, 0, 1)                          \
-    X(Q3_K, q3_k, 256, 110, NULL, avx2_unpack_q3_k, avx2_expand_256, 4, 0)                         \
-    X(Q4_K, q4_k, 256, 144, NULL, avx2_unpack_q4_k, avx2_expand_256, 0, 1)                         \
-    X(Q5_K, q5_k, 256, 176, NULL, avx2_unpack_q5_k, avx2_expand_256, 0, 1)                         \
-    X(Q6_K, q6_k, 256, 210, NULL, avx2_unpack_q6_k, avx2_expand_256, 32, 0)
+    X(Q8_0, q8_0, 32, 34, NULL, avx2_unpack_q8_0, avx2_expand_8_0, 128, 0)                         \
+    X(Q2_K, q2_k, 256, 84, NULL, avx2_unpack_q2_k, avx2_expand_256_16, 0, 1)                       \
+    X(Q3_K, q3_k, 256, 110, NULL, avx2_unpack_q3_k, avx2_expand_256_16, 4, 0)                      \
+    X(Q4_K, q4_k, 256, 144, NULL, avx2_unpack_q4_k, avx2_expand_256_32, 0, 1)                      \
+    X(Q5_K, q5_k, 256, 176, NULL, avx2_unpack_q5_k, avx2_expand_256_32, 0, 1)                      \
+    X(Q6_K, q6_k, 256, 210, NULL, avx2_unpack_q6_k, avx2_expand_256_16, 32, 0)
 
 /* X(id, type, elements, bytes): the reference decodes them, for products of many tokens. */
 #define AVX2_DECODED_TYPES(X)                                                                      \
@@ -61,16 +48,6 @@
         call;                                                                                      \
     }                                                                                              \
     static const struct kernel_product name##_product = {&act, scratch_size, name};
-
-#define AVX2_INTEGER(id, type, elements, offset, act, tile, dot, one)                              \
-    static const struct avx2_format avx2_format_##type = {                                         \
-        &act, elements, (int32_t)sizeof(struct block_##type), offset, avx2_unpack_##type, tile,    \
-        dot,  one};                                                                                \
-    AVX2_PRODUCT(avx2_mul_##type,                                                                  \
-                 avx2_multiply(&avx2_format_##type, y, y_stride, w, row0, row1, act_rows, n_token, \
-                               k, scratch),                                                        \
-                 act, avx2_scratch_bytes)
-AVX2_INTEGER_TYPES(AVX2_INTEGER)
 
 #define AVX2_FLOAT(id, type, elements, bytes, load, unpack, expand, offset, has_m)                 \
     static const struct avx2_float_format avx2_float_##type = {                                    \
@@ -114,18 +91,11 @@ static void kernels_set_avx2(struct kernels *k)
         k->exact[ENC_##id] = m;                                                                    \
         k->matrix[ENC_##id] = m;                                                                   \
     }
-#define AVX2_SET_INTEGER(id, type, elements, offset, act, tile, dot, one)                          \
-    {                                                                                              \
-        struct kernel_matrix m = {&avx2_mul_##type##_product, &avx2_mul_##type##_product,          \
-                                  &avx2_mul_##type##_product, 2, 2};                               \
-        k->matrix[ENC_##id] = m;                                                                   \
-    }
 #define AVX2_SET_DECODED(id, type, elements, bytes)                                                \
     avx2_set_many(&k->exact[ENC_##id], &avx2_many_f32_##type##_product);                           \
     avx2_set_many(&k->matrix[ENC_##id], &avx2_many_f32_##type##_product);
     AVX2_DECODED_TYPES(AVX2_SET_DECODED)
     AVX2_FLOAT_TYPES(AVX2_SET_FLOAT)
-    AVX2_INTEGER_TYPES(AVX2_SET_INTEGER)
 
     k->attention[KV_F16] = avx2_attention_f16;
     k->attention[KV_F32] = avx2_attention_f32;
@@ -141,16 +111,9 @@ static void kernels_set_avx2(struct kernels *k)
 
 #undef AVX2
 #undef AVX2_INLINE
-#undef AVX2_UNROLL
-#undef AVX2_DOT
-#undef AVX2_DOT_32
-#undef AVX2_DOT_256
 #undef AVX2_PRODUCT
-#undef AVX2_INTEGER
 #undef AVX2_FLOAT
 #undef AVX2_SET_FLOAT
-#undef AVX2_SET_INTEGER
-#undef AVX2_INTEGER_TYPES
 #undef AVX2_FLOAT_TYPES
 #undef AVX2_DECODED_TYPES
 #undef AVX2_DECODED

@@ -414,7 +414,7 @@ static void attention_alone(const struct kernel_attention_job *j, void *scratch,
 static void attention_trial(void (*kernel)(const struct kernel_attention_job *, void *), int32_t kv,
                             int trial)
 {
-    static const int32_t dims[] = {1, 3, 7, 8, 16, 31, 32, 64, 65, 80, 96, 128, 200};
+    static const int32_t dims[] = {1, 3, 7, 8, 16, 31, 32, 64, 65, 80, 96, 128, 200, 256, 333};
     struct kernel_attention_job j;
     struct guarded pages[ATTENTION_PAGES];
     const uint8_t *list[ATTENTION_PAGES];
@@ -724,7 +724,7 @@ static void check_vectors(const char *isa, const struct kernels *k, const struct
 /* ---- Clock ----------------------------------------------------------------------------------- */
 
 #define BENCH_BYTES ((size_t)1 << 30) /* beyond every cache */
-#define BENCH_TILE 64                 /* rows of a call, as the engine's tasks have */
+#define BENCH_TILE 256                /* rows of a call, as the engine's tasks have */
 #define BENCH_K 2048
 
 static double bench_seconds(void)
