@@ -167,14 +167,10 @@ $(BUILD)/test_process: tests/test_process.c tests/process.h tests/testing.h $(LI
                        $(BUILD)/$(SO) $(BUILD)/process_decoy | cmocka
 	$(COMPILE) $(PROCESS) $< $(LIB) $(LDFLAGS) -rdynamic -o $@ -lcmocka -ldl -pthread -lm
 
-# Without the SIMD kernels, which ThreadSanitizer makes many times slower.
-check-races: ## tests of threads under the thread sanitizer
-	$(MAKE) races BUILD=$(BUILD)/races CFLAGS='$(SANITIZE) -fsanitize=thread -DSLM_NO_SIMD'
-
 races: $(BUILD)/test_races $(BUILD)/test_threads
 	@tests/run.sh $(BUILD) test_races=$(BUILD)/test_races test_threads=$(BUILD)/test_threads
 
-.PHONY: check-races races
+.PHONY: races
 
 # ---- Fuzzers -----------------------------------------------------------------------------------
 
@@ -191,7 +187,7 @@ UNIT += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corp
 
 unit test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
-$(BUILD)/test_hostile: $(FUZZ_HEADERS)
+$(BUILD)/test_hostile $(BUILD)/test_generate: $(FUZZ_HEADERS)
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)
 	@mkdir -p $(BUILD)/fuzz
@@ -273,39 +269,99 @@ check-abi: ## slm.h is what tests/abi.txt says is published
 abi-update: ## writes tests/abi.txt anew
 	@CC='$(CC)' tests/abi.sh $(BUILD) update
 
+# What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
+# tests/portability.sh compare with that.
+$(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
+	@mkdir -p $(BUILD)/portability
+	@$(CC) -O2 tests/portability/story.c slm.c -o $(BUILD)/portability/expected -pthread
+	@$(BUILD)/portability/expected > $@
+
+# Other compilers, emulators and C libraries; each is a name that tests/portability.sh knows. Behind
+# "aarch64-" stands a processor of qemu-aarch64: another one is a word more.
+PORTABLE      = header strict_c11 cxx17 no_threads no_files no_simd no_threads_no_files nothing macos
+PORTABLE_LONG = i386_x87 i386_sse musl mingw64 s390x powerpc aarch64 aarch64-max aarch64-cortex-a53 \
+                aarch64-cortex-a76 aarch64-neoverse-n1 aarch64-neoverse-v1
+
+check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LONG)): \
+    $(BUILD)/portability/expected.txt
+
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
-	@CC='$(CC)' tests/portability.sh $(BUILD)
+	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
 .PHONY: check-abi abi-update check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
-HAVE = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
+# A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
+# tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
+CHECK      = warnings symbols abi clang $(SANITIZERS) $(FLAGS) races $(PORTABLE)
+CHECK_LONG = tsan valgrind $(PORTABLE_LONG)
+SANITIZERS = asan_gcc asan_clang
+FLAGS      = O0 Os native fast
+
+HAVE     = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all -DSLM_DEBUG
+ASAN     = $(SANITIZE) -fsanitize=address,undefined
+TSAN     = $(SANITIZE) -fsanitize=thread -DSLM_NO_SIMD
 
-check: check-warnings check-sanitizers check-flags ## all of check-warnings, check-sanitizers, check-flags
+CONFIGURATIONS = tests/run.sh $(BUILD) $(foreach c,$(1),"$(c)=$(or $(config-$(c)),tests/portability.sh $(BUILD) $(c))")
 
-check-warnings: ## as C11, as C++17, the header alone, the tool and the tests: no warnings
-	@mkdir -p $(BUILD)
-	@set -e; for cc in $(call HAVE,gcc clang); do echo "warnings: $$cc"; \
-	    $$cc -std=c11 -O2 $(STRICT) -Wc++-compat -pthread -c slm.c -o $(BUILD)/warnings.o; \
-	    $$cc -x c++ -std=c++17 -O1 $(STRICT) -c slm.c -o $(BUILD)/warnings.o; \
-	    $$cc -x c -std=c99 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
-	    $$cc -x c++ -std=c++11 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
-	    for f in $(wildcard examples/*.c examples/cli/*.c tests/*.c tests/dist/*.c bench/*.c); do \
-	        $$cc -I. $(STRICT) -fsyntax-only $$f; done; done
+# A target COMPILER FLAGS: skipped where that compiler links nothing with these flags.
+BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
+        $(2) $(3) -x c - -o $(BUILD)/probe-$(c) || { echo no $(2) here that links with $(3); exit 77; }; \
+        $(MAKE) -s --no-print-directory $(1) CC='$(2)' CFLAGS='$(3)' BUILD=$(BUILD)/$(c)
+
+config-warnings   = $(MAKE) -s --no-print-directory check-warnings
+config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
+config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
+config-clang      = $(call BUILT,all unit,clang,-O2)
+config-asan_gcc   = $(call BUILT,unit,gcc,$(ASAN))
+config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
+config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
+config-Os         = $(call BUILT,kernels-golden,$(CC),-Os)
+config-native     = $(call BUILT,kernels-golden,$(CC),-O3 -march=native)
+config-fast       = $(call BUILT,kernels-golden,$(CC),-O2 -ffast-math)
+# Without the SIMD kernels, which ThreadSanitizer makes many times slower.
+config-races      = $(call BUILT,races,$(CC),$(TSAN))
+config-tsan       = $(call BUILT,unit,$(CC),$(TSAN))
+config-valgrind   = command -v valgrind || { echo no valgrind here; exit 77; }; \
+                    $(call BUILT,memcheck,$(CC),-O1 -g)
+
+check: ## the everyday matrix: warnings, clang, sanitizers, flags, races, standards; check-NAME is one
+	+@$(call CONFIGURATIONS,$(CHECK))
+
+check-long: ## what takes longer: valgrind, thread sanitizer, i386, musl, Windows; others under qemu
+	+@$(call CONFIGURATIONS,$(CHECK_LONG))
 
 check-sanitizers: ## the C tests under address and undefined-behaviour sanitizers
-	$(MAKE) unit BUILD=$(BUILD)/asan CFLAGS='$(SANITIZE) -fsanitize=address,undefined'
-
-check-tsan: ## the C tests under the thread sanitizer
-	$(MAKE) unit BUILD=$(BUILD)/tsan CFLAGS='$(SANITIZE) -fsanitize=thread -DSLM_NO_SIMD'
+	+@$(call CONFIGURATIONS,$(SANITIZERS))
 
 check-flags: ## kernels and golden vectors at -O0, -Os, -O3 -march=native and -ffast-math
-	$(MAKE) kernels-golden BUILD=$(BUILD)/O0 CFLAGS='-O0 -DSLM_DEBUG'
-	$(MAKE) kernels-golden BUILD=$(BUILD)/Os CFLAGS=-Os
-	$(MAKE) kernels-golden BUILD=$(BUILD)/native CFLAGS='-O3 -march=native'
-	$(MAKE) kernels-golden BUILD=$(BUILD)/fast CFLAGS='-O2 -ffast-math'
+	+@$(call CONFIGURATIONS,$(FLAGS))
+
+check-%:
+	+@$(call CONFIGURATIONS,$*)
+
+check-warnings: $(addprefix warnings-,$(call HAVE,gcc clang)) ## as C11, as C++17, the header alone, the tool and the tests: no warnings
+	@echo "$(call HAVE,gcc clang): as C11, as C++17, the header alone, the tool and the tests"
+
+warnings-%:
+	@mkdir -p $(BUILD)
+	@set -e; object=$(BUILD)/warnings-$*.o; \
+	    $* -std=c11 -O2 $(STRICT) -Wc++-compat -pthread -c slm.c -o $$object; \
+	    $* -x c++ -std=c++17 -O1 $(STRICT) -c slm.c -o $$object; \
+	    $* -x c -std=c99 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
+	    $* -x c++ -std=c++11 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
+	    for f in $(wildcard examples/*.c examples/cli/*.c tests/*.c tests/dist/*.c bench/*.c); do \
+	        $* -I. $(STRICT) -fsyntax-only $$f; done
+
+# Valgrind takes everything 20 to 50 times longer and has no AVX-512, which the library sees.
+MEMCHECK     = valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite
+MEMCHECK_NOT =
+memcheck: $(addprefix $(BUILD)/,$(TESTS)) $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+	@tests/run.sh $(BUILD) $(foreach t,$(filter-out $(MEMCHECK_NOT),$(TESTS)), \
+	    "$(t)=$(MEMCHECK) $(BUILD)/$(t)") \
+	    $(foreach f,$(FUZZERS),"corpus_$(f)=$(MEMCHECK) $(BUILD)/fuzz/replay_$(f) tests/corpus/$(f)")
 
 compile_commands: ## build/compile_commands.json for clangd and clang-tidy
 	tests/compile_commands.sh
@@ -319,5 +375,5 @@ clean: ## removes build/
 always:
 .DELETE_ON_ERROR:
 .PHONY: all help demo bench install cmocka unit kernels-golden test one-compiler-call check-symbols \
-        check-install dist check check-warnings check-sanitizers check-tsan check-flags \
+        check-install dist check check-long check-sanitizers check-flags check-warnings memcheck \
         compile_commands format clean always

@@ -76,9 +76,45 @@
  *     UTF-8 with explicit lengths; nothing needs to be 0-terminated. Invalid UTF-8 is accepted.
  *
  * Mapped files
- *     slm_model_open maps the file and reads weights where they lie. The one risk of mapping: if
- *     somebody shortens the file while the model is in use, the system raises SIGBUS in the thread
- *     that reads. SLM_LOAD_READ copies the file instead and is free of that.
+ *     slm_model_open maps the file and reads weights where they lie; all else is copied. Deleting or
+ *     renaming the file does no harm. If somebody writes into it while the model is in use, the
+ *     weights are what stands there now: results change, nothing else. If somebody shortens it, the
+ *     system raises SIGBUS in the thread that reads what is gone, the caller's or a worker's: while
+ *     the model is opened, in slm_eval and in slm_generate_next. All other calls read no weights and
+ *     go on as before. SLM_LOAD_READ copies the weights, too, and is free of that: a file that is
+ *     shortened while slm_model_open reads it is SLM_E_IO, and afterwards nothing matters. (On
+ *     Windows nobody can write into a file that is open or mapped here.)
+ *
+ * Limits
+ *     More than this is refused with a status and a message. Nothing is cut off.
+ *      1,073,741,824  bytes of metadata in one file: header, keys and tensor table
+ *             65,536  keys of a file
+ *             65,535  bytes of a key
+ *          1,048,576  tensors of a model, in all its files
+ *                 63  bytes of a tensor's name
+ *                  4  dimensions of a tensor
+ *          1,048,576  bytes that tensors are aligned to
+ *              1,024  files of a split model
+ *              1,023  characters of a path on Windows
+ *                512  layers
+ *          1,048,576  elements of a row: n_embd, n_ff
+ *              1,024  heads
+ *              1,024  elements of a head
+ *         16,777,216  tokens of a vocabulary
+ *             65,535  bytes of a token
+ *         67,108,864  merges of a vocabulary
+ *            131,071  bytes of a merge
+ *        268,435,455  bytes of a text tokenised at once
+ *         16,777,216  positions of a sequence, and rows of logits of a call
+ *                256  sequences of a context
+ *      1,073,741,823  KV pages of a context
+ *              4,096  tokens of a batch
+ *              1,024  threads
+ *                 64  stages of a sampler
+ *              4,096  accepted tokens that a stage looks back at
+ *                 16  stop strings
+ *                255  bytes of a stop string
+ *             65,536  bytes of a struct that tells its size
  */
 #ifndef SLM_H
 #define SLM_H

@@ -100,7 +100,7 @@ static void *reader_run(void *arg)
 /* n threads read parts of the same stripe; from the first start to the last end. */
 static double read_pass(const uint8_t *stripe, size_t bytes, int n)
 {
-    static struct reader readers[THREADS_MAX];
+    struct reader readers[THREADS_MAX];
     pthread_barrier_t barrier;
     size_t part = bytes / (size_t)n / 4096 * 4096;
     int made = 0;

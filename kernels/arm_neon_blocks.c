@@ -705,8 +705,9 @@ static NEON void neon_d_iq1_m(struct neon_scales *s, const uint8_t *const p[4])
 /* ---- The types ------------------------------------------------------------------------------- */
 
 /* X(id, type, act, elements, bytes, offset, width, super, has_m, most, unrolled): the groups that
- * are unrolled divide those of a block. The first two have functions of their own for one token; the
- * others are harder to take apart than to multiply and go through a panel. */
+ * are unrolled divide those of a block. The types of the first two lists have functions of their
+ * own for one token; the others are harder to take apart than to multiply, and go through a panel.
+ */
 #define NEON_FUSED_BLOCKS(X)                                                                       \
     X(Q4_0, q4_0, neon_act_q8_0, 32, 18, 8, 32, 0, 0, 15, 1)                                       \
     X(Q4_1, q4_1, neon_act_q8_0, 32, 20, 0, 32, 0, 1, 15, 1)                                       \

@@ -509,11 +509,22 @@ SLM_API void slm_context_free(slm_context *context)
     context_release(context);
 }
 
+/* For the calls that only look and therefore do not enter: what they would see in a child is what
+ * some thread of the parent was in the middle of. */
+static int api_not_forked(const slm_context *context, slm_error *err)
+{
+    if (context->process_id != platform_process_id()) {
+        SLM_FAIL(err, SLM_E_FORKED, -1, "the context was made before fork()");
+    }
+    return SLM_OK;
+}
+
 SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *info, slm_error *err)
 {
     slm_context_info o;
     error_clear(err);
     API_NEED(context, "context", err);
+    SLM_TRY(api_not_forked(context, err));
     memset(&o, 0, sizeof o);
     o.n_ctx = context->n_ctx;
     o.n_sequences = context->cache.n_sequences;
@@ -543,6 +554,7 @@ SLM_API int slm_sequence_length(const slm_context *context, int32_t sequence, in
     error_clear(err);
     API_NEED(context, "context", err);
     API_NEED(length, "length", err);
+    SLM_TRY(api_not_forked(context, err));
     SLM_TRY(api_sequence(context, sequence, err));
     *length = context->cache.sequences[sequence].length;
     return SLM_OK;
@@ -628,6 +640,7 @@ SLM_API int slm_logits(const slm_context *context, int32_t index, const float **
     API_NEED(context, "context", err);
     API_NEED(logits, "logits", err);
     *logits = NULL;
+    SLM_TRY(api_not_forked(context, err));
     int32_t i = index == -1 ? context->n_logits_valid - 1 : index;
     if (i < 0 || i >= context->n_logits_valid) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "logits %d: the last evaluation gave %d rows", index,
@@ -815,6 +828,7 @@ SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_
     slm_generate_stats o;
     error_clear(err);
     API_NEED(generator, "generator", err);
+    SLM_TRY(api_not_forked(generator->context, err));
     memset(&o, 0, sizeof o);
     o.n_prompt = generator->n_prompt;
     o.n_prompt_done = generator->n_prompt_done;

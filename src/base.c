@@ -1,4 +1,5 @@
-/* base.c - what every module stands on: errors, checked arithmetic, bytes, memory, sorted text.
+/* base.c - what every module stands on: limits, errors, checked arithmetic, bytes, texts and tables of
+ * them, memory.
  *
  * Owns nothing. Nothing here knows what a model is. */
 
@@ -42,24 +43,50 @@
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
+/* Every bound on what a file or a caller may ask for, but for those that follow from types (a number
+ * of elements fits int64_t) and the public SLM_REWIND_MAX. slm.h lists them for users, and
+ * tests/test_limits.c takes each at the limit and one past it. */
+
+/* The file */
 #define LIMIT_METADATA_BYTES ((uint64_t)1 << 30) /* header, keys and tensor table of one file */
+#define LIMIT_KEYS (1u << 16)
 #define LIMIT_KEY_BYTES 65535u
+#define LIMIT_TENSORS (1u << 20) /* of all files of a model */
 #define LIMIT_TENSOR_NAME_BYTES 63u
+#define LIMIT_DIMENSIONS 4 /* as slm_tensor_info has room for */
 #define LIMIT_ALIGNMENT (1u << 20)
 #define LIMIT_SPLIT_FILES 1024
+#define LIMIT_PATH_CHARACTERS 1023 /* on Windows; elsewhere the system's own */
+
+/* The model */
 #define LIMIT_LAYERS 512
-#define LIMIT_VOCABULARY (1 << 24)
-#define LIMIT_TOKEN_BYTES 65535u
+#define LIMIT_WIDTH (1 << 20) /* n_embd, n_ff */
 #define LIMIT_HEADS 1024
 #define LIMIT_HEAD_DIM 1024
-#define LIMIT_WIDTH (1 << 20) /* n_embd, n_ff */
+
+/* The vocabulary, and texts for it */
+#define LIMIT_VOCABULARY (1 << 24)
+#define LIMIT_TOKEN_BYTES 65535u
+#define LIMIT_MERGES (1 << 26)
+#define LIMIT_MERGE_BYTES (2 * LIMIT_TOKEN_BYTES + 1)
+/* A symbol takes up to three bytes a byte, and is counted in 32 bits. */
+#define LIMIT_TEXT_BYTES ((size_t)INT32_MAX / 8)
+
+/* The context */
 #define LIMIT_CONTEXT (1 << 24)
 #define LIMIT_SEQUENCES 256
+#define LIMIT_PAGES (INT32_MAX / 2)
 #define LIMIT_BATCH 4096
 #define LIMIT_THREADS 1024
+
+/* Sampling and generation */
 #define LIMIT_STAGES 64
+#define LIMIT_WINDOW 4096 /* accepted tokens that a stage looks back at */
 #define LIMIT_STOPS 16
 #define LIMIT_STOP_BYTES 255
+
+/* The interface */
+#define LIMIT_STRUCT_BYTES 65536u /* struct_size: more is a struct that was not set up */
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
@@ -323,6 +350,14 @@ static int text_is(struct text a, const char *s)
     return a.n == string_length(s) && (a.n == 0 || memcmp(a.s, s, a.n) == 0);
 }
 
+/* Below, at or above 0: by bytes, then the shorter first. */
+static int text_order(struct text a, struct text b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n > 0 ? memcmp(a.s, b.s, n) : 0;
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 static struct text text_of(const char *s)
 {
     struct text t = {s, string_length(s)};
@@ -347,8 +382,8 @@ static int text_width(struct text t)
 }
 
 /* 64-bit hash for our own tables: 8 bytes a step by multiply and fold (wyhash family). Not for
- * anything stored in a file. Attackers who choose collisions make a load slow, bounded by probing a
- * table at most half full of distinct keys. */
+ * anything stored in a file, and no defence against texts that were chosen to collide: see tables.
+ */
 static uint64_t hash_mix(uint64_t a, uint64_t b)
 {
 #ifdef __SIZEOF_INT128__
@@ -377,6 +412,214 @@ static uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
         tail |= (uint64_t)p[i] << (8 * i);
     }
     return hash_mix(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
+}
+
+/* ---- Tables: which of n texts is it? --------------------------------------------------------- */
+
+/* The texts stay with their owner; a table is numbers. It is a hash table, about half full. But who
+ * writes a file chooses its texts, and may choose some whose hashes fall together, so that each
+ * insertion would walk over all before it. Therefore no entry stands more than TABLE_REACH steps
+ * away from where its hash belongs, which also ends the search for what is not there; a table where
+ * that cannot be kept is sorted instead and searched by halving. (Steps grow by one each. Hashes that
+ * nobody chose find a free slot at each with a chance of a third or more: the worst table there can
+ * be, of 2^26 entries, is sorted for no reason once in thousands of files.) */
+#define TABLE_REACH 64u
+
+typedef struct text (*table_text_fn)(const void *owner, uint64_t index);
+
+struct table {
+    uint32_t *slots; /* hashed: 0 is free; else index + 1 in the low index_bits, hash bits above */
+    uint32_t mask;   /* slots - 1, all ones in binary */
+    uint32_t index_bits;
+    uint32_t n_sorted; /* 0: hashed; else slots[0..n_sorted-1] are the indices in order of texts */
+    int is_crowded;    /* some entry found no slot: table_finish sorts */
+    table_text_fn text_of;
+    const void *owner;
+};
+
+/* A text to find: as it is, or left and right with a space between. */
+struct table_key {
+    struct text left;
+    struct text right;
+    int is_pair;
+};
+
+static uint64_t table_slots(uint64_t n)
+{
+    uint64_t slots = 16;
+    while (slots < n + n / 2 + 1) {
+        slots *= 2;
+    }
+    return slots;
+}
+
+/* An empty table for the texts 0..n-1 of an owner; its table_slots(n) slots are zero, or NULL for
+ * now. */
+static struct table table_make(uint32_t *slots, uint64_t n, table_text_fn get, const void *owner)
+{
+    struct table t = {slots, (uint32_t)(table_slots(n) - 1), 1, 0, 0, get, owner};
+    while (n >> t.index_bits != 0) {
+        t.index_bits++;
+    }
+    return t;
+}
+
+static int table_order(struct text t, const struct table_key *key)
+{
+    if (!key->is_pair) {
+        return text_order(t, key->left);
+    }
+    struct text head = {t.s, t.n < key->left.n ? t.n : key->left.n};
+    int order = text_order(head, key->left);
+    if (order != 0 || t.n == head.n) {
+        return order != 0 ? order : -1;
+    }
+    struct text rest = {t.s + head.n + 1, t.n - head.n - 1};
+    order = (uint8_t)t.s[head.n] - ' ';
+    return order != 0 ? order : text_order(rest, key->right);
+}
+
+/* The index of the first of the texts that is this one, or -1. */
+static int64_t table_find_sorted(const struct table *t, const struct table_key *key)
+{
+    uint32_t low = 0;
+    uint32_t high = t->n_sorted;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (table_order(t->text_of(t->owner, t->slots[middle]), key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == t->n_sorted || table_order(t->text_of(t->owner, t->slots[low]), key) != 0) {
+        return -1;
+    }
+    return t->slots[low];
+}
+
+/* A search by hash: where it looks next, and how many slots it has seen. */
+struct table_walk {
+    uint32_t at;
+    uint32_t seen;
+};
+
+static struct table_walk table_begin(const struct table *t, uint64_t hash)
+{
+    struct table_walk w = {(uint32_t)hash & t->mask, 0};
+    return w;
+}
+
+/* The index + 1 of the next entry that has these hash bits, and may be the text or not. 0: it is not
+ * there, and w->at is a free slot or w->seen is TABLE_REACH. */
+static uint32_t table_next(const struct table *t, uint64_t hash, struct table_walk *w)
+{
+    uint32_t tag = (uint32_t)(hash >> 32) << t->index_bits;
+    while (w->seen < TABLE_REACH) {
+        uint32_t slot = t->slots[w->at];
+        if (slot == 0) {
+            return 0;
+        }
+        w->seen++;
+        w->at = (w->at + w->seen) & t->mask;
+        if ((slot ^ tag) >> t->index_bits == 0) {
+            return slot & (((uint32_t)1 << t->index_bits) - 1);
+        }
+    }
+    return 0;
+}
+
+/* The index of a text, or -1. */
+static int64_t table_find(const struct table *t, struct text text, uint64_t hash)
+{
+    struct table_walk w = table_begin(t, hash);
+    uint32_t entry;
+    if (t->n_sorted > 0) {
+        struct table_key key = {text, {NULL, 0}, 0};
+        return table_find_sorted(t, &key);
+    }
+    while ((entry = table_next(t, hash, &w)) != 0) {
+        if (text_equal(t->text_of(t->owner, entry - 1), text)) {
+            return (int64_t)entry - 1;
+        }
+    }
+    return -1;
+}
+
+/* The slots are larger than the fast caches: who inserts many asks for them some entries ahead. */
+static void table_fetch(const struct table *t, uint64_t hash)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(&t->slots[(uint32_t)hash & t->mask], 1);
+#else
+    (void)t;
+    (void)hash;
+#endif
+}
+
+/* Adds text number `index`; 0 if an equal one is there already, which stays. */
+static int table_insert(struct table *t, struct text text, uint64_t index, uint64_t hash)
+{
+    struct table_walk w = table_begin(t, hash);
+    uint32_t entry;
+    if (t->is_crowded) {
+        return 1;
+    }
+    while ((entry = table_next(t, hash, &w)) != 0) {
+        if (text_equal(t->text_of(t->owner, entry - 1), text)) {
+            return 0;
+        }
+    }
+    if (w.seen == TABLE_REACH) {
+        t->is_crowded = 1;
+    } else {
+        t->slots[w.at] = (uint32_t)(hash >> 32) << t->index_bits | (uint32_t)(index + 1);
+    }
+    return 1;
+}
+
+/* Sorts items[0..n-1], indices of texts, by merging halves; equal texts keep their order. spare has
+ * room for n / 2. */
+static void table_sort(const struct table *t, uint32_t *items, uint64_t n, uint32_t *spare)
+{
+    uint64_t half = n / 2;
+    uint64_t left = 0;
+    uint64_t right = half;
+    if (n < 2) {
+        return;
+    }
+    table_sort(t, items, half, spare);
+    table_sort(t, items + half, n - half, spare);
+    if (text_order(t->text_of(t->owner, items[half - 1]), t->text_of(t->owner, items[half])) <= 0) {
+        return;
+    }
+    memcpy(spare, items, (size_t)half * sizeof *spare);
+    for (uint64_t to = 0; left < half; to++) {
+        int is_left = right == n || text_order(t->text_of(t->owner, spare[left]),
+                                               t->text_of(t->owner, items[right])) <= 0;
+        items[to] = is_left ? spare[left++] : items[right++];
+    }
+}
+
+/* After the last of n insertions. Returns the index of a text that stands before it in the order
+ * too, where insertion did not find that out; else -1. */
+static int64_t table_finish(struct table *t, uint64_t n)
+{
+    int64_t twin = -1;
+    if (!t->is_crowded) {
+        return twin;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        t->slots[i] = (uint32_t)i;
+    }
+    table_sort(t, t->slots, n, t->slots + n); /* there are half as many more */
+    t->n_sorted = (uint32_t)n;
+    for (uint64_t i = 1; i < n && twin < 0; i++) {
+        if (text_equal(t->text_of(t->owner, t->slots[i - 1]), t->text_of(t->owner, t->slots[i]))) {
+            twin = t->slots[i];
+        }
+    }
+    return twin;
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -536,7 +779,7 @@ static int reference_drop(int32_t *references)
 static int struct_read(void *ours, size_t our_size, const void *theirs, size_t their_size,
                        const char *what, slm_error *err)
 {
-    if (their_size < sizeof(uint32_t) || their_size > 65536) {
+    if (their_size < sizeof(uint32_t) || their_size > LIMIT_STRUCT_BYTES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
                  "%s: struct_size is %zu: call the init function or set it to sizeof", what,
                  their_size);
@@ -563,7 +806,7 @@ static int struct_write(void *theirs, const void *ours, size_t our_size, const c
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s is NULL", what);
     }
     memcpy(&their_size, theirs, sizeof their_size);
-    if (their_size < sizeof(uint32_t) || their_size > 65536) {
+    if (their_size < sizeof(uint32_t) || their_size > LIMIT_STRUCT_BYTES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s: struct_size is %u: set it to sizeof before the call",
                  what, their_size);
     }
@@ -576,7 +819,7 @@ static int struct_write(void *theirs, const void *ours, size_t our_size, const c
 /* Writes defaults into a struct of `size` bytes: the body of every slm_*_options_init. */
 static int struct_init(void *theirs, size_t size, const void *defaults, size_t our_size)
 {
-    if (theirs == NULL || size < sizeof(uint32_t) || size > 65536) {
+    if (theirs == NULL || size < sizeof(uint32_t) || size > LIMIT_STRUCT_BYTES) {
         return SLM_E_ARGUMENT;
     }
     uint32_t struct_size = (uint32_t)size;

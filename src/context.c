@@ -232,7 +232,7 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     }
     int32_t max_pages = cache_pages_for(n_ctx);
     int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
-    SLM_TRY(context_check("n_pages", n_pages, 1, INT32_MAX / 2, err));
+    SLM_TRY(context_check("n_pages", n_pages, 1, LIMIT_PAGES, err));
     int32_t n_logits = o->n_logits != SLM_AUTO ? o->n_logits : o->n_sequences;
     SLM_TRY(context_check("n_logits", n_logits, 0, LIMIT_CONTEXT, err));
     c->model = m;

@@ -154,6 +154,12 @@ static int eval_check(struct eval_call *e)
         SLM_FAIL(e->err, SLM_E_ARGUMENT, -1, "%d spans of %zu bytes: sizeof(slm_span) is %zu",
                  e->n_spans, e->span_size, sizeof(slm_span));
     }
+    /* A span_size that is the size of the whole array fails at the first span. Until all have been
+     * looked at nothing is written: it could be beyond the array. */
+    for (int32_t i = 0; i < e->n_spans; i++) {
+        slm_span span;
+        SLM_TRY(struct_read(&span, sizeof span, eval_span(e, i), e->span_size, "span", e->err));
+    }
     for (int32_t i = 0; i < e->n_spans; i++) {
         eval_span(e, i)->n_done = 0;
     }
@@ -161,10 +167,9 @@ static int eval_check(struct eval_call *e)
         c->cache.wanted[i] = c->cache.sequences[i].length;
     }
     for (int32_t i = 0; i < e->n_spans; i++) {
-        slm_span span;
-        SLM_TRY(struct_read(&span, sizeof span, eval_span(e, i), e->span_size, "span", e->err));
-        SLM_TRY(eval_check_span(e, i, &span, &n_logits));
-        e->n_total += span.n_tokens;
+        const slm_span *span = eval_span(e, i);
+        SLM_TRY(eval_check_span(e, i, span, &n_logits));
+        e->n_total += span->n_tokens;
     }
     if (n_logits > c->n_logits) {
         SLM_FAIL(e->err, SLM_E_SPACE, -1,
@@ -266,7 +271,8 @@ static void eval_commit(struct eval_call *e)
     e->n_done += c->batch.n_tokens;
 }
 
-/* Pages reserved for a batch that did not happen go back. */
+/* Pages reserved for a batch that did not happen go back. The copy of a shared page stays, which the
+ * next batch of this sequence would make anyway: it holds the same positions. */
 static void eval_roll_back(struct slm_context *c)
 {
     for (int32_t i = 0; i < c->cache.n_sequences; i++) {

@@ -130,6 +130,7 @@ static int generate_tokenize(struct slm_generator *g, const char *text, size_t s
     int status = tokenize_text(&m->vocab, &m->memory, text, size, flags, g->prompt,
                                (size_t)g->n_prompt_room, &needed, err);
     if (status == SLM_E_SPACE) {
+        error_clear(err);
         SLM_TRY(generate_take_prompt(g, needed, err));
         status = tokenize_text(&m->vocab, &m->memory, text, size, flags, g->prompt,
                                (size_t)g->n_prompt_room, &needed, err);

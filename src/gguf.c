@@ -96,7 +96,7 @@ struct gguf_kv {
 
 struct gguf_tensor {
     struct text name;
-    int64_t shape[4]; /* fastest first, 1 where there is none */
+    int64_t shape[LIMIT_DIMENSIONS]; /* fastest first, 1 where there is none */
     int32_t n_dims;
     int32_t type;
     int32_t part;
@@ -122,10 +122,8 @@ struct gguf {
     struct gguf_tensor *tensors; /* of all parts */
     uint64_t n_tensors;
     uint64_t tensor_capacity;
-    uint32_t *key_table; /* open addressing, index + 1 */
-    uint64_t key_slots;
-    uint32_t *tensor_table;
-    uint64_t tensor_slots;
+    struct table by_key;  /* of kv */
+    struct table by_name; /* of tensors */
 };
 
 struct gguf_array {
@@ -317,8 +315,9 @@ static int gguf_read_kv(struct gguf_cursor *c, struct gguf_kv *kv)
     uint64_t start = c->at;
     SLM_TRY(cursor_string(c, &at, &size, "key"));
     if (size == 0 || size > LIMIT_KEY_BYTES) {
-        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)start, "a key of %llu bytes at byte %llu",
-                 (unsigned long long)size, (unsigned long long)start);
+        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)start,
+                 "a key of %llu bytes at byte %llu: 1 to %u are expected", (unsigned long long)size,
+                 (unsigned long long)start, LIMIT_KEY_BYTES);
     }
     SLM_TRY(cursor_u32(c, &kv->type, "value type"));
     kv->key_at = (uint32_t)at;
@@ -339,12 +338,13 @@ static int gguf_read_shape(struct gguf_cursor *c, struct gguf_tensor *t)
     uint32_t n_dims = 0;
     uint64_t elements = 1;
     SLM_TRY(cursor_u32(c, &n_dims, "dimensions"));
-    if (n_dims > 4) {
-        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)c->at - 4, "tensor '%.*s' has %u dimensions",
-                 text_width(t->name), t->name.s, n_dims);
+    if (n_dims > LIMIT_DIMENSIONS) {
+        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)c->at - 4,
+                 "tensor '%.*s' has %u dimensions: %d are the limit", text_width(t->name),
+                 t->name.s, n_dims, LIMIT_DIMENSIONS);
     }
     t->n_dims = (int32_t)n_dims;
-    for (uint32_t d = 0; d < 4; d++) {
+    for (uint32_t d = 0; d < LIMIT_DIMENSIONS; d++) {
         uint64_t n = 1;
         if (d < n_dims) {
             SLM_TRY(cursor_u64(c, &n, "dimension"));
@@ -392,8 +392,9 @@ static int gguf_read_tensor(struct gguf_cursor *c, struct gguf_tensor *t)
     memset(t, 0, sizeof *t);
     SLM_TRY(cursor_string(c, &at, &size, "tensor name"));
     if (size > LIMIT_TENSOR_NAME_BYTES) {
-        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)at, "a tensor name of %llu bytes at byte %llu",
-                 (unsigned long long)size, (unsigned long long)at);
+        SLM_FAIL(c->err, SLM_E_FORMAT, (int64_t)at,
+                 "a tensor name of %llu bytes at byte %llu: %u are the limit",
+                 (unsigned long long)size, (unsigned long long)at, LIMIT_TENSOR_NAME_BYTES);
     }
     memcpy(name, c->part->bytes + at, (size_t)size);
     t->name.s = name;
@@ -469,60 +470,73 @@ static struct text gguf_string_at(const uint8_t *base, uint64_t at)
     return t;
 }
 
-typedef struct text (*gguf_name_fn)(const struct gguf *g, uint64_t i);
-
-/* Finds name, or the free slot where it belongs. The table is at most half full, so this ends. */
-static uint64_t gguf_probe(const struct gguf *g, const uint32_t *table, uint64_t slots,
-                           gguf_name_fn name_of, struct text name)
+static struct text gguf_key_of(const void *g, uint64_t i)
 {
-    uint64_t slot = hash_bytes(name.s, name.n, 0) & (slots - 1);
-    while (table[slot] != 0 && !text_equal(name_of(g, table[slot] - 1u), name)) {
-        slot = (slot + 1) & (slots - 1);
-    }
-    return slot;
+    return gguf_key((const struct gguf *)g, i);
 }
 
-/* Builds the table of n names; a name that comes twice is an error. */
-static int gguf_index(struct gguf *g, struct memory *m, uint32_t **table, uint64_t *slots,
-                      gguf_name_fn name_of, uint64_t n, const char *what, slm_error *err)
+static struct text gguf_tensor_name_of(const void *g, uint64_t i)
 {
-    *slots = 16;
-    while (*slots < 2 * n) {
-        *slots *= 2;
+    return gguf_tensor_name((const struct gguf *)g, i);
+}
+
+static void gguf_drop_table(struct table *t, struct memory *m)
+{
+    memory_give(m, t->slots, ((uint64_t)t->mask + 1) * sizeof(uint32_t));
+    t->slots = NULL;
+}
+
+/* Fills the table of n names; a name that comes twice is an error. */
+static int gguf_index(struct table *t, struct memory *m, uint64_t n, const char *what,
+                      slm_error *err)
+{
+    uint64_t bytes = table_slots(n) * sizeof(uint32_t);
+    int64_t twin = -1;
+    t->slots = (uint32_t *)memory_take(m, bytes);
+    if (t->slots == NULL) {
+        return memory_error(m, bytes, "name table", err);
     }
-    *table = (uint32_t *)memory_take(m, *slots * sizeof(uint32_t));
-    if (*table == NULL) {
-        return memory_error(m, *slots * sizeof(uint32_t), "name table", err);
+    memset(t->slots, 0, (size_t)bytes);
+    for (uint64_t i = 0; i < n && twin < 0; i++) {
+        struct text name = t->text_of(t->owner, i);
+        twin = table_insert(t, name, i, hash_bytes(name.s, name.n, 0)) ? -1 : (int64_t)i;
     }
-    memset(*table, 0, (size_t)(*slots * sizeof(uint32_t)));
-    for (uint64_t i = 0; i < n; i++) {
-        struct text name = name_of(g, i);
-        uint64_t slot = gguf_probe(g, *table, *slots, name_of, name);
-        if ((*table)[slot] != 0) {
-            SLM_FAIL(err, SLM_E_FORMAT, -1, "%s '%.*s' stands twice in the file", what,
-                     text_width(name), name.s);
-        }
-        (*table)[slot] = (uint32_t)i + 1;
+    twin = twin < 0 ? table_finish(t, n) : twin;
+    if (twin >= 0) {
+        struct text name = t->text_of(t->owner, (uint64_t)twin);
+        SLM_FAIL(err, SLM_E_FORMAT, -1, "%s '%.*s' stands twice in the file", what,
+                 text_width(name), name.s);
     }
     return SLM_OK;
 }
 
-static int64_t gguf_find_text_key(const struct gguf *g, struct text key)
+static int gguf_index_keys(struct gguf *g, struct memory *m, slm_error *err)
 {
-    return (int64_t)g->key_table[gguf_probe(g, g->key_table, g->key_slots, gguf_key, key)] - 1;
+    g->by_key = table_make(NULL, g->n_kv, gguf_key_of, g);
+    return gguf_index(&g->by_key, m, g->n_kv, "key", err);
+}
+
+static int gguf_index_tensors(struct gguf *g, struct memory *m, slm_error *err)
+{
+    g->by_name = table_make(NULL, g->n_tensors, gguf_tensor_name_of, g);
+    return gguf_index(&g->by_name, m, g->n_tensors, "tensor", err);
+}
+
+static int64_t gguf_find_name(const struct table *t, struct text name)
+{
+    return table_find(t, name, hash_bytes(name.s, name.n, 0));
 }
 
 /* Index of a key or -1. */
 static int64_t gguf_find(const struct gguf *g, const char *key)
 {
-    return gguf_find_text_key(g, text_of(key));
+    return gguf_find_name(&g->by_key, text_of(key));
 }
 
 static const struct gguf_tensor *gguf_find_tensor(const struct gguf *g, struct text name)
 {
-    uint32_t i =
-        g->tensor_table[gguf_probe(g, g->tensor_table, g->tensor_slots, gguf_tensor_name, name)];
-    return i == 0 ? NULL : &g->tensors[i - 1];
+    int64_t i = gguf_find_name(&g->by_name, name);
+    return i < 0 ? NULL : &g->tensors[i];
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */
@@ -695,11 +709,9 @@ static void gguf_drop_keys(struct gguf *g, struct memory *m)
         }
     }
     memory_give(m, g->kv, g->kv_capacity * sizeof(struct gguf_kv));
-    memory_give(m, g->key_table, g->key_slots * sizeof(uint32_t));
+    gguf_drop_table(&g->by_key, m);
     g->kv = NULL;
     g->n_kv = g->kv_capacity = 0;
-    g->key_table = NULL;
-    g->key_slots = 0;
 }
 
 /* Reads one part whose keys become g's (for part 0) and whose tensors are added. `g` here may be a
@@ -711,13 +723,18 @@ static int gguf_read_part(struct gguf *g, struct gguf_part *part, struct memory 
     uint64_t n_kv = 0;
     uint64_t alignment = 32;
     SLM_TRY(gguf_read_header(&c, &g->version, &n_tensors, &n_kv));
+    if (n_tensors > LIMIT_TENSORS - g->n_tensors || n_kv > LIMIT_KEYS) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, 8, "%llu tensors and %llu keys: %u and %u are the limit",
+                 (unsigned long long)(g->n_tensors + n_tensors), (unsigned long long)n_kv,
+                 LIMIT_TENSORS, LIMIT_KEYS);
+    }
     for (uint64_t i = 0; i < n_kv; i++) {
         SLM_TRY(
             gguf_grow(m, (void **)&g->kv, &g->kv_capacity, g->n_kv, sizeof *g->kv, "keys", err));
         SLM_TRY(gguf_read_kv(&c, &g->kv[g->n_kv]));
         g->n_kv++;
     }
-    SLM_TRY(gguf_index(g, m, &g->key_table, &g->key_slots, gguf_key, g->n_kv, "key", err));
+    SLM_TRY(gguf_index_keys(g, m, err));
     SLM_TRY(gguf_alignment(g, &alignment, err));
     uint64_t first = g->n_tensors;
     for (uint64_t i = 0; i < n_tensors; i++) {
@@ -783,15 +800,14 @@ static int gguf_finish(struct gguf *g, struct memory *m, slm_error *err)
                  "the split model has %llu tensors, but split.tensors.count is %lld",
                  (unsigned long long)g->n_tensors, (long long)total);
     }
-    return gguf_index(g, m, &g->tensor_table, &g->tensor_slots, gguf_tensor_name, g->n_tensors,
-                      "tensor", err);
+    return gguf_index_tensors(g, m, err);
 }
 
 static void gguf_free(struct gguf *g, struct memory *m)
 {
     gguf_drop_keys(g, m);
     memory_give(m, g->tensors, g->tensor_capacity * sizeof(struct gguf_tensor));
-    memory_give(m, g->tensor_table, g->tensor_slots * sizeof(uint32_t));
+    gguf_drop_table(&g->by_name, m);
     for (int32_t i = 0; i < g->n_parts; i++) {
         memory_give(m, g->parts[i].bytes, g->parts[i].capacity);
         source_close(&g->parts[i].source);

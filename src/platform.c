@@ -14,8 +14,10 @@
  * have the arguments and results of the call they stand for, errno included:
  *     PLATFORM_OPEN(path, flags)                  PLATFORM_CLOSE(fd)
  *     PLATFORM_PREAD(fd, buffer, size, offset)    PLATFORM_LSEEK(fd, offset, whence)
+ *     PLATFORM_FSTAT(fd, info)                    PLATFORM_GETPID()
  *     PLATFORM_MMAP(size, fd)                     PLATFORM_MUNMAP(address, size)
- *     PLATFORM_THREAD_CREATE(id, attr, fn, arg)   PLATFORM_GETPID()
+ *     PLATFORM_ATTR_INIT(attr)                    PLATFORM_ATTR_STACK(attr, size)
+ *     PLATFORM_ATTR_DESTROY(attr)                 PLATFORM_THREAD_CREATE(id, attr, fn, arg)
  *     PLATFORM_MUTEX_INIT(mutex)                  PLATFORM_COND_INIT(cond)
  *     PLATFORM_CLOCK_NS()
  *
@@ -205,6 +207,9 @@ static const char *platform_reason_of(int code)
 #ifndef PLATFORM_LSEEK
 #define PLATFORM_LSEEK(fd, offset, whence) platform_os_lseek(fd, offset, whence)
 #endif
+#ifndef PLATFORM_FSTAT
+#define PLATFORM_FSTAT(fd, info) fstat(fd, info)
+#endif
 #ifndef PLATFORM_MMAP
 #define PLATFORM_MMAP(size, fd) mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0)
 #endif
@@ -277,7 +282,7 @@ static void platform_file_close(struct platform_file *f)
 static const char *platform_refuse(int fd, int *code)
 {
     struct stat info;
-    int status = fstat(fd, &info);
+    int status = PLATFORM_FSTAT(fd, &info);
     *code = status != 0 ? errno : 0;
     /* Of a file over 2 GiB a 32-bit fstat says EOVERFLOW; only a regular file grows to that. */
     if (*code == EOVERFLOW) {
@@ -290,6 +295,14 @@ static const char *platform_refuse(int fd, int *code)
         return platform_reason_of(*code);
     }
     return S_ISREG(info.st_mode) ? NULL : "it is not a regular file";
+}
+
+/* Bytes of an open file now, or -1 and *code. */
+static int64_t platform_size_now(int fd, int *code)
+{
+    int64_t size = PLATFORM_LSEEK(fd, 0, 2 /* SEEK_END */);
+    *code = size < 0 ? errno : 0;
+    return size;
 }
 
 static int platform_file_open(struct platform_file *f, const char *path, slm_error *err)
@@ -305,11 +318,8 @@ static int platform_file_open(struct platform_file *f, const char *path, slm_err
     const char *reason = platform_refuse(fd, &code);
     int64_t size = 0;
     if (reason == NULL) {
-        size = PLATFORM_LSEEK(fd, 0, 2 /* SEEK_END */);
-        if (size < 0) {
-            code = errno;
-            reason = platform_reason_of(code);
-        }
+        size = platform_size_now(fd, &code);
+        reason = size < 0 ? platform_reason_of(code) : NULL;
     }
     if (reason != NULL) {
         platform_file_close(f);
@@ -345,6 +355,23 @@ static const uint8_t *platform_map_bytes(struct platform_file *f, int *code)
     return (const uint8_t *)p;
 }
 
+/* Of a file that was shortened since it was opened, the end can be mapped but not read: SIGBUS. */
+static int platform_check_size(struct platform_file *f, slm_error *err)
+{
+    int code = 0;
+    int64_t size = platform_size_now(f->descriptor_plus_1 - 1, &code);
+    if (size < 0) {
+        SLM_FAIL(err, SLM_E_IO, -1, "cannot map a file of %llu bytes: %s (%d)",
+                 (unsigned long long)f->size, platform_reason_of(code), code);
+    }
+    if ((uint64_t)size < f->size) {
+        SLM_FAIL(err, SLM_E_IO, size,
+                 "the file was shortened from %llu to %lld bytes while it was opened",
+                 (unsigned long long)f->size, (long long)size);
+    }
+    return SLM_OK;
+}
+
 static void platform_unmap_bytes(const uint8_t *map, uint64_t size)
 {
     PLATFORM_MUNMAP((void *)(uintptr_t)map, (size_t)size);
@@ -362,12 +389,12 @@ static void platform_file_close(struct platform_file *f)
 
 static int platform_file_open(struct platform_file *f, const char *path, slm_error *err)
 {
-    WCHAR wide[1024];
+    WCHAR wide[LIMIT_PATH_CHARACTERS + 1];
     LARGE_INTEGER size;
     memset(f, 0, sizeof *f);
     if (MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, wide, SLM_COUNT(wide)) == 0) {
         SLM_FAIL(err, SLM_E_IO, -1, "cannot open a path that is not UTF-8 or over %d characters",
-                 SLM_COUNT(wide) - 1);
+                 LIMIT_PATH_CHARACTERS);
     }
     HANDLE handle = CreateFileW(wide, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING,
                                 FILE_ATTRIBUTE_NORMAL, NULL);
@@ -413,6 +440,14 @@ static const uint8_t *platform_map_bytes(struct platform_file *f, int *code)
     return map;
 }
 
+/* A mapped file cannot be shortened, and until then nobody else may write it: see CreateFileW. */
+static int platform_check_size(struct platform_file *f, slm_error *err)
+{
+    (void)f;
+    (void)err;
+    return SLM_OK;
+}
+
 static void platform_unmap_bytes(const uint8_t *map, uint64_t size)
 {
     (void)size;
@@ -449,6 +484,14 @@ static int platform_file_read(struct platform_file *f, uint64_t offset, void *bu
     return SLM_OK;
 }
 
+static void platform_file_unmap(struct platform_file *f)
+{
+    if (f->map != NULL && f->map != platform_empty) {
+        platform_unmap_bytes(f->map, f->size);
+    }
+    f->map = NULL;
+}
+
 /* The whole file, read-only and private, at its size when it was opened. */
 static int platform_file_map(struct platform_file *f, const uint8_t **data, slm_error *err)
 {
@@ -462,16 +505,13 @@ static int platform_file_map(struct platform_file *f, const uint8_t **data, slm_
         SLM_FAIL(err, SLM_E_IO, -1, "cannot map a file of %llu bytes: %s (%d)",
                  (unsigned long long)f->size, platform_reason_of(code), code);
     }
+    int status = platform_check_size(f, err);
+    if (status != SLM_OK) {
+        platform_file_unmap(f);
+        return status;
+    }
     *data = f->map;
     return SLM_OK;
-}
-
-static void platform_file_unmap(struct platform_file *f)
-{
-    if (f->map != NULL && f->map != platform_empty) {
-        platform_unmap_bytes(f->map, f->size);
-    }
-    f->map = NULL;
 }
 
 #else /* SLM_NO_FILES: the same calls, which have nothing to open */
@@ -739,6 +779,15 @@ static int32_t platform_cpu_count(void)
 
 #if defined(PLATFORM_POSIX)
 
+#ifndef PLATFORM_ATTR_INIT
+#define PLATFORM_ATTR_INIT(attr) pthread_attr_init(attr)
+#endif
+#ifndef PLATFORM_ATTR_STACK
+#define PLATFORM_ATTR_STACK(attr, size) pthread_attr_setstacksize(attr, size)
+#endif
+#ifndef PLATFORM_ATTR_DESTROY
+#define PLATFORM_ATTR_DESTROY(attr) pthread_attr_destroy(attr)
+#endif
 #ifndef PLATFORM_THREAD_CREATE
 #define PLATFORM_THREAD_CREATE(id, attr, fn, arg) pthread_create(id, attr, fn, arg)
 #endif
@@ -817,15 +866,15 @@ static int platform_thread_start(struct platform_thread *t, void *(*fn)(void *),
 {
     pthread_attr_t attr;
     struct platform_signals old;
-    int code = pthread_attr_init(&attr);
+    int code = PLATFORM_ATTR_INIT(&attr);
     if (code == 0) {
-        code = pthread_attr_setstacksize(&attr, platform_stack_bytes());
+        code = PLATFORM_ATTR_STACK(&attr, platform_stack_bytes());
         if (code == 0) {
             platform_signals_block(&old);
             code = PLATFORM_THREAD_CREATE(&t->id, &attr, fn, arg);
             platform_os_sigmask(PLATFORM_SIG_SETMASK, &old, NULL);
         }
-        pthread_attr_destroy(&attr);
+        PLATFORM_ATTR_DESTROY(&attr);
     }
     if (code != 0) {
         SLM_FAIL(err, SLM_E_THREAD, -1, "cannot start a thread: %s (%d)", platform_reason_of(code),

@@ -13,8 +13,6 @@
 
 /* ---- The sampler ----------------------------------------------------------------------------- */
 
-#define SAMPLER_WINDOW_MAX 4096
-
 struct slm_sampler {
     struct memory mem;
     uint64_t bytes;       /* of the one block that all this lies in */
@@ -290,10 +288,10 @@ static int sampler_check_penalties(const struct sampler_stage *stage, int32_t in
                                    int32_t n_vocab, slm_error *err)
 {
     (void)n_vocab;
-    if (stage->set.n > SAMPLER_WINDOW_MAX) {
+    if (stage->set.n > LIMIT_WINDOW) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index,
                  "sampler stage %d (%s): a window of %d tokens is over %d", index,
-                 stage->kind->name, stage->set.n, SAMPLER_WINDOW_MAX);
+                 stage->kind->name, stage->set.n, LIMIT_WINDOW);
     }
     if (!f32_is_finite(stage->set.repeat) || stage->set.repeat <= 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index,
@@ -478,7 +476,8 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
 {
     *out = NULL;
     if (n_vocab < 1 || n_vocab > LIMIT_VOCABULARY) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a vocabulary of %d tokens", n_vocab);
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a vocabulary of %d tokens: 1 to %d are expected",
+                 n_vocab, LIMIT_VOCABULARY);
     }
     if (n_stages < 0 || n_stages > LIMIT_STAGES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "n_stages is %d, not 0 to %d", n_stages, LIMIT_STAGES);

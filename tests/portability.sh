@@ -1,41 +1,21 @@
 #!/bin/sh
-# portability.sh BUILD [NAME...] - slm as other compilers, standards, switches, C libraries, word
-# sizes and byte orders see it. A line for each configuration and a summary; what the machine has no
-# compiler or emulator for is skipped, and the line says which package has it.
-#
-#     tests/portability.sh build             all
-#     tests/portability.sh build s390x       one
-#     tests/portability.sh build --one NAME  the same without the frame of tests/run.sh
+# portability.sh BUILD NAME - slm as another compiler, standard, switch, C library, word size or byte
+# order sees it: one configuration, which says what it did in its last line. What the machine has no
+# compiler or emulator for is skipped (exit status 77), and the line says which package has it. The
+# Makefile has the list of names; `make check-NAME` runs one.
 #
 # What runs tells a story with the reference kernels (tests/portability/story.c): the text, and the
-# bits of all logits, must be those of the plain build on this machine. x87 owes the text alone, as
-# it rounds twice. Where there is no cmocka, tests/portability/cmocka.h stands in for it.
+# bits of all logits, must be those of the plain build on this machine, BUILD/portability/expected.txt,
+# which the Makefile makes. x87 owes the text alone, as it rounds twice. Where there is no cmocka,
+# tests/portability/cmocka.h stands in for it.
+#
+# shellcheck disable=SC2046,SC2086 # options and tests are words of one string
 build=$1
+name=$2
 work=$build/portability
-names='header strict_c11 cxx17 no_threads no_files no_simd no_threads_no_files nothing
-    i386_x87 i386_sse aarch64 s390x powerpc musl mingw64 macos'
 strict='-Wall -Wextra -Wshadow -Werror'
 mkdir -p "$work" || exit 1
 export LC_ALL=C
-
-# The story as this machine's own compiler has it.
-expected() {
-    ${CC:-cc} -O2 tests/portability/story.c slm.c -o "$work/expected" -pthread &&
-        "$work/expected" >"$work/expected.txt"
-}
-
-if [ "$2" != --one ]; then
-    shift
-    wanted=${*:-$names}
-    set --
-    for name in $wanted; do
-        set -- "$@" "$name=tests/portability.sh $build --one $name"
-    done
-    expected || exit 1
-    exec tests/run.sh "$work" "$@"
-fi
-name=$3
-[ -s "$work/expected.txt" ] || expected || exit 1
 
 skip() {
     echo "skipped: $1"
@@ -46,11 +26,10 @@ needs() { # COMMAND PACKAGE
     command -v "$1" >/dev/null || skip "no $1 here (package $2)"
 }
 
-compilers() {
-    for cc in gcc clang; do
-        command -v $cc >/dev/null && echo $cc
-    done
-}
+compilers=
+for cc in gcc clang; do
+    command -v $cc >/dev/null && compilers="$compilers${compilers:+ }$cc"
+done
 
 # story NAME COMPILER OPTION... - builds it.
 story() {
@@ -65,40 +44,60 @@ tells() {
     cmp "$work/expected.txt" "$out.txt"
 }
 
-# suite "COMPILER OPTION..." "EMULATOR" TEST... - tests built the way of `make test`, and run. Their
+# One that only has to tell the story, natively.
+switches() {
+    for cc in $compilers; do
+        story "$name-$cc" $cc -std=c11 -pedantic "$@" && tells || exit 1
+    done
+    echo "$compilers: the story, bit for bit, with $*"
+}
+
+# suite "COMPILER" "OPTIONS" "EMULATOR" TEST... - the tests as the Makefile builds them, and run. Their
 # own arithmetic must not be fused either: its results are compared bit for bit.
 suite() {
-    compile=$1
-    emulator=$2
-    shift 2
+    folder=$build/$name
+    compiler=$1
+    options=$2
+    emulator=$3
+    shift 3
+    mkdir -p "$folder"
+    ar rcs "$folder/libcmocka.a" # empty: the stand-in is a header
+    ${MAKE:-make} -s --no-print-directory BUILD="$folder" CC="$compiler" AR="${ar:-ar}" \
+        CPPFLAGS=-Itests/portability CFLAGS='-O2 -ffp-contract=off' LDFLAGS="$options -L$folder" \
+        $(printf "$folder/%s " "$@") || exit 1
     for test in "$@"; do
-        program=$work/$name-$test.exe # what Windows runs, too
-        sources=tests/$test.c
-        grep -q '^#include "../slm.c"' "$sources" || sources="$sources slm.c"
-        echo "$name: $test"
-        # shellcheck disable=SC2086
-        $compile -O2 -ffp-contract=off -Wall -Wextra -Itests/portability $sources -o "$program" -pthread -lm &&
-            $emulator "$program" >"$program.log" 2>&1 || {
-            tail -n 20 "$program.log"
-            return 1
-        }
-        tail -n 1 "$program.log"
+        shift
+        set -- "$@" "$test=$emulator $folder/$test"
+    done
+    tests/run.sh "$folder" "$@"
+}
+
+# The tests but those named. test_process loads the shared library, which is not built here.
+tests_without() {
+    for test in check_kernels $(cd tests && ls test_*.c); do
+        case " test_process $* " in
+        *" ${test%.c} "*) ;;
+        *) echo "${test%.c}" ;;
+        esac
     done
 }
 
-units='test_math test_unicode test_dequant test_gguf test_limits test_sampler test_tokenizer'
-
-# One that only has to tell the story, natively.
-switches() {
-    for cc in $(compilers); do
-        story "$name-$cc" $cc -std=c11 -pedantic "$@" && tells || return 1
-    done
-    echo "$(echo $(compilers)): the story, bit for bit, with $*"
+# cross ARCHITECTURE EMULATOR TEST... - what gcc compiles for it, story and suite, under that qemu.
+cross() {
+    needs "$1-linux-gnu-gcc" "gcc-$1-linux-gnu"
+    needs "${2%% *}" qemu-user
+    ar=$1-linux-gnu-ar
+    compiler=$1-linux-gnu-gcc
+    emulator=$2
+    shift 2
+    story "$name" "$compiler" -static || exit 1
+    tells $emulator || exit 1
+    suite "$compiler" -static "$emulator" "$@"
 }
 
 case $name in
 header)
-    for cc in $(compilers); do
+    for cc in $compilers; do
         for std in c99 c11 c17 c2x; do
             $cc -x c -std=$std -pedantic $strict -Wconversion -fsyntax-only -include slm.h /dev/null ||
                 exit 1
@@ -108,17 +107,17 @@ header)
                 -include slm.h /dev/null || exit 1
         done
     done
-    echo "$(echo $(compilers)): slm.h alone in C99 to C23 and C++11 to C++20"
+    echo "$compilers: slm.h alone in C99 to C23 and C++11 to C++20"
     ;;
-strict_c11) switches -std=c11 -pedantic -Wconversion ;;
+strict_c11) switches -Wconversion ;;
 cxx17)
-    for cc in $(compilers); do
+    for cc in $compilers; do
         $cc -x c++ -std=c++17 -O2 $strict tests/portability/story.c slm.c -x none \
             -o "$work/story-cxx17-$cc" -pthread -lstdc++ || exit 1
         out=$work/story-cxx17-$cc
         tells || exit 1
     done
-    echo "$(echo $(compilers)): the story, bit for bit, all of it compiled as C++17"
+    echo "$compilers: the story, bit for bit, all of it compiled as C++17"
     ;;
 no_threads) switches -DSLM_NO_THREADS ;;
 no_files) switches -DSLM_NO_FILES ;;
@@ -138,42 +137,44 @@ i386_x87 | i386_sse)
     else
         tells || exit 1
     fi
-    suite "$cc" "" $units check_kernels test_golden
+    suite "$cc" "" "" $(tests_without)
     ;;
-aarch64 | s390x | powerpc)
-    arch=$name
-    emulator=$name
-    [ $name = powerpc ] && emulator=ppc
-    needs $arch-linux-gnu-gcc gcc-$arch-linux-gnu
-    needs qemu-$emulator qemu-user
-    story $name $arch-linux-gnu-gcc -static && tells qemu-$emulator || exit 1
-    # powerpc: qemu's processor has no square root for the libm that test_math compares with.
-    # Big endian: test_dequant and check_kernels write float weights as the machine has them.
-    case $name in
-    aarch64) set -- $units check_kernels ;;
-    s390x) set -- test_math test_unicode test_gguf test_limits test_sampler test_tokenizer ;;
-    powerpc) set -- test_unicode test_gguf test_limits test_sampler test_tokenizer ;;
-    esac
-    suite "$arch-linux-gnu-gcc -static" qemu-$emulator "$@" test_golden
+aarch64) cross aarch64 qemu-aarch64 $(tests_without) ;;
+aarch64-*) # another processor
+    model=${name#aarch64-}
+    needs qemu-aarch64 qemu-user
+    qemu-aarch64 -cpu help | grep -qw -- "$model" ||
+        skip "no $model in $(qemu-aarch64 --version | head -n 1)"
+    cross aarch64 "qemu-aarch64 -cpu $model" check_kernels test_golden
+    ;;
+s390x)
+    # Big endian. check_kernels writes float weights as the machine has them.
+    cross s390x qemu-s390x $(tests_without check_kernels)
+    ;;
+powerpc)
+    # Big endian and 32 bits. qemu's processor has no square root for the libm that test_math
+    # compares with.
+    cross powerpc qemu-ppc $(tests_without check_kernels test_math)
     ;;
 musl)
     needs musl-gcc musl-tools
     story musl musl-gcc -static && tells || exit 1
-    suite "musl-gcc -static" "" $units test_golden
+    suite musl-gcc -static "" $(tests_without)
     ;;
 mingw64)
     needs x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64-win32
     story mingw64.exe x86_64-w64-mingw32-gcc -static || exit 1
     x86_64-w64-mingw32-gcc -O2 $strict -static examples/hello.c slm.c -o "$work/hello.exe" || exit 1
     command -v wine >/dev/null || {
-        echo "built; not run: no wine here"
+        echo "built; not run: no wine here (package wine64)"
         exit 0
     }
     WINEPREFIX=$(cd "$work" && pwd)/wine
     export WINEPREFIX WINEDEBUG=-all
     tells wine || exit 1
     # Without test_math: what stands for libm there is no oracle, sqrt is off by a bit.
-    suite "x86_64-w64-mingw32-gcc -static" wine ${units#test_math } test_golden
+    ar=x86_64-w64-mingw32-ar
+    suite x86_64-w64-mingw32-gcc -static wine $(tests_without test_math)
     ;;
 macos)
     needs clang clang
@@ -190,7 +191,7 @@ macos)
     echo "compiled for arm64 and x86-64 with stub headers; never run"
     ;;
 *)
-    echo "no configuration '$name'; there are: $names" >&2
+    echo "no configuration '$name': CHECK and CHECK_LONG in the Makefile have those there are" >&2
     exit 1
     ;;
 esac

@@ -138,6 +138,10 @@ static float *fresh(slm_model *model, const int32_t *tokens, int32_t n)
     return row;
 }
 
+/* Batches of different sizes round differently, and on AMX the parts of many tokens add up to 16 bits
+ * of a weight or an activation, not 24. */
+#define SPLIT 1e-8
+
 static void assert_close(slm_model *model, float *got, float *expected, double tolerance)
 {
     double nmse = golden_nmse(got, expected, (size_t)n_vocab_of(model));
@@ -183,10 +187,10 @@ static void two_sequences_interleaved_anyhow_give_the_logits_they_give_alone(voi
             a += step_a;
             b += step_b;
             if (b == n_b && step_b > 0) {
-                assert_close(tiny, logits_copy(c, tiny, 0), fresh(tiny, b_tokens, n_b), 1e-10);
+                assert_close(tiny, logits_copy(c, tiny, 0), fresh(tiny, b_tokens, n_b), SPLIT);
             }
             if (a == n_a && step_a > 0) {
-                assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, n_a), 1e-10);
+                assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, n_a), SPLIT);
             }
         }
         slm_context_free(c);
@@ -211,11 +215,11 @@ static void a_fork_diverges_and_leaves_its_parent_as_it_was(void **state)
         assert_int_equal(slm_sequence_fork(c, 1, 2, NULL), SLM_OK);
         assert_int_equal(length_of(c, 1), n);
         eval(c, 1, other + n, N_LONG - n, SLM_WANT_LAST);
-        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, other, N_LONG), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, other, N_LONG), SPLIT);
         eval(c, 0, tokens_long + n, N_LONG - n, SLM_WANT_LAST);
-        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), SPLIT);
         eval(c, 2, other + n, N_LONG - n, SLM_WANT_LAST);
-        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, other, N_LONG), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, other, N_LONG), SPLIT);
         slm_context_free(c);
     }
 }
@@ -235,7 +239,7 @@ static void rewind_and_evaluate_again_equals_a_fresh_run(void **state)
         eval(c, 0, wrong, 60, SLM_WANT_NONE);
         assert_int_equal(slm_sequence_rewind(c, 0, keep, NULL), SLM_OK);
         eval(c, 0, tokens_long + keep, N_LONG - keep, SLM_WANT_LAST);
-        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), SPLIT);
     }
     assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
     assert_int_equal(length_of(c, 0), 0);
@@ -289,7 +293,7 @@ static void sharers_that_write_together_need_one_page_less_than_they_are(void **
     slm_span s[2] = {span_of(0, tokens_long + 10, 5, SLM_WANT_LAST),
                      span_of(1, tokens_long + 20, 5, SLM_WANT_LAST)};
     assert_int_equal(slm_eval(c, s, 2, sizeof s[0], NULL, NULL), SLM_OK);
-    assert_close(tiny, logits_copy(c, tiny, 0), fresh(tiny, tokens_long, 15), 1e-10);
+    assert_close(tiny, logits_copy(c, tiny, 0), fresh(tiny, tokens_long, 15), SPLIT);
     slm_context_free(c);
 }
 
@@ -331,7 +335,7 @@ static void a_cancelled_prefill_resumed_gives_what_one_call_gives(void **state)
         const float *row = NULL;
         assert_int_equal(slm_logits(c, -1, &row, NULL), SLM_E_ARGUMENT);
         eval(c, 0, tokens_long + 64, N_LONG - 64, SLM_WANT_LAST);
-        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), SPLIT);
         slm_context_free(c);
     }
 }
@@ -385,7 +389,8 @@ static void deadlines_are_kept_and_progress_is_made(void **state)
     float *row = logits_copy(c, story, -1);
     assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
     eval(c, 0, tokens, 800, SLM_WANT_LAST);
-    assert_close(story, row, logits_copy(c, story, -1), 1e-4);
+    /* small batches round activations to 8-bit blocks, large ones on AMX to bf16 */
+    assert_close(story, row, logits_copy(c, story, -1), 1e-3);
     e.deadline_ns = slm_clock_ns() - 1;
     slm_span s = span_of(0, tokens, 1, SLM_WANT_NONE);
     assert_int_equal(slm_eval(c, &s, 1, sizeof s, &e, NULL), SLM_E_DEADLINE);
@@ -445,6 +450,30 @@ static void batch_invariant_results_do_not_depend_on_how_a_prompt_is_split(void 
     }
 }
 
+/* Of three spans the second fills up the first batch and the third begins in the last one. */
+static void spans_over_several_batches_give_what_each_gives_alone(void **state)
+{
+    static const int32_t lengths[3] = {5, 40, 30};
+    (void)state;
+    slm_context_options o = options_of(3, 16);
+    o.flags = SLM_CONTEXT_BATCH_INVARIANT;
+    slm_context *together = make(tiny, &o);
+    slm_context *alone = make(tiny, &o);
+    slm_span spans[3];
+    for (int32_t i = 0; i < 3; i++) {
+        spans[i] = span_of(i, tokens_long + 10 * i, lengths[i], SLM_WANT_LAST);
+    }
+    assert_int_equal(slm_eval(together, spans, 3, sizeof *spans, NULL, NULL), SLM_OK);
+    for (int32_t i = 0; i < 3; i++) {
+        assert_int_equal(spans[i].n_done, lengths[i]);
+        assert_int_equal(length_of(together, i), lengths[i]);
+        eval(alone, i, tokens_long + 10 * i, lengths[i], SLM_WANT_LAST);
+        assert_same(tiny, logits_copy(together, tiny, i), logits_copy(alone, tiny, -1));
+    }
+    slm_context_free(together);
+    slm_context_free(alone);
+}
+
 static void all_logits_are_those_of_each_token_in_turn(void **state)
 {
     (void)state;
@@ -452,7 +481,7 @@ static void all_logits_are_those_of_each_token_in_turn(void **state)
     slm_context *c = make(tiny, &o);
     eval(c, 0, tokens_long, 150, SLM_WANT_ALL);
     for (int32_t i = 0; i < 150; i += 49) {
-        assert_close(tiny, logits_copy(c, tiny, i), fresh(tiny, tokens_long, i + 1), 1e-10);
+        assert_close(tiny, logits_copy(c, tiny, i), fresh(tiny, tokens_long, i + 1), SPLIT);
     }
     slm_context_free(c);
 }
@@ -781,6 +810,7 @@ int main(void)
         cmocka_unit_test(deadlines_are_kept_and_progress_is_made),
         cmocka_unit_test(results_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(batch_invariant_results_do_not_depend_on_how_a_prompt_is_split),
+        cmocka_unit_test(spans_over_several_batches_give_what_each_gives_alone),
         cmocka_unit_test(all_logits_are_those_of_each_token_in_turn),
         cmocka_unit_test(exact_activations_are_closer_than_rounded_ones),
         cmocka_unit_test(any_executor_gives_the_same_bits),

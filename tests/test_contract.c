@@ -1,8 +1,292 @@
-/* test_contract.c - what slm.h promises of every function and every object alike: encodings by name
- * and number, structs that tell their size, NULL for any pointer, objects freed in any order.
+/* test_contract.c - what slm.h promises of every function and every object alike: status codes and
+ * their messages, encodings by name and number, structs that tell their size, NULL for any pointer,
+ * objects freed in any order.
  *
  * Public functions only. */
 #include "model_fixture.h"
+
+#if !defined(_WIN32)
+#include <errno.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+/* ---- Status codes ---------------------------------------------------------------------------- */
+
+/* What calls that fail find made. */
+struct failing {
+    slm_model *model; /* with a vocabulary */
+    slm_context *context;
+    slm_sampler *sampler;
+    slm_error *err;
+    int status; /* of a call from inside a callback */
+};
+
+static int fail_argument(struct failing *f)
+{
+    return slm_model_get_info(f->model, NULL, f->err);
+}
+
+static int fail_memory(struct failing *f)
+{
+    slm_model *model = NULL;
+    slm_model_options o = model_options(NULL, 0);
+    o.max_bytes = 1000;
+    return slm_model_open(&model, TESTING_STORYTELLER, &o, f->err);
+}
+
+static int fail_io(struct failing *f)
+{
+    slm_model *model = NULL;
+    return slm_model_open(&model, "no/such/folder/model.gguf", NULL, f->err);
+}
+
+static int fail_open(struct failing *f, const char *text, size_t size)
+{
+    slm_model *model = NULL;
+    const void *data = text;
+    return slm_model_open_memory(&model, &data, &size, 1, NULL, f->err);
+}
+
+static int fail_format(struct failing *f)
+{
+    return fail_open(f, "This is a letter, not a model.", 30);
+}
+
+static int fail_family(struct failing *f, const char *family)
+{
+    struct build b;
+    slm_error *err = f->err;
+    build_init(&b);
+    build_text(&b, "general.architecture", family);
+    build_finish(&b);
+    int status = open_status(&b, NULL, err);
+    build_free(&b);
+    return status;
+}
+
+static int fail_model(struct failing *f)
+{
+    return fail_family(f, "llama"); /* which has layers */
+}
+
+static int fail_unsupported(struct failing *f)
+{
+    return fail_family(f, "alpaca");
+}
+
+static int fail_space(struct failing *f)
+{
+    int32_t ids[1];
+    size_t needed = 0;
+    return slm_tokenize(f->model, "abca", 4, 0, ids, 1, &needed, f->err);
+}
+
+static int fail_eval(struct failing *f, int32_t n, const slm_eval_options *o)
+{
+    static const int32_t many[1000];
+    slm_span span = {.struct_size = sizeof span};
+    span.position = -1;
+    span.n_tokens = n;
+    span.tokens = many;
+    return slm_eval(f->context, &span, 1, sizeof span, o, f->err);
+}
+
+static int fail_full(struct failing *f)
+{
+    return fail_eval(f, 1000, NULL);
+}
+
+static int fail_cancelled(struct failing *f)
+{
+    static const int32_t cancel = 1;
+    slm_eval_options o;
+    slm_eval_options_init(&o, sizeof o);
+    o.cancel = &cancel;
+    return fail_eval(f, 2, &o);
+}
+
+static int fail_deadline(struct failing *f)
+{
+    slm_eval_options o;
+    slm_eval_options_init(&o, sizeof o);
+    o.deadline_ns = 1;
+    return fail_eval(f, 2, &o);
+}
+
+static int32_t rewind_from_inside(void *user, uint64_t done, uint64_t total)
+{
+    struct failing *f = (struct failing *)user;
+    (void)done, (void)total;
+    f->status = slm_sequence_rewind(f->context, 0, 0, f->err);
+    return 0;
+}
+
+static int fail_busy(struct failing *f)
+{
+    struct failing outer = *f;
+    slm_error error;
+    slm_eval_options o;
+    slm_eval_options_init(&o, sizeof o);
+    o.progress = rewind_from_inside;
+    o.progress_user = f;
+    outer.err = &error; /* f->err keeps what the call inside says */
+    assert_int_equal(fail_eval(&outer, 2, &o), SLM_OK);
+    assert_int_equal(slm_sequence_rewind(f->context, 0, 0, NULL), SLM_OK);
+    return f->status;
+}
+
+static int fail_numeric(struct failing *f)
+{
+    float row[TINY_VOCAB];
+    int32_t token = 0;
+    memset(row, 0xff, sizeof row); /* NaN */
+    return slm_sample(f->sampler, row, TINY_VOCAB, &token, f->err);
+}
+
+#if !defined(_WIN32)
+
+/* The child tells what it got. */
+static int fail_forked(struct failing *f)
+{
+    slm_error told = {0};
+    int ends[2];
+    int status = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        told.code = slm_sequence_rewind(f->context, 0, 0, &told);
+        _exit(write(ends[1], &told, sizeof told) == (ssize_t)sizeof told ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(read(ends[0], &told, sizeof told), sizeof told);
+    close(ends[0]);
+    close(ends[1]);
+    if (f->err != NULL) {
+        *f->err = told;
+    }
+    return told.code;
+}
+
+/* Stands for the system's, and leaves threads of this program the stack they have by default. */
+static int refuse_stacks;
+
+int pthread_attr_setstacksize(pthread_attr_t *attr, size_t size)
+{
+    (void)attr, (void)size;
+    return refuse_stacks ? EINVAL : 0;
+}
+
+static int fail_thread(struct failing *f)
+{
+    slm_threads *threads = NULL;
+    slm_threads_options o;
+    slm_threads_options_init(&o, sizeof o);
+    o.n_threads = 2;
+    refuse_stacks = 1;
+    int status = slm_threads_create(&threads, &o, f->err);
+    refuse_stacks = 0;
+    slm_threads_free(threads);
+    return status;
+}
+
+#else
+#define fail_forked NULL /* no fork, and no way to have threads refused */
+#define fail_thread NULL
+#endif
+
+static const struct {
+    int code;
+    const char *name;
+    int (*make)(struct failing *f);
+} statuses[] = {
+    {SLM_E_ARGUMENT, "SLM_E_ARGUMENT", fail_argument},
+    {SLM_E_MEMORY, "SLM_E_MEMORY", fail_memory},
+    {SLM_E_IO, "SLM_E_IO", fail_io},
+    {SLM_E_FORMAT, "SLM_E_FORMAT", fail_format},
+    {SLM_E_MODEL, "SLM_E_MODEL", fail_model},
+    {SLM_E_UNSUPPORTED, "SLM_E_UNSUPPORTED", fail_unsupported},
+    {SLM_E_SPACE, "SLM_E_SPACE", fail_space},
+    {SLM_E_FULL, "SLM_E_FULL", fail_full},
+    {SLM_E_CANCELLED, "SLM_E_CANCELLED", fail_cancelled},
+    {SLM_E_DEADLINE, "SLM_E_DEADLINE", fail_deadline},
+    {SLM_E_BUSY, "SLM_E_BUSY", fail_busy},
+    {SLM_E_FORKED, "SLM_E_FORKED", fail_forked},
+    {SLM_E_NUMERIC, "SLM_E_NUMERIC", fail_numeric},
+    {SLM_E_THREAD, "SLM_E_THREAD", fail_thread},
+};
+
+#define N_STATUSES ((int)(sizeof statuses / sizeof statuses[0]))
+
+static void every_status_is_answered_by_some_call(void **state)
+{
+    struct build b;
+    struct tiny t = tiny_default();
+    struct failing f;
+    slm_context_options o = tiny_context();
+    (void)state;
+    t.keys = bpe_known;
+    tiny_build(&b, &t);
+    memset(&f, 0, sizeof f);
+    f.model = open_model(&b, NULL);
+    o.n_ctx = 64;
+    assert_int_equal(slm_context_create(&f.context, f.model, &o, NULL), SLM_OK);
+    assert_int_equal(slm_sampler_create(&f.sampler, f.model, NULL, 0, 0, NULL, NULL), SLM_OK);
+    for (int i = 0; i < N_STATUSES; i++) {
+        slm_error err;
+        if (statuses[i].make == NULL) {
+            continue;
+        }
+        memset(&err, 0x55, sizeof err);
+        f.err = &err;
+        assert_says(statuses[i].name, statuses[i].make(&f), &err, statuses[i].code, "", NULL);
+        assert_non_null(memchr(err.message, 0, sizeof err.message));
+        assert_true(strlen(err.message) > 10);
+        f.err = NULL;
+        assert_int_equal(statuses[i].make(&f), statuses[i].code);
+    }
+    slm_sampler_free(f.sampler);
+    slm_context_free(f.context);
+    slm_model_free(f.model);
+    build_free(&b);
+}
+
+/* The table above lacks no code that slm.h or slm_status_name has. */
+static void every_status_has_a_name_and_stands_in_the_table(void **state)
+{
+    size_t size = 0;
+    char *header = testing_read("slm.h", &size);
+    int n_defined = 0;
+    int n_named = 0;
+    (void)state;
+    assert_non_null(header);
+    for (const char *at = header; (at = strstr(at, "#define SLM_E_")) != NULL; n_defined++) {
+        at += strlen("#define ");
+        int known = 0;
+        for (int i = 0; i < N_STATUSES; i++) {
+            size_t n = strlen(statuses[i].name);
+            known += strncmp(at, statuses[i].name, n) == 0 && at[n] == ' ';
+        }
+        if (known != 1) {
+            fail_msg("%.20s is not in the table", at);
+        }
+    }
+    while (strcmp(slm_status_name(-1 - n_named), "unknown status") != 0) {
+        assert_true(n_named < N_STATUSES);
+        assert_string_equal(slm_status_name(statuses[n_named].code), statuses[n_named].name);
+        assert_int_equal(statuses[n_named].code, -1 - n_named);
+        n_named++;
+    }
+    assert_int_equal(n_defined, N_STATUSES);
+    assert_int_equal(n_named, N_STATUSES);
+    assert_string_equal(slm_status_name(SLM_OK), "SLM_OK");
+    assert_string_equal(slm_status_name(1), "unknown status");
+    assert_string_equal(slm_status_name(INT32_MIN), "unknown status");
+    assert_string_equal(slm_status_name(INT32_MAX), "unknown status");
+    free(header);
+}
 
 /* ---- Encodings ------------------------------------------------------------------------------- */
 
@@ -610,6 +894,8 @@ static void a_context_keeps_its_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_status_is_answered_by_some_call),
+        cmocka_unit_test(every_status_has_a_name_and_stands_in_the_table),
         cmocka_unit_test(every_encoding_is_found_by_type_and_by_name),
         cmocka_unit_test(other_encodings_do_not_exist),
         cmocka_unit_test(options_of_older_and_newer_callers_work),

@@ -273,6 +273,26 @@ static void eight_bit_scales_convert(void **state)
     }
 }
 
+/* As a file has it, on every machine: the low byte first. */
+static void put_low_byte_first(uint8_t *to, uint64_t value, int n)
+{
+    for (int i = 0; i < n; i++) {
+        to[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static void put_f32(uint8_t *to, float value)
+{
+    put_low_byte_first(to, f32_to_bits(value), 4);
+}
+
+static void put_f64(uint8_t *to, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    put_low_byte_first(to, bits, 8);
+}
+
 static void f32_and_f64_decode_to_the_same_number(void **state)
 {
     (void)state;
@@ -280,10 +300,14 @@ static void f32_and_f64_decode_to_the_same_number(void **state)
     double doubles[3] = {1.5, -0x1.2345680001p-100, 3e38};
     float got[3];
     uint8_t bytes[1 + sizeof doubles];
-    memcpy(bytes + 1, values, sizeof values); /* at an odd address */
+    for (int i = 0; i < 3; i++) {
+        put_f32(bytes + 1 + 4 * i, values[i]); /* at an odd address */
+    }
     kernel_formats[ENC_F32].decode(got, bytes + 1, 3);
     assert_memory_equal(got, values, sizeof values);
-    memcpy(bytes + 1, doubles, sizeof doubles);
+    for (int i = 0; i < 3; i++) {
+        put_f64(bytes + 1 + 8 * i, doubles[i]);
+    }
     kernel_formats[ENC_F64].decode(got, bytes + 1, 3);
     assert_memory_equal(got, values, sizeof values);
 }
@@ -675,9 +699,11 @@ static void f32_products_take_any_width(void **state)
 {
     (void)state;
     static float w[700], x[700];
+    static uint8_t bytes[sizeof w];
     for (int i = 0; i < 700; i++) {
         w[i] = random_float();
         x[i] = random_float();
+        put_f32(bytes + 4 * i, w[i]);
     }
     static const int widths[] = {1, 2, 7, 8, 9, 255, 256, 257, 511, 513, 700};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
@@ -685,7 +711,7 @@ static void f32_products_take_any_width(void **state)
         for (int j = 0; j < widths[i]; j++) {
             want += (double)w[j] * (double)x[j];
         }
-        float got = run_product(table.matrix[ENC_F32].one, (const uint8_t *)w, x, widths[i]);
+        float got = run_product(table.matrix[ENC_F32].one, bytes, x, widths[i]);
         assert_true(fabs((double)got - want) <= 1e-5);
     }
 }

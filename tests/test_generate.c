@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "../slm.h"
+#include "fuzz/vocabs.h"
 #include "testing.h"
 
 static slm_model *story;
@@ -416,6 +417,74 @@ static void a_prompt_of_tokens_is_the_prompt_of_its_text(void **state)
     slm_context_free(c);
 }
 
+/* Chosen and not evaluated: there is no room for it, but the limit came first. */
+static void a_limit_reached_with_the_last_position_is_the_reason(void **state)
+{
+    (void)state;
+    static const int32_t prompt[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    for (int32_t n = 6; n <= 8; n++) { /* seven of them fit */
+        slm_context *c = make_context(1, 16);
+        slm_generate_options o = options_of(n);
+        slm_generate_stats stats = {.struct_size = sizeof stats};
+        o.prompt_tokens = prompt;
+        o.n_prompt_tokens = 10;
+        slm_generator *g = NULL;
+        assert_int_equal(slm_generate_begin(&g, c, 0, NULL, NULL, 0, &o, NULL), SLM_OK);
+        struct run r = pull(g, NULL);
+        assert_int_equal(slm_generate_get_stats(g, &stats, NULL), SLM_OK);
+        assert_int_equal(stats.n_generated, n < 7 ? n : 7);
+        assert_int_equal(r.reason, n < 8 ? SLM_END_LIMIT : SLM_END_FULL);
+        slm_generate_end(g);
+        slm_context_free(c);
+    }
+}
+
+static void keys_with_end_token(struct build *b)
+{
+    vocab_bpe(b);
+    build_int(b, "tokenizer.ggml.add_eos_token", SLM_TYPE_BOOL, 1);
+}
+
+static int32_t prompt_length(slm_context *c, const char *text, uint32_t flags)
+{
+    slm_generate_options o = options_of(0);
+    slm_generate_stats stats = {.struct_size = sizeof stats};
+    o.flags = flags;
+    slm_generator *g = begin(c, 0, text, &o);
+    assert_int_equal(slm_generate_get_stats(g, &stats, NULL), SLM_OK);
+    slm_generate_end(g);
+    return stats.n_prompt;
+}
+
+/* A byte that is no character is U+FFFD to a byte-level vocabulary, three tokens here. */
+static void a_prompt_has_all_its_tokens_and_no_end_token(void **state)
+{
+    struct tiny t = tiny_default();
+    struct build b;
+    slm_model *model = NULL;
+    slm_context *c = NULL;
+    slm_error err;
+    size_t n = 0;
+    (void)state;
+    t.n_vocab = VOCAB_BPE_TOKENS;
+    t.keys = keys_with_end_token;
+    tiny_build(&b, &t);
+    assert_int_equal(tiny_open(&model, &b, NULL, &err), SLM_OK);
+    slm_context_options o;
+    slm_context_options_init(&o, sizeof o);
+    o.n_threads = 1;
+    assert_int_equal(slm_context_create(&c, model, &o, &err), SLM_OK);
+    assert_int_equal(slm_tokenize(model, "ab", 2, SLM_TEXT_BOS, NULL, 0, &n, &err), SLM_OK);
+    assert_int_equal(n, 4); /* start, a, b, end */
+    assert_int_equal(prompt_length(c, "ab", SLM_TEXT_BOS), 3);
+    assert_int_equal(prompt_length(c, "ab", 0), 2);
+    assert_int_equal(prompt_length(c, "ab<|endoftext|>", SLM_TEXT_SPECIAL), 3);
+    assert_int_equal(prompt_length(c, "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 0), 27);
+    slm_context_free(c);
+    slm_model_free(model);
+    build_free(&b);
+}
+
 static void wrong_arguments_are_named(void **state)
 {
     const char *empty[1] = {""};
@@ -473,6 +542,8 @@ int main(void)
         cmocka_unit_test(two_generators_take_turns_on_one_context),
         cmocka_unit_test(a_seeded_sampler_tells_the_same_story_twice_and_another_with_another_seed),
         cmocka_unit_test(a_prompt_of_tokens_is_the_prompt_of_its_text),
+        cmocka_unit_test(a_limit_reached_with_the_last_position_is_the_reason),
+        cmocka_unit_test(a_prompt_has_all_its_tokens_and_no_end_token),
         cmocka_unit_test(wrong_arguments_are_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -52,16 +52,15 @@ static void assert_answer(const struct hostile *h, const struct build *b, uint32
     assert_int_equal(c.n_blocks, 0);
 }
 
-static void every_file_that_broke_a_loader_is_answered(void **state)
+/* Each file is a test of its own, with its name. */
+static void file_is_answered(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < HOSTILE_FILES; i++) {
-        struct build b;
-        hostile_files[i].make(&b);
-        assert_answer(&hostile_files[i], &b, 0);
-        assert_answer(&hostile_files[i], &b, SLM_LOAD_READ);
-        build_free(&b);
-    }
+    const struct hostile *h = (const struct hostile *)*state;
+    struct build b;
+    h->make(&b);
+    assert_answer(h, &b, 0);
+    assert_answer(h, &b, SLM_LOAD_READ);
+    build_free(&b);
 }
 
 /* The corpus has them all, as they are made here: `make corpus` was not forgotten. */
@@ -173,7 +172,7 @@ static slm_model *open_vocabulary(void (*keys)(struct build *b), struct counting
 }
 
 /* CVE-2025-52566: the number of tokens as a signed number, compared with a capacity. */
-static void more_tokens_than_room_leave_the_buffer_untouched(void **state)
+static void cve_2025_52566_more_tokens_than_room_leave_the_buffer_untouched(void **state)
 {
     struct counting c;
     slm_error err;
@@ -216,7 +215,7 @@ static void key_longer_token(struct build *b)
 }
 
 /* CVE-2025-49847: the length of a piece as a signed number of 32 bits. */
-static void a_long_token_is_written_whole_or_not_at_all(void **state)
+static void cve_2025_49847_a_long_token_is_written_whole_or_not_at_all(void **state)
 {
     struct counting c;
     slm_error err;
@@ -254,12 +253,12 @@ static void key_byte_tokens_of_a_file(struct build *b)
 }
 
 /* llama.cpp 25969: texts of byte tokens are not numbers. */
-static void byte_tokens_that_are_no_bytes_are_their_text(void **state)
+static void llama_25969_byte_tokens_that_are_no_bytes_are_their_text(void **state)
 {
     struct counting c;
     slm_error err;
     slm_model *model = open_vocabulary(key_byte_tokens_of_a_file, &c);
-    static const int32_t ids[5] = {3, 4, 5, 9, 11};
+    static const int32_t ids[5] = {3, 4, 5, 9, 7};
     char text[64];
     size_t needed = 0;
     (void)state;
@@ -271,7 +270,7 @@ static void byte_tokens_that_are_no_bytes_are_their_text(void **state)
 }
 
 /* CVE-2026-21869: a negative number of tokens to throw away. */
-static void negative_positions_are_refused(void **state)
+static void cve_2026_21869_negative_positions_are_refused(void **state)
 {
     struct build b;
     struct tiny t = hostile_shape();
@@ -313,14 +312,21 @@ static void negative_positions_are_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file_that_broke_a_loader_is_answered),
+    static const struct CMUnitTest others[] = {
         cmocka_unit_test(the_corpus_has_every_one_of_these_files),
         cmocka_unit_test(tensors_that_share_bytes_cannot_multiply_memory),
-        cmocka_unit_test(more_tokens_than_room_leave_the_buffer_untouched),
-        cmocka_unit_test(a_long_token_is_written_whole_or_not_at_all),
-        cmocka_unit_test(byte_tokens_that_are_no_bytes_are_their_text),
-        cmocka_unit_test(negative_positions_are_refused),
+        cmocka_unit_test(cve_2025_52566_more_tokens_than_room_leave_the_buffer_untouched),
+        cmocka_unit_test(cve_2025_49847_a_long_token_is_written_whole_or_not_at_all),
+        cmocka_unit_test(llama_25969_byte_tokens_that_are_no_bytes_are_their_text),
+        cmocka_unit_test(cve_2026_21869_negative_positions_are_refused),
     };
+    struct CMUnitTest tests[HOSTILE_FILES + sizeof others / sizeof *others];
+    memset(tests, 0, sizeof tests);
+    for (size_t i = 0; i < HOSTILE_FILES; i++) {
+        tests[i].name = hostile_files[i].name;
+        tests[i].test_func = file_is_answered;
+        tests[i].initial_state = (void *)(uintptr_t)&hostile_files[i];
+    }
+    memcpy(tests + HOSTILE_FILES, others, sizeof others);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

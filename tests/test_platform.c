@@ -351,6 +351,36 @@ static void failing_map_is_an_error_and_reading_still_works(void **state)
     platform_file_close(&f);
 }
 
+/* The map would reach beyond the end, where reading is SIGBUS. */
+static void a_file_shortened_since_it_was_opened_is_not_mapped(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[5000] = {1, 2, 3};
+    struct platform_file f;
+    slm_error err;
+    const uint8_t *data = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s", path_of("shortened"));
+    for (off_t size = 0; size <= 6000; size += 1000) {
+        write_file(path, bytes, sizeof bytes);
+        assert_int_equal(platform_file_open(&f, path, &err), SLM_OK);
+        assert_int_equal(truncate(path, size), 0);
+        if (size < 5000) {
+            assert_int_equal(platform_file_map(&f, &data, &err), SLM_E_IO);
+            assert_non_null(strstr(err.message, "shortened from 5000 to"));
+            assert_int_equal(err.position, size);
+            assert_null(f.map);
+        } else {
+            assert_int_equal(platform_file_map(&f, &data, &err), SLM_OK);
+            assert_memory_equal(data, bytes, sizeof bytes);
+            data = NULL;
+        }
+        platform_file_unmap(&f);
+        platform_file_close(&f);
+    }
+    unlink(path);
+}
+
 /* ---- CPUs ------------------------------------------------------------------------------------ */
 
 static void write_fake(const char *path, const char *text)
@@ -498,6 +528,7 @@ int main(void)
         cmocka_unit_test_setup(offsets_over_4_gib_work, reset_hook),
         cmocka_unit_test_setup(map_and_read_give_equal_bytes, reset_hook),
         cmocka_unit_test_setup(failing_map_is_an_error_and_reading_still_works, reset_hook),
+        cmocka_unit_test_setup(a_file_shortened_since_it_was_opened_is_not_mapped, reset_hook),
         cmocka_unit_test_setup(affinity_mask_is_honoured, reset_hook),
         cmocka_unit_test_setup(quota_of_cgroup_2_and_its_parents_is_honoured, reset_hook),
         cmocka_unit_test_setup(quota_of_cgroup_1_is_honoured, reset_hook),

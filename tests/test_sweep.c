@@ -34,10 +34,13 @@
 enum host_call {
     HOST_HEAP,
     HOST_OPEN,
+    HOST_STAT,
     HOST_SEEK,
     HOST_MAP,
     HOST_READ,
     HOST_CALLBACK,
+    HOST_ATTR,
+    HOST_STACK,
     HOST_THREAD,
     HOST_LOCK,
     HOST_CALLS
@@ -55,6 +58,7 @@ static struct {
     int lasting; /* and ever after */
     int64_t calls[HOST_CALLS];
     int64_t n_files, n_maps; /* open */
+    int64_t n_attrs;         /* of threads, not destroyed */
     int32_t n_threads;       /* running; atomic */
 } host;
 
@@ -85,6 +89,16 @@ static int host_close(int fd)
 {
     host.n_files--;
     return close(fd);
+}
+
+static int host_stat(int fd, struct stat *info)
+{
+    int code = host_fault(HOST_STAT);
+    if (code != 0) {
+        errno = code;
+        return -1;
+    }
+    return fstat(fd, info);
 }
 
 static int64_t host_seek(int fd, int64_t offset, int whence)
@@ -126,6 +140,26 @@ static int host_unmap(void *p, size_t size)
 {
     host.n_maps--;
     return munmap(p, size);
+}
+
+static int host_attr(pthread_attr_t *attr)
+{
+    int code = host_fault(HOST_ATTR);
+    code = code != 0 ? code : pthread_attr_init(attr);
+    host.n_attrs += code == 0;
+    return code;
+}
+
+static int host_attr_stack(pthread_attr_t *attr, size_t size)
+{
+    int code = host_fault(HOST_STACK);
+    return code != 0 ? code : pthread_attr_setstacksize(attr, size);
+}
+
+static int host_attr_destroy(pthread_attr_t *attr)
+{
+    host.n_attrs--;
+    return pthread_attr_destroy(attr);
 }
 
 struct host_thread {
@@ -174,10 +208,14 @@ static int host_cond(pthread_cond_t *cond)
 
 #define PLATFORM_OPEN(path, flags) host_open(path, flags)
 #define PLATFORM_CLOSE(fd) host_close(fd)
+#define PLATFORM_FSTAT(fd, info) host_stat(fd, info)
 #define PLATFORM_LSEEK(fd, offset, whence) host_seek(fd, offset, whence)
 #define PLATFORM_PREAD(fd, buffer, size, offset) host_read(fd, buffer, size, offset)
 #define PLATFORM_MMAP(size, fd) host_map(size, fd)
 #define PLATFORM_MUNMAP(address, size) host_unmap(address, size)
+#define PLATFORM_ATTR_INIT(attr) host_attr(attr)
+#define PLATFORM_ATTR_STACK(attr, size) host_attr_stack(attr, size)
+#define PLATFORM_ATTR_DESTROY(attr) host_attr_destroy(attr)
 #define PLATFORM_THREAD_CREATE(id, attr, fn, arg) host_thread(id, attr, fn, arg)
 #define PLATFORM_MUTEX_INIT(mutex) host_mutex(mutex)
 #define PLATFORM_COND_INIT(cond) host_cond(cond)
@@ -796,6 +834,7 @@ static const struct fault no_memory = {"no memory", HOST_HEAP, ENOMEM, SLM_E_MEM
 static const struct fault no_file = {"no file", HOST_OPEN, ENFILE, SLM_E_IO, "too many open", 1};
 static const struct fault no_file_cpu = {"no file", HOST_OPEN, ENFILE, SLM_OK, NULL, 1};
 static const struct fault open_again = {"open EINTR", HOST_OPEN, EINTR, SLM_OK, NULL, 0};
+static const struct fault no_stat = {"no stat", HOST_STAT, EIO, SLM_E_IO, "input/output", 1};
 static const struct fault no_seek = {"no seek", HOST_SEEK, EOVERFLOW, SLM_E_IO, "too large", 1};
 static const struct fault no_map = {"no map", HOST_MAP, ENOMEM, SLM_E_IO, "cannot map", 1};
 static const struct fault no_read = {"EIO", HOST_READ, EIO, SLM_E_IO, "input/output error", 1};
@@ -811,6 +850,10 @@ static const struct fault call_short = {"callback short", HOST_CALLBACK, HOST_SH
                                         SLM_OK,           NULL,          1};
 static const struct fault no_thread = {"no thread",  HOST_THREAD,       EAGAIN,
                                        SLM_E_THREAD, "thread: a limit", 1};
+static const struct fault no_attr = {
+    "no attr", HOST_ATTR, ENOMEM, SLM_E_THREAD, "thread: out of memory", 1};
+static const struct fault no_stack = {"no stack",   HOST_STACK,        EINVAL,
+                                      SLM_E_THREAD, "thread: invalid", 1};
 static const struct fault no_lock = {"no lock", HOST_LOCK, ENOMEM, SLM_E_THREAD, "cannot make", 1};
 
 static void host_calm(void)
@@ -856,9 +899,10 @@ static void assert_nothing_left(const char *name, int64_t at)
 {
     int32_t n_threads = __atomic_load_n(&host.n_threads, __ATOMIC_SEQ_CST);
     if (heap.n_blocks != 0 || heap.now != 0 || host.n_files != 0 || host.n_maps != 0 ||
-        n_threads != 0) {
-        fail_msg("%s, %d: left are %d blocks, %d files, %d maps, %d threads", name, (int)at,
-                 (int)heap.n_blocks, (int)host.n_files, (int)host.n_maps, (int)n_threads);
+        host.n_attrs != 0 || n_threads != 0) {
+        fail_msg("%s, %d: left are %d blocks, %d files, %d maps, %d attributes, %d threads", name,
+                 (int)at, (int)heap.n_blocks, (int)host.n_files, (int)host.n_maps,
+                 (int)host.n_attrs, (int)n_threads);
     }
 }
 
@@ -1013,13 +1057,16 @@ static void loading_survives_files_that_cannot_be_opened(void **state)
     (void)state;
     sweep(&mapped, &no_file, 1);
     sweep(&mapped, &open_again, 1);
-    sweep(&mapped, &no_seek, 1);
+    sweep(&mapped, &no_stat, 1);
+    sweep(&mapped, &no_seek, 2); /* a file that was mapped is asked again: is it still as long? */
     sweep(&mapped, &no_map, 1);
     sweep(&split, &no_file, SHARDS);
     sweep(&split, &open_again, SHARDS);
-    sweep(&split, &no_seek, SHARDS);
+    sweep(&split, &no_stat, SHARDS);
+    sweep(&split, &no_seek, 2 * SHARDS);
     sweep(&split, &no_map, SHARDS);
     sweep(&split_read, &no_file, SHARDS);
+    sweep(&split_read, &no_stat, SHARDS);
     sweep(&split_read, &no_seek, SHARDS);
 }
 
@@ -1049,9 +1096,13 @@ static void making_pools_and_contexts_survives_every_refusal(void **state)
 {
     (void)state;
     sweep(&pool, &no_memory, 1);
+    sweep(&pool, &no_attr, 3);
+    sweep(&pool, &no_stack, 3);
     sweep(&pool, &no_thread, 3);
     sweep(&pool, &no_lock, 3);
     sweep(&context_own, &no_memory, 2);
+    sweep(&context_own, &no_attr, 3);
+    sweep(&context_own, &no_stack, 3);
     sweep(&context_own, &no_thread, 3);
     sweep(&context_own, &no_lock, 3);
     sweep(&context_shared, &no_memory, 1);
@@ -1111,6 +1162,9 @@ static void a_whole_life_survives_every_refusal(void **state)
 {
     (void)state;
     sweep(&life, &no_memory, 20);
+    sweep(&life, &no_stat, 1);
+    sweep(&life, &no_attr, 3);
+    sweep(&life, &no_stack, 3);
     sweep(&life, &no_thread, 3);
     sweep(&life, &no_lock, 3);
 }

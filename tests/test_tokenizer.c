@@ -514,6 +514,55 @@ static void long_runs_take_no_time(void **state)
     free(text);
 }
 
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+static void sort_table(struct table *t, uint64_t n)
+{
+    t->is_crowded = 1;
+    table_finish(t, n);
+    assert_int_equal(t->n_sorted, n);
+}
+
+/* What a table becomes whose texts were chosen to collide: see test_limits.c. */
+static void sorted_tables_find_what_hashed_ones_do(void **state)
+{
+    static const char *const vocabularies[] = {TESTING_STORYTELLER, VOCAB_PATH "llama-spm.gguf",
+                                               VOCAB_PATH "gpt-2.gguf"};
+    size_t n = 0;
+    char *text = testing_read("README.md", &n);
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof vocabularies / sizeof vocabularies[0]; i++) {
+        if (!testing_exists(vocabularies[i])) {
+            continue;
+        }
+        slm_model *model = test_open(vocabularies[i]);
+        struct vocab *v = &model->vocab;
+        struct ids hashed = test_tokenize(model, text, n, 3);
+        assert_int_equal(v->by_text.n_sorted, 0);
+        int32_t *found = (int32_t *)malloc((size_t)v->n_token * sizeof *found);
+        for (int32_t token = 0; token < v->n_token; token++) {
+            found[token] = vocab_find(v, vocab_text(v, token));
+        }
+        sort_table(&v->by_text, v->tokens.count);
+        if (v->algorithm->has_merges) {
+            sort_table(&v->by_pair, v->merges.count);
+        }
+        for (int32_t token = 0; token < v->n_token; token++) {
+            assert_int_equal(vocab_find(v, vocab_text(v, token)), found[token]);
+        }
+        assert_int_equal(vocab_find_name(v, "no such token, of all things"), -1);
+        struct ids sorted = test_tokenize(model, text, n, 3);
+        assert_int_equal(sorted.n, hashed.n);
+        assert_memory_equal(sorted.data, hashed.data, hashed.n * sizeof *hashed.data);
+        free(found);
+        free(hashed.data);
+        free(sorted.data);
+        slm_model_free(model);
+    }
+    free(text);
+}
+
 /* ---- Bench ----------------------------------------------------------------------------------- */
 
 static void bench(void)
@@ -574,6 +623,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stream_holds_back_the_start_of_a_character),
         cmocka_unit_test(a_buffer_too_small_is_left_alone),
         cmocka_unit_test(long_runs_take_no_time),
+        cmocka_unit_test(sorted_tables_find_what_hashed_ones_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

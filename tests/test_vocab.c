@@ -6,6 +6,8 @@
 #include "gguf_build.h"
 #include "tokenizer_fixture.h"
 
+#include <time.h>
+
 struct entry {
     const char *text;
     int type;
@@ -418,6 +420,280 @@ static void ends_are_found_by_id_and_by_name(void **state)
     slm_model_free(m);
 }
 
+/* ---- Special tokens by the plain rule -------------------------------------------------------- */
+
+/* What the library finds in one pass is found here as it is described: sizes from the longest down,
+ * each size from left to right in what no longer one has taken. Letters that are left are a token
+ * each, and there are no merges. */
+
+#define PLAIN_LETTERS "abc "
+#define PLAIN_TOKENS 40
+
+struct plain {
+    struct entry entries[PLAIN_TOKENS];
+    char texts[PLAIN_TOKENS][12];
+    size_t n;
+    int swallows_behind; /* Phi-3 */
+    int swallows_before; /* the mask of Jina */
+};
+
+/* A stretch of text; letters (token -1) or a token. */
+struct stretch {
+    size_t start, end;
+    int32_t token;
+};
+
+static uint64_t plain_random(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *state >> 33;
+}
+
+static size_t plain_text(char *out, size_t most, uint64_t *state)
+{
+    size_t n = 1 + plain_random(state) % most;
+    for (size_t i = 0; i < n; i++) {
+        out[i] = "aab "[plain_random(state) % 4];
+    }
+    out[n] = 0;
+    return n;
+}
+
+static void plain_make(struct plain *p, uint64_t *state)
+{
+    static const char *const letters[4] = {"a", "b", "c", "\xC4\xA0"};
+    static const int types[6] = {1, 2, 3, 3, 4, 4};
+    p->n = 5 + plain_random(state) % (PLAIN_TOKENS - 5);
+    p->swallows_behind = plain_random(state) % 3 == 0;
+    p->swallows_before = plain_random(state) % 2 == 0;
+    for (size_t i = 0; i < p->n; i++) {
+        p->entries[i].type = types[plain_random(state) % 6];
+        p->entries[i].score = 0;
+        p->entries[i].text = p->texts[i];
+        plain_text(p->texts[i], 1 + plain_random(state) % 10, state);
+        if (i < 4) {
+            p->entries[i].text = letters[i];
+            p->entries[i].type = 1;
+        } else if (i == 4) {
+            p->entries[i].text = "<mask>";
+        }
+    }
+}
+
+/* The token of this text that may be found, or -1: the first of equal ones decides. */
+static int32_t plain_token(const struct plain *p, const char *s, size_t n, uint32_t flags)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct entry *e = &p->entries[i];
+        if (strlen(e->text) == n && memcmp(e->text, s, n) == 0) {
+            int found = e->type == 4 || ((flags & SLM_TEXT_SPECIAL) != 0 && e->type != 1);
+            return found ? (int32_t)i : -1;
+        }
+    }
+    return -1;
+}
+
+/* Cuts stretch i at a token, and returns how many there are then. */
+static size_t plain_cut(const struct plain *p, const char *text, struct stretch *list, size_t n,
+                        size_t i, size_t at, size_t end, int32_t token)
+{
+    struct stretch whole = list[i];
+    size_t left = at;
+    size_t right = end;
+    while (p->swallows_before && token == 4 && left > whole.start && text[left - 1] == ' ') {
+        left--;
+    }
+    while (p->swallows_behind && right < whole.end && text[right] == ' ') {
+        right++;
+    }
+    struct stretch three[3] = {{whole.start, left, -1}, {at, end, token}, {right, whole.end, -1}};
+    memmove(list + i + 3, list + i + 1, (n - i - 1) * sizeof *list);
+    memcpy(list + i, three, sizeof three);
+    return n + 2;
+}
+
+static size_t plain_tokenize(const struct plain *p, const char *text, size_t n, uint32_t flags,
+                             int32_t *tokens)
+{
+    struct stretch list[1000] = {{0, n, -1}};
+    size_t n_list = 1;
+    size_t n_tokens = 0;
+    for (size_t size = 12; size > 0; size--) {
+        for (size_t i = 0; i < n_list; i++) {
+            for (size_t at = list[i].start; list[i].token < 0 && at + size <= list[i].end; at++) {
+                int32_t token = plain_token(p, text + at, size, flags);
+                if (token >= 0) {
+                    n_list = plain_cut(p, text, list, n_list, i, at, at + size, token);
+                    break;
+                }
+            }
+        }
+    }
+    for (size_t i = 0; i < n_list; i++) {
+        for (size_t at = list[i].start; list[i].token < 0 && at < list[i].end; at++) {
+            const char *letter = strchr(PLAIN_LETTERS, text[at]);
+            if (letter != NULL) {
+                tokens[n_tokens++] = (int32_t)(letter - PLAIN_LETTERS);
+            }
+        }
+        if (list[i].token >= 0) {
+            tokens[n_tokens++] = list[i].token;
+        }
+    }
+    return n_tokens;
+}
+
+static void special_tokens_are_those_of_the_plain_rule(void **state)
+{
+    static const char *const none[1] = {NULL};
+    uint64_t random = 7;
+    size_t n_special = 0;
+    (void)state;
+    for (int round = 0; round < 1500; round++) {
+        struct plain p;
+        plain_make(&p, &random);
+        struct small s = {"gpt2",    p.swallows_before ? "jina-v2-code" : "gpt-2",
+                          p.entries, p.n,
+                          none,      0,
+                          NULL,      p.swallows_behind ? phi3 : NULL};
+        slm_model *m = small_model(&s);
+        for (int i = 0; i < 12; i++) {
+            char text[200];
+            int32_t want[200];
+            size_t n = 0;
+            uint32_t flags = i % 3 == 0 ? 0 : SLM_TEXT_SPECIAL;
+            while (n < 120 && plain_random(&random) % 8 != 0) {
+                n += plain_text(text + n, 20, &random);
+                if (plain_random(&random) % 4 == 0) {
+                    memcpy(text + n, "<mask>", 6);
+                    n += 6;
+                }
+            }
+            size_t n_want = plain_tokenize(&p, text, n, flags, want);
+            struct ids got = test_tokenize(m, text, n, flags);
+            if (got.n != n_want || memcmp(got.data, want, n_want * sizeof *want) != 0) {
+                fail_msg("round %d: '%.*s' gives others than the plain rule", round, (int)n, text);
+            }
+            for (size_t k = 0; k < n_want; k++) {
+                n_special += want[k] > 3;
+            }
+            free(got.data);
+        }
+        slm_model_free(m);
+    }
+    assert_true(n_special > 50000);
+}
+
+/* ---- Special tokens of many sizes ------------------------------------------------------------ */
+
+/* Control tokens of n_sizes sizes, the longest of `longest` bytes: "aaa", or "ba", "bba" between
+ * them. Returns the processor time that the text takes. */
+static double sizes_seconds(size_t longest, size_t n_sizes, int mixed, const char *text, size_t n)
+{
+    struct build b;
+    slm_model *m = NULL;
+    slm_error err;
+    slm_model_options o;
+    char *letters = (char *)malloc(longest);
+    double best = 1e9;
+    build_init(&b);
+    build_text(&b, "general.architecture", "llama");
+    build_text(&b, "tokenizer.ggml.model", "gpt2");
+    build_texts(&b, "tokenizer.ggml.merges", NULL, 0);
+    build_array(&b, "tokenizer.ggml.tokens", SLM_TYPE_STRING, n_sizes);
+    for (size_t i = 0; i < n_sizes; i++) {
+        size_t size = longest - i * (longest / n_sizes);
+        memset(letters, mixed && i % 2 != 0 ? 'b' : 'a', size);
+        letters[size - 1] = 'a';
+        build_put_string(&b.keys, letters, size);
+    }
+    build_array(&b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, n_sizes);
+    for (size_t i = 0; i < n_sizes; i++) {
+        build_put_int(&b.keys, SLM_TOKEN_CONTROL, 4);
+    }
+    build_finish(&b);
+    slm_model_options_init(&o, sizeof o);
+    o.flags = SLM_LOAD_METADATA;
+    assert_int_equal(tiny_open(&m, &b, &o, &err), SLM_OK);
+    for (int run = 0; run < 3; run++) {
+        size_t needed = 0;
+        clock_t begin = clock();
+        assert_int_equal(slm_tokenize(m, text, n, SLM_TEXT_SPECIAL, NULL, 0, &needed, &err),
+                         SLM_OK);
+        double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        best = seconds < best ? seconds : best;
+    }
+    slm_model_free(m);
+    build_free(&b);
+    free(letters);
+    return best;
+}
+
+/* With a search per size it would be hundreds of times slower; memory costs a few times. */
+static void the_number_of_sizes_of_special_tokens_does_not_matter(void **state)
+{
+    const size_t n = 400000;
+    const size_t longest = 4000;
+    char *text = (char *)malloc(n);
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        for (size_t i = 0; i < n; i++) {
+            /* Nothing but the letter, or runs of it that are far shorter than the longest token. */
+            text[i] = kind % 2 == 0 || i % 500 != 0 ? 'a' : kind == 1 ? '.' : 'b';
+        }
+        double few = sizes_seconds(longest, 4, kind >= 2, text, n);
+        double many = sizes_seconds(longest, longest, kind >= 2, text, n);
+        printf("4 sizes %.4f s, %zu sizes %.4f s\n", few, longest, many);
+        assert_true(many < 30 * (few + 0.005));
+    }
+    free(text);
+}
+
+/* Each byte of each token is a node of both automata. */
+static void long_special_tokens_take_memory_in_proportion(void **state)
+{
+    enum {
+        TOKENS = 50,
+        SIZE = 20000
+    };
+    static char text[SIZE];
+    uint64_t random = 3;
+    struct build b;
+    struct counting c = {0};
+    slm_model *m = NULL;
+    slm_error err;
+    slm_model_options o;
+    (void)state;
+    build_init(&b);
+    build_text(&b, "general.architecture", "llama");
+    build_text(&b, "tokenizer.ggml.model", "llama");
+    build_array(&b, "tokenizer.ggml.tokens", SLM_TYPE_STRING, TOKENS);
+    for (int i = 0; i < TOKENS; i++) {
+        for (int k = 0; k < SIZE; k++) {
+            text[k] = (char)(uint8_t)plain_random(&random);
+        }
+        build_put_string(&b.keys, text, SIZE);
+    }
+    build_array(&b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, TOKENS);
+    for (int i = 0; i < TOKENS; i++) {
+        build_put_int(&b.keys, SLM_TOKEN_USER, 4);
+    }
+    build_finish(&b);
+    slm_model_options_init(&o, sizeof o);
+    o.flags = SLM_LOAD_METADATA;
+    o.alloc = counting_alloc;
+    o.alloc_user = &c;
+    assert_int_equal(tiny_open(&m, &b, &o, &err), SLM_OK);
+    assert_true(c.peak < 49152 + 32 * (uint64_t)b.file.size);
+    struct ids ids = test_tokenize(m, text, SIZE, 0); /* the last one */
+    assert_int_equal(ids.n, 1);
+    assert_int_equal(ids.data[0], TOKENS - 1);
+    free(ids.data);
+    slm_model_free(m);
+    assert_int_equal(c.n_blocks, 0);
+    build_free(&b);
+}
+
 /* ---- Vocabularies with holes ----------------------------------------------------------------- */
 
 static void tokens_of_ints(struct build *b)
@@ -682,6 +958,9 @@ int main(void)
         cmocka_unit_test(characters_that_are_no_bytes_come_out_as_they_are),
         cmocka_unit_test(an_unknown_pretokenizer_is_told_and_replaced),
         cmocka_unit_test(ends_are_found_by_id_and_by_name),
+        cmocka_unit_test(special_tokens_are_those_of_the_plain_rule),
+        cmocka_unit_test(the_number_of_sizes_of_special_tokens_does_not_matter),
+        cmocka_unit_test(long_special_tokens_take_memory_in_proportion),
         cmocka_unit_test(a_vocabulary_with_holes_is_refused_by_name_or_used),
         cmocka_unit_test(a_hundred_thousand_equal_tokens_load_at_once),
         cmocka_unit_test(a_model_without_a_usable_tokenizer_still_opens),

@@ -92,9 +92,7 @@ static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const 
                    int32_t n, struct result *result)
 {
     slm_error err;
-    double sum = 0;
-    result->least = 1e300;
-    result->most = 0;
+    *result = (struct result){0, 1e300, 0};
     /* Repetition -1 warms up: pages come in, clocks rise. */
     for (int32_t i = -1; i < b->s->bench_repeat; i++) {
         cli_progress_begin(&b->progress, what);
@@ -110,11 +108,10 @@ static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const 
             continue;
         }
         double speed = n * 1e9 / (double)(ns > 0 ? ns : 1);
-        sum += speed;
+        result->mean += speed / b->s->bench_repeat;
         result->least = speed < result->least ? speed : result->least;
         result->most = speed > result->most ? speed : result->most;
     }
-    result->mean = sum / b->s->bench_repeat;
     return CLI_GO;
 }
 

@@ -149,7 +149,7 @@ struct cli_progress {
 
 void cli_progress_begin(struct cli_progress *progress, const char *what);
 /* A slm_progress_fn whose user is the struct. Stops the work after Ctrl-C. */
-int32_t cli_progress_report(void *progress, uint64_t done, uint64_t total);
+int32_t cli_progress_report(void *user, uint64_t done, uint64_t total);
 void cli_progress_end(struct cli_progress *progress);
 
 /* ---- Random weights (synth.c) --------------------------------------------------------------- */

@@ -8,55 +8,155 @@
 
 /* ---- Special tokens -------------------------------------------------------------------------- */
 
-/* A stretch of the text, raw (token -1) or found to be a token; a list in order of the text. */
-struct fragment {
-    uint32_t start;
+/* The rule: of all special tokens that stand in a stretch of text the longest is taken, the leftmost
+ * among equals, and the same goes for what lies to its left and to its right.
+ *
+ * One pass of the automaton gives for each place the longest token that ends there. A tree of maxima
+ * over these matches finds the best one of a stretch. A match to the right of a taken token that
+ * begins before that one's end becomes the next shorter one that does not. Of a token of n bytes
+ * these are less than n: all matches are at most as long as the one that was taken. So this happens
+ * no more often than the text has bytes, and whatever tokens a file has, a text takes n log n. */
+
+struct special_match {
     uint32_t end;
-    int32_t token;
-    uint32_t next; /* index, 0 at the end: the first is never a next */
+    uint32_t special; /* in the list of struct specials; 0: none any more */
 };
 
-/* The special token that is the n >= 1 bytes at s, or -1. */
-static int32_t special_at(const struct encoder *e, const char *s, size_t n)
+/* A part of the text yet to be given out, and the matches that end in it. */
+struct special_part {
+    uint32_t start;
+    uint32_t end;
+    uint32_t first; /* match */
+    uint32_t last;
+    int32_t token; /* what it is, or -1 */
+};
+
+/* A walk over the parts of a text from left to right. What is still to come lies on a stack. */
+struct special_walk {
+    struct encoder *e;
+    struct text text;
+    const struct specials *specials;
+    uint32_t n_matches;
+    uint32_t n_leaves; /* a power of two */
+    uint32_t n_parts;
+};
+
+static struct special_match *special_matches(const struct special_walk *w)
 {
-    struct text t = {s, n};
-    int32_t token = vocab_find(e->v, t);
-    unsigned attributes = vocab_attributes(e->v, token);
-    if ((attributes & TOKEN_SPECIAL) == 0 ||
-        ((attributes & TOKEN_GUARDED) != 0 && (e->flags & SLM_TEXT_SPECIAL) == 0)) {
-        return -1;
-    }
-    return token;
+    return (struct special_match *)w->e->matches.data;
 }
 
-/* Whether a special token can begin here: most places are dismissed by this. */
-static int special_may_begin(const struct vocab *v, const char *s, size_t left)
+/* Reads the text. */
+static int special_scan(struct special_walk *w, slm_error *err)
 {
-    uint32_t second = left > 1 ? (uint8_t)s[1] : 0;
-    return vocab_bit(v->special_pairs, second << 8 | (uint8_t)s[0]);
-}
-
-/* Sets the bits of the sizes that special tokens in this text have; 0 if there is none. */
-static int special_sizes(const struct encoder *e, struct text t, uint64_t *sizes)
-{
-    uint32_t n_words = e->v->special_size_max / 64 + 1;
-    int found = 0;
-    memset(sizes, 0, n_words * sizeof *sizes);
-    for (size_t at = 0; at < t.n; at++) {
-        if (!special_may_begin(e->v, t.s + at, t.n - at)) {
-            continue;
-        }
-        for (uint32_t w = 0; w < n_words; w++) {
-            uint64_t untried = e->v->special_sizes[w] & ~sizes[w];
-            for (uint32_t size = w * 64; untried != 0; size++, untried >>= 1) {
-                if ((untried & 1) != 0 && size <= t.n - at && special_at(e, t.s + at, size) >= 0) {
-                    vocab_bit_set(sizes, size);
-                    found = 1;
-                }
+    const struct specials *s = w->specials;
+    const uint8_t *bytes = (const uint8_t *)w->text.s;
+    uint32_t n = (uint32_t)w->text.n;
+    uint32_t node = 0;
+    for (uint32_t at = 0; at < n; at++) {
+        if (node == 0) {
+            while (at < n && s->start[bytes[at]] == 0) {
+                at++;
+            }
+            if (at == n) {
+                break;
             }
         }
+        node = special_step(s, node, bytes[at]);
+        if (s->nodes[node].longest != 0) {
+            uint64_t used = (uint64_t)w->n_matches * sizeof(struct special_match);
+            SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof(struct special_match), used,
+                                    err));
+            struct special_match match = {at + 1, s->nodes[node].longest};
+            special_matches(w)[w->n_matches++] = match;
+        }
     }
-    return found;
+    return SLM_OK;
+}
+
+/* The better of two matches: longer, or else further left. n_matches stands for none. */
+static uint32_t special_better(const struct special_walk *w, uint32_t a, uint32_t b)
+{
+    const struct special_match *m = special_matches(w);
+    if (a == w->n_matches || b == w->n_matches) {
+        return a == w->n_matches ? b : a;
+    }
+    uint32_t size_a = w->specials->list[m[a].special].size;
+    uint32_t size_b = w->specials->list[m[b].special].size;
+    return size_a != size_b ? (size_a > size_b ? a : b) : (a < b ? a : b);
+}
+
+static int special_plant(struct special_walk *w, slm_error *err)
+{
+    w->n_leaves = 1;
+    while (w->n_leaves < w->n_matches) {
+        w->n_leaves *= 2;
+    }
+    SLM_TRY(
+        encoder_reserve(w->e, &w->e->best, 2 * (uint64_t)w->n_leaves * sizeof(uint32_t), 0, err));
+    uint32_t *tree = (uint32_t *)w->e->best.data;
+    for (uint32_t i = 0; i < w->n_leaves; i++) {
+        tree[w->n_leaves + i] = i < w->n_matches ? i : w->n_matches;
+    }
+    for (uint32_t node = w->n_leaves - 1; node > 0; node--) {
+        tree[node] = special_better(w, tree[2 * node], tree[2 * node + 1]);
+    }
+    return SLM_OK;
+}
+
+/* Matches first..last-1, at least one, have changed. */
+static void special_update(const struct special_walk *w, uint32_t first, uint32_t last)
+{
+    uint32_t *tree = (uint32_t *)w->e->best.data;
+    uint32_t low = (w->n_leaves + first) / 2;
+    uint32_t high = (w->n_leaves + last - 1) / 2;
+    for (; low > 0; low /= 2, high /= 2) {
+        for (uint32_t node = low; node <= high; node++) {
+            tree[node] = special_better(w, tree[2 * node], tree[2 * node + 1]);
+        }
+    }
+}
+
+/* The match to take of first..last-1; n_matches if there is none. */
+static uint32_t special_best(const struct special_walk *w, uint32_t first, uint32_t last)
+{
+    const uint32_t *tree = (const uint32_t *)w->e->best.data;
+    uint32_t best = w->n_matches;
+    uint32_t low = w->n_leaves + first;
+    uint32_t high = w->n_leaves + last;
+    for (; low < high; low /= 2, high /= 2) {
+        if (low % 2 != 0) {
+            best = special_better(w, best, tree[low++]);
+        }
+        if (high % 2 != 0) {
+            best = special_better(w, best, tree[--high]);
+        }
+    }
+    return best < w->n_matches && special_matches(w)[best].special != 0 ? best : w->n_matches;
+}
+
+/* The text before `start`, where a token of `size` bytes ends, is taken: matches from `first` on. */
+static void special_shorten(const struct special_walk *w, uint32_t start, uint32_t size,
+                            uint32_t first, uint32_t last)
+{
+    struct special_match *m = special_matches(w);
+    uint32_t i = first;
+    for (; i < last && m[i].end - start < size; i++) {
+        m[i].special = special_within(w->specials, m[i].special, m[i].end - start);
+    }
+    if (i > first) {
+        special_update(w, first, i);
+    }
+}
+
+static int special_push(struct special_walk *w, struct special_part part, slm_error *err)
+{
+    uint64_t used = (uint64_t)w->n_parts * sizeof part;
+    if (part.start < part.end) {
+        SLM_TRY(encoder_reserve(w->e, &w->e->parts, used + sizeof part, used, err));
+        ((struct special_part *)w->e->parts.data)[w->n_parts++] = part;
+    }
+    return SLM_OK;
 }
 
 static int special_is_space(char c)
@@ -64,94 +164,90 @@ static int special_is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Splits raw fragment i at the token found at start..end-1 of it. Returns the index of what is left
- * on the right, 0 if nothing is. */
-static int special_split(struct encoder *e, const char *s, uint32_t i, uint32_t start, uint32_t end,
-                         int32_t token, uint32_t *n, uint32_t *right, slm_error *err)
+/* Cuts part p at match `best`: what lies left of it, it, what lies right of it. */
+static int special_cut(struct special_walk *w, const struct special_part *p, uint32_t best,
+                       slm_error *err)
 {
-    uint64_t used = (uint64_t)*n * sizeof(struct fragment);
-    SLM_TRY(encoder_reserve(e, &e->fragments, used + 2 * sizeof(struct fragment), used, err));
-    struct fragment *list = (struct fragment *)e->fragments.data;
-    unsigned attributes = vocab_attributes(e->v, token);
-    uint32_t left_end = start;
-    uint32_t right_start = end;
-    uint32_t right_end = list[i].end;
-    while ((attributes & TOKEN_LSTRIP) != 0 && left_end > list[i].start &&
-           special_is_space(s[left_end - 1])) {
-        left_end--;
+    const struct special_match *m = special_matches(w);
+    const struct special *special = &w->specials->list[m[best].special];
+    unsigned attributes = vocab_attributes(w->e->v, special->token);
+    struct special_part found = {m[best].end - special->size, m[best].end, 0, 0, special->token};
+    struct special_part left = {p->start, found.start, p->first, best, -1};
+    struct special_part right = {found.end, p->end, best + 1, p->last, -1};
+    while ((attributes & TOKEN_LSTRIP) != 0 && left.end > left.start &&
+           special_is_space(w->text.s[left.end - 1])) {
+        left.end--;
     }
-    while ((attributes & TOKEN_RSTRIP) != 0 && right_start < right_end &&
-           special_is_space(s[right_start])) {
-        right_start++;
+    while ((attributes & TOKEN_RSTRIP) != 0 && right.start < right.end &&
+           special_is_space(w->text.s[right.start])) {
+        right.start++;
     }
-    uint32_t after = list[i].next;
-    uint32_t here = i;
-    if (left_end > list[i].start) {
-        list[i].end = left_end;
-        here = (*n)++;
-        list[i].next = here;
+    while (left.last > left.first && m[left.last - 1].end > left.end) {
+        left.last--;
     }
-    struct fragment found = {start, end, token, after};
-    *right = 0;
-    if (right_start < right_end) {
-        struct fragment rest = {right_start, right_end, -1, after};
-        *right = (*n)++;
-        list[*right] = rest;
-        found.next = *right;
+    while (right.first < right.last && m[right.first].end <= right.start) {
+        right.first++;
     }
-    list[here] = found;
-    return SLM_OK;
+    special_shorten(w, right.start, special->size, right.first, right.last);
+    SLM_TRY(special_push(w, right, err));
+    SLM_TRY(special_push(w, found, err));
+    return special_push(w, left, err);
 }
 
-/* Finds the special tokens of one size in all raw fragments, left to right. */
-static int special_pass(struct encoder *e, const char *s, uint32_t size, uint32_t *n,
+static int special_begin(struct special_walk *w, struct encoder *e, struct text t, slm_error *err)
+{
+    struct special_walk begin = {e, t, &e->v->user, 0, 0, 0};
+    *w = begin;
+    if ((e->flags & SLM_TEXT_SPECIAL) != 0) {
+        w->specials = &e->v->special;
+    }
+    if (w->specials->n > 0) {
+        SLM_TRY(special_scan(w, err));
+    }
+    if (w->n_matches > 0) {
+        SLM_TRY(special_plant(w, err));
+    }
+    struct special_part whole = {0, (uint32_t)t.n, 0, w->n_matches, -1};
+    return special_push(w, whole, err);
+}
+
+/* The next part of the text; *more is 0 if there is none. */
+static int special_next(struct special_walk *w, struct special_part *part, int *more,
                         slm_error *err)
 {
-    uint32_t i = 0;
-    do {
-        const struct fragment *f = (const struct fragment *)e->fragments.data + i;
-        uint32_t next = f->next;
-        uint32_t end = f->token >= 0 ? f->start : f->end;
-        for (uint32_t at = f->start; at < end && size <= end - at; at++) {
-            int32_t token =
-                special_may_begin(e->v, s + at, end - at) ? special_at(e, s + at, size) : -1;
-            if (token >= 0) {
-                uint32_t right = 0;
-                SLM_TRY(special_split(e, s, i, at, at + size, token, n, &right, err));
-                next = right != 0 ? right : next;
-                break;
-            }
+    *more = w->n_parts > 0;
+    while (w->n_parts > 0) {
+        *part = ((const struct special_part *)w->e->parts.data)[--w->n_parts];
+        uint32_t best = special_best(w, part->first, part->last);
+        if (best == w->n_matches) {
+            return SLM_OK;
         }
-        i = next;
-    } while (i != 0);
-    return SLM_OK;
-}
-
-/* Fills e->fragments for a text that is not empty. */
-static int special_find(struct encoder *e, struct text t, slm_error *err)
-{
-    struct fragment whole = {0, (uint32_t)t.n, -1, 0};
-    uint32_t n = 1;
-    SLM_TRY(encoder_reserve(e, &e->fragments, sizeof whole, 0, err));
-    *(struct fragment *)e->fragments.data = whole;
-    if (e->v->n_user == 0 && (e->flags & SLM_TEXT_SPECIAL) == 0) {
-        return SLM_OK;
-    }
-    uint64_t words = e->v->special_size_max / 64 + 1;
-    SLM_TRY(encoder_reserve(e, &e->sizes, words * sizeof(uint64_t), 0, err));
-    const uint64_t *sizes = (const uint64_t *)e->sizes.data;
-    if (!special_sizes(e, t, (uint64_t *)e->sizes.data)) {
-        return SLM_OK;
-    }
-    for (uint32_t size = e->v->special_size_max; size > 0; size--) {
-        if (vocab_bit(sizes, size)) {
-            SLM_TRY(special_pass(e, t.s, size, &n, err));
-        }
+        SLM_TRY(special_cut(w, part, best, err));
     }
     return SLM_OK;
 }
 
 /* ---- Text to tokens -------------------------------------------------------------------------- */
+
+static int encode_parts(struct encoder *e, struct text t, slm_error *err)
+{
+    struct special_walk walk;
+    struct special_part part = {0, 0, 0, 0, -1};
+    int more = 0;
+    SLM_TRY(special_begin(&walk, e, t, err));
+    for (e->after_special = 1;; e->after_special = part.token >= 0) {
+        SLM_TRY(special_next(&walk, &part, &more, err));
+        if (!more) {
+            return SLM_OK;
+        }
+        if (part.token >= 0) {
+            SLM_TRY(encoder_push(e, part.token, err));
+        } else {
+            struct text raw = {t.s + part.start, part.end - part.start};
+            SLM_TRY(e->v->algorithm->encode(e, raw, err));
+        }
+    }
+}
 
 static int encode_text(struct encoder *e, struct text t, slm_error *err)
 {
@@ -161,20 +257,7 @@ static int encode_text(struct encoder *e, struct text t, slm_error *err)
         SLM_TRY(encoder_push(e, v->bos, err));
     }
     if (t.n > 0) {
-        SLM_TRY(special_find(e, t, err));
-        uint32_t i = 0;
-        e->after_special = 1;
-        do {
-            struct fragment f = ((const struct fragment *)e->fragments.data)[i];
-            struct text part = {t.s + f.start, f.end - f.start};
-            if (f.token >= 0) {
-                SLM_TRY(encoder_push(e, f.token, err));
-            } else {
-                SLM_TRY(v->algorithm->encode(e, part, err));
-            }
-            e->after_special = f.token >= 0;
-            i = f.next;
-        } while (i != 0);
+        SLM_TRY(encode_parts(e, t, err));
     }
     if (ends && v->add_eos) {
         SLM_TRY(encoder_push(e, v->eos, err));
@@ -203,9 +286,6 @@ static int tokenizer_room(size_t needed, size_t capacity, const char *what, slm_
     return SLM_OK;
 }
 
-/* A symbol takes up to three bytes a byte, and is counted in 32 bits. */
-#define LIMIT_TEXT_BYTES ((size_t)INT32_MAX / 8)
-
 static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
                          uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
                          slm_error *err)
@@ -230,8 +310,8 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
             memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
         }
     }
-    struct scratch *all[] = {&e.text,      &e.symbols, &e.ranks, &e.tree,
-                             &e.fragments, &e.sizes,   &e.tokens};
+    struct scratch *all[] = {&e.text,    &e.symbols, &e.ranks, &e.tree,
+                             &e.matches, &e.best,    &e.parts, &e.tokens};
     for (int32_t i = 0; i < SLM_COUNT(all); i++) {
         memory_give(m, all[i]->data, all[i]->size);
     }

@@ -1,8 +1,8 @@
 /* vocab.c - the vocabulary: tokens, what they are, and the tables that find them by text.
  *
- * Owns one block of memory with two hash tables over the file's metadata and a word of attributes
- * per token. Texts are never copied: they point into the metadata, which lives as long as the
- * model. A vocabulary is immutable once loaded.
+ * Owns two blocks of memory: tables over the file's metadata and a word of attributes per token, and
+ * the automata that find special tokens in a text. Texts are never copied: they point into the
+ * metadata, which lives as long as the model. A vocabulary is immutable once loaded.
  *
  * Tolerated, because files like that exist: special ids that are out of range (the default stays
  * and ignored_key names the key), an unknown pre-tokenizer name (the default one cuts, unknown_pre
@@ -25,10 +25,30 @@
 #define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
 #define TOKEN_SPECIAL (TOKEN_GUARDED | TOKEN_USER)
 
-struct vocab_table {
-    uint32_t *slots; /* 0 is free; else index + 1 in the low index_bits, hash bits above */
-    uint32_t mask;
-    uint32_t index_bits;
+/* Special tokens that may be looked for together, as an automaton that reads a text byte by byte
+ * (Aho and Corasick 1975): a node for everything that one of them begins with, the root for nothing,
+ * and at each time the node of the longest such beginning that the text read so far ends with. */
+struct special {
+    int32_t token;
+    uint32_t size;
+    uint32_t shorter;   /* the longest of the others that this one ends with */
+    uint32_t jump;      /* one further down that chain: finds the first of a size in log steps */
+    uint32_t n_shorter; /* length of the chain */
+};
+
+struct special_node {
+    uint32_t first;   /* child; those of the next node follow. A child's byte is in bytes */
+    uint32_t fail;    /* the next shorter beginning that this one ends with */
+    uint32_t longest; /* special token that this one ends with */
+};
+
+struct specials {
+    uint32_t n;                 /* 0: there is nothing else here */
+    uint32_t n_nodes;           /* 0 is the root */
+    struct special *list;       /* [n + 1] in order of their texts; 0 stands for none */
+    struct special_node *nodes; /* [n_nodes + 1] */
+    uint8_t *bytes;             /* [n_nodes] the last byte of each beginning */
+    uint32_t *start;            /* [256] children of the root by byte, or 0 */
 };
 
 struct encoder;
@@ -65,24 +85,18 @@ struct vocab {
     struct gguf_array scores; /* count 0: none */
     struct gguf_array merges;
     uint16_t *attributes; /* [n_token] */
-    struct vocab_table by_text;
-    struct vocab_table by_pair;
-    uint32_t text_max; /* longest text in bytes */
-    /* Special tokens begin with two bytes of which special_pairs has the bit (second << 8 | first),
-     * and are as long as one of the bits of special_sizes says. */
-    uint64_t *special_pairs; /* [65536 / 64] */
-    uint64_t *special_sizes; /* [65536 / 64] */
-    uint32_t special_size_max;
-    int32_t n_user;
+    struct table by_text;
+    struct table by_pair;
+    uint32_t text_max;       /* longest text in bytes */
+    struct specials special; /* all */
+    struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
     int has_inner_space;     /* some token has U+2581 behind another character: spm.c */
     int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
     void *block;
     uint64_t block_size;
+    void *special_block;
+    uint64_t special_block_size;
 };
-
-#define VOCAB_BITMAP_WORDS (65536 / 64)
-
-SLM_STATIC_ASSERT(LIMIT_TOKEN_BYTES < 65536, "special_sizes has a bit for every size");
 
 static int spm_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err);
@@ -119,32 +133,20 @@ static uint64_t vocab_pair_hash(uint64_t left, uint64_t right)
     return hash_mix(left ^ UINT64_C(0x2D358DCCAA6C78A5), right ^ UINT64_C(0x8BB84B93962EACC9));
 }
 
-/* The index + 1 of the next entry, from slot *at on, that has these hash bits; 0 if there is none,
- * and then *at is a free slot. */
-static uint32_t vocab_probe(const struct vocab_table *t, uint64_t hash, uint32_t *at)
-{
-    uint32_t tag = (uint32_t)(hash >> 32) << t->index_bits;
-    for (;;) {
-        uint32_t slot = t->slots[*at];
-        if (slot == 0 || (slot ^ tag) >> t->index_bits == 0) {
-            return slot & (((uint32_t)1 << t->index_bits) - 1);
-        }
-        *at = (*at + 1) & t->mask;
-    }
-}
-
 static int32_t vocab_find_hashed(const struct vocab *v, struct text t, uint64_t hash)
 {
-    uint32_t at = (uint32_t)hash & v->by_text.mask;
+    struct table_walk w = table_begin(&v->by_text, hash);
     uint32_t entry;
     if (t.n == 0 || v->n_token == 0) {
         return -1;
     }
-    while ((entry = vocab_probe(&v->by_text, hash, &at)) != 0) {
+    if (SLM_UNLIKELY(v->by_text.n_sorted > 0)) {
+        return (int32_t)table_find(&v->by_text, t, hash);
+    }
+    while ((entry = table_next(&v->by_text, hash, &w)) != 0) {
         if (text_equal(t, gguf_array_text(&v->tokens, entry - 1))) {
             return (int32_t)entry - 1;
         }
-        at = (at + 1) & v->by_text.mask;
     }
     return -1;
 }
@@ -164,15 +166,18 @@ static int32_t vocab_find_name(const struct vocab *v, const char *name)
 static uint32_t vocab_find_pair(const struct vocab *v, const char *left, size_t n_left,
                                 size_t n_right, uint64_t hash)
 {
-    uint32_t at = (uint32_t)hash & v->by_pair.mask;
+    struct table_walk w = table_begin(&v->by_pair, hash);
     uint32_t entry;
-    while ((entry = vocab_probe(&v->by_pair, hash, &at)) != 0) {
+    if (SLM_UNLIKELY(v->by_pair.n_sorted > 0)) {
+        struct table_key key = {{left, n_left}, {left + n_left, n_right}, 1};
+        return (uint32_t)table_find_sorted(&v->by_pair, &key);
+    }
+    while ((entry = table_next(&v->by_pair, hash, &w)) != 0) {
         struct text t = gguf_array_text(&v->merges, entry - 1);
         if (t.n == n_left + 1 + n_right && t.s[n_left] == ' ' && memcmp(t.s, left, n_left) == 0 &&
             memcmp(t.s + n_left + 1, left + n_left, n_right) == 0) {
             return entry - 1;
         }
-        at = (at + 1) & v->by_pair.mask;
     }
     return UINT32_MAX;
 }
@@ -220,64 +225,27 @@ static float vocab_score(const struct vocab *v, int32_t token)
 
 /* ---- Loading: tables ------------------------------------------------------------------------- */
 
-/* The size of a table for n entries: at most two thirds full. */
-static uint64_t vocab_slots(uint64_t n)
+static struct text vocab_text_of(const void *array, uint64_t i)
 {
-    uint64_t slots = 16;
-    while (slots < n + n / 2 + 1) {
-        slots *= 2;
-    }
-    return slots;
+    return gguf_array_text((const struct gguf_array *)array, i);
 }
 
-static void vocab_layout_table(struct vocab_table *t, struct arena *a, uint64_t n)
+static struct table vocab_layout_table(struct arena *a, const struct gguf_array *texts)
 {
-    uint64_t slots = vocab_slots(n);
-    t->mask = (uint32_t)(slots - 1);
-    t->index_bits = 1;
-    while (n >> t->index_bits != 0) {
-        t->index_bits++;
-    }
-    t->slots = (uint32_t *)arena_take(a, slots, sizeof(uint32_t));
+    uint32_t *slots = (uint32_t *)arena_take(a, table_slots(texts->count), sizeof(uint32_t));
+    return table_make(slots, texts->count, vocab_text_of, texts);
 }
 
 static void vocab_layout(struct vocab *v, struct arena *a)
 {
-    vocab_layout_table(&v->by_text, a, (uint64_t)v->n_token);
+    v->by_text = vocab_layout_table(a, &v->tokens);
     if (v->algorithm->has_merges) {
-        vocab_layout_table(&v->by_pair, a, v->merges.count);
+        v->by_pair = vocab_layout_table(a, &v->merges);
     }
-    v->special_pairs = (uint64_t *)arena_take(a, VOCAB_BITMAP_WORDS, sizeof(uint64_t));
-    v->special_sizes = (uint64_t *)arena_take(a, VOCAB_BITMAP_WORDS, sizeof(uint64_t));
     v->attributes = (uint16_t *)arena_take(a, (uint64_t)v->n_token, sizeof(uint16_t));
 }
 
-static void vocab_insert(struct vocab_table *t, const struct gguf_array *texts, uint64_t index,
-                         uint64_t hash)
-{
-    uint32_t at = (uint32_t)hash & t->mask;
-    uint32_t entry;
-    while ((entry = vocab_probe(t, hash, &at)) != 0) {
-        if (text_equal(gguf_array_text(texts, entry - 1), gguf_array_text(texts, index))) {
-            return;
-        }
-        at = (at + 1) & t->mask;
-    }
-    t->slots[at] = (uint32_t)(hash >> 32) << t->index_bits | (uint32_t)(index + 1);
-}
-
 #define VOCAB_RUN 16
-
-/* The tables are larger than the fast caches, so slots are asked for a run ahead. */
-static void vocab_fetch(const struct vocab_table *t, uint64_t hash)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch(&t->slots[(uint32_t)hash & t->mask], 1);
-#else
-    (void)t;
-    (void)hash;
-#endif
-}
 
 static int vocab_index_tokens(struct vocab *v, slm_error *err)
 {
@@ -294,14 +262,16 @@ static int vocab_index_tokens(struct vocab *v, slm_error *err)
             }
             v->text_max = t.n > v->text_max ? (uint32_t)t.n : v->text_max;
             hashes[i - start] = vocab_hash(t);
-            vocab_fetch(&v->by_text, hashes[i - start]);
+            table_fetch(&v->by_text, hashes[i - start]);
         }
         for (uint64_t i = start; i < end; i++) {
-            if (gguf_array_text(&v->tokens, i).n > 0) {
-                vocab_insert(&v->by_text, &v->tokens, i, hashes[i - start]);
+            struct text t = gguf_array_text(&v->tokens, i);
+            if (t.n > 0) {
+                table_insert(&v->by_text, t, i, hashes[i - start]);
             }
         }
     }
+    table_finish(&v->by_text, n);
     return SLM_OK;
 }
 
@@ -326,7 +296,12 @@ static int vocab_index_merges(struct vocab *v, slm_error *err)
         for (uint64_t i = start; i < end; i++) {
             struct text t = gguf_array_text(&v->merges, i);
             size_t right = vocab_merge_right(t);
-            if (right == 0 || t.n > 2 * LIMIT_TOKEN_BYTES) {
+            if (t.n > LIMIT_MERGE_BYTES) {
+                SLM_FAIL(err, SLM_E_MODEL, (int64_t)i,
+                         "tokenizer.ggml.merges[%llu] has %zu bytes: %u are the limit",
+                         (unsigned long long)i, t.n, LIMIT_MERGE_BYTES);
+            }
+            if (right == 0) {
                 SLM_FAIL(err, SLM_E_MODEL, (int64_t)i,
                          "tokenizer.ggml.merges[%llu] is '%.*s': two texts with a space between "
                          "them are expected",
@@ -335,12 +310,13 @@ static int vocab_index_merges(struct vocab *v, slm_error *err)
             struct text l = {t.s, right - 1};
             struct text r = {t.s + right, t.n - right};
             hashes[i - start] = vocab_pair_hash(vocab_hash(l), vocab_hash(r));
-            vocab_fetch(&v->by_pair, hashes[i - start]);
+            table_fetch(&v->by_pair, hashes[i - start]);
         }
         for (uint64_t i = start; i < end; i++) {
-            vocab_insert(&v->by_pair, &v->merges, i, hashes[i - start]);
+            table_insert(&v->by_pair, gguf_array_text(&v->merges, i), i, hashes[i - start]);
         }
     }
+    table_finish(&v->by_pair, n);
     return SLM_OK;
 }
 
@@ -649,16 +625,6 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-static int vocab_bit(const uint64_t *bits, uint32_t i)
-{
-    return (int)(bits[i / 64] >> (i % 64) & 1);
-}
-
-static void vocab_bit_set(uint64_t *bits, uint32_t i)
-{
-    bits[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
 static int vocab_text_has_inner_space(struct text t)
 {
     for (size_t i = 1; i + 3 <= t.n; i++) {
@@ -677,27 +643,9 @@ static int32_t vocab_find_byte(const struct vocab *v, struct text t)
     return (vocab_attributes(v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
 }
 
-/* The filters by which special tokens are looked for, and the tokens of single bytes. */
-static void vocab_find_specials(struct vocab *v)
+/* The tokens of single bytes, and that of a newline. */
+static void vocab_find_bytes(struct vocab *v)
 {
-    for (int32_t i = 0; i < v->n_token; i++) {
-        struct text t = {"", 0};
-        if ((v->attributes[i] & TOKEN_SPECIAL) != 0) {
-            t = vocab_text(v, i);
-        }
-        if (t.n == 0) {
-            continue;
-        }
-        v->n_user += (v->attributes[i] & TOKEN_USER) != 0;
-        v->special_size_max = t.n > v->special_size_max ? (uint32_t)t.n : v->special_size_max;
-        vocab_bit_set(v->special_sizes, (uint32_t)t.n);
-        uint32_t first = (uint8_t)t.s[0];
-        for (uint32_t second = 0; second < 256; second++) {
-            if (t.n == 1 || second == (uint8_t)t.s[1]) {
-                vocab_bit_set(v->special_pairs, second << 8 | first);
-            }
-        }
-    }
     for (int i = 0; i < 256; i++) {
         static const char digits[] = "0123456789ABCDEF";
         char name[6] = {'<', '0', 'x', digits[i / 16], digits[i % 16], '>'};
@@ -711,6 +659,213 @@ static void vocab_find_specials(struct vocab *v)
     if (v->algorithm->has_merges) {
         v->nl = vocab_find_name(v, "\xC4\x8A");
     }
+}
+
+/* ---- Loading: special tokens ----------------------------------------------------------------- */
+
+static struct text special_text(const struct vocab *v, uint32_t token)
+{
+    return vocab_text(v, (int32_t)token);
+}
+
+static int special_wanted(const struct vocab *v, uint32_t token, unsigned without)
+{
+    return (v->attributes[token] & without) == 0;
+}
+
+/* Counts what the automaton of those of order[0..n-1] that have none of the attributes `without`
+ * will have: tokens, and what they begin with. */
+static struct specials special_count(const struct vocab *v, const uint32_t *order, uint32_t n,
+                                     unsigned without)
+{
+    struct specials s = {0, 1, NULL, NULL, NULL, NULL};
+    struct text last = {"", 0};
+    for (uint32_t i = 0; i < n; i++) {
+        if (special_wanted(v, order[i], without)) {
+            struct text t = special_text(v, order[i]);
+            size_t same = 0;
+            while (same < t.n && same < last.n && t.s[same] == last.s[same]) {
+                same++;
+            }
+            s.n_nodes += (uint32_t)(t.n - same);
+            s.n++;
+            last = t;
+        }
+    }
+    return s;
+}
+
+static void special_layout(struct specials *s, struct arena *a)
+{
+    if (s->n > 0) {
+        s->list = (struct special *)arena_take(a, (uint64_t)s->n + 1, sizeof(struct special));
+        s->nodes = (struct special_node *)arena_take(a, (uint64_t)s->n_nodes + 1,
+                                                     sizeof(struct special_node));
+        s->bytes = (uint8_t *)arena_take(a, s->n_nodes, 1);
+        s->start = (uint32_t *)arena_take(a, 256, sizeof(uint32_t));
+    }
+}
+
+/* The node behind `node` and this byte: a child, or that of the longest of its ends that has one.
+ * A node is never deeper than there are bytes read: following `fail` takes no time on average. */
+static uint32_t special_step(const struct specials *s, uint32_t node, uint8_t byte)
+{
+    while (node != 0) {
+        uint32_t low = s->nodes[node].first;
+        uint32_t end = s->nodes[node + 1].first;
+        uint32_t high = end;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (s->bytes[middle] < byte) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if (low < end && s->bytes[low] == byte) {
+            return low;
+        }
+        node = s->nodes[node].fail;
+    }
+    return s->start[byte];
+}
+
+/* Token k ends with token `shorter`. Jumps are those of a skew-binary list (Myers 1983). */
+static void special_chain(struct specials *s, uint32_t k, uint32_t shorter)
+{
+    const struct special *next = &s->list[shorter];
+    const struct special *jump = &s->list[next->jump];
+    const struct special *over = &s->list[jump->jump];
+    int equal = next->n_shorter - jump->n_shorter == jump->n_shorter - over->n_shorter;
+    s->list[k].shorter = shorter;
+    s->list[k].n_shorter = next->n_shorter + 1;
+    s->list[k].jump = equal ? jump->jump : shorter;
+}
+
+/* The longest of token k and those it ends with that has at most `most` bytes; 0 if none has. */
+static uint32_t special_within(const struct specials *s, uint32_t k, uint32_t most)
+{
+    while (s->list[k].size > most) {
+        uint32_t jump = s->list[k].jump;
+        k = s->list[jump].size > most ? jump : s->list[k].shorter;
+    }
+    return k;
+}
+
+/* Makes the children of a node, one for each byte that stands at `depth` in the tokens low..high-1.
+ * What a child is for is kept in its fields until its turn comes. */
+static void special_grow(const struct vocab *v, struct specials *s, uint32_t node, uint32_t depth,
+                         uint32_t low, uint32_t high, uint32_t *used)
+{
+    while (low < high) {
+        uint8_t byte = (uint8_t)vocab_text(v, s->list[low].token).s[depth];
+        uint32_t child = (*used)++;
+        s->bytes[child] = byte;
+        s->nodes[child].fail = node == 0 ? 0 : special_step(s, s->nodes[node].fail, byte);
+        s->nodes[child].first = low;
+        while (low < high && (uint8_t)vocab_text(v, s->list[low].token).s[depth] == byte) {
+            low++;
+        }
+        s->nodes[child].longest = low;
+        if (node == 0) {
+            s->start[byte] = child;
+        }
+    }
+}
+
+/* Fills the automaton, all nodes of one depth after another: ends are shorter, so they are ready. */
+static void special_fill(const struct vocab *v, struct specials *s)
+{
+    uint32_t used = 1;
+    uint32_t depth = 0;
+    uint32_t depth_end = 1;
+    s->nodes[0].first = 1;
+    s->nodes[0].longest = s->n + 1;
+    for (uint32_t node = 0; node < s->n_nodes; node++) {
+        struct special_node *at = &s->nodes[node];
+        uint32_t low = at->first;
+        uint32_t high = at->longest;
+        if (node == depth_end) {
+            depth++;
+            depth_end = used;
+        }
+        at->first = used;
+        at->longest = node == 0 ? 0 : s->nodes[at->fail].longest;
+        if (node > 0 && s->list[low].size == depth) { /* the shortest stands first */
+            special_chain(s, low, at->longest);
+            at->longest = low++;
+        }
+        special_grow(v, s, node, depth, low, high, &used);
+    }
+    SLM_ASSERT(used == s->n_nodes);
+    s->nodes[used].first = used;
+}
+
+static void special_list(const struct vocab *v, struct specials *s, const uint32_t *order,
+                         uint32_t n, unsigned without)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < n && s->n > 0; i++) {
+        if (special_wanted(v, order[i], without)) {
+            struct special *to = &s->list[++used];
+            to->token = (int32_t)order[i];
+            to->size = (uint32_t)special_text(v, order[i]).n;
+        }
+    }
+    if (s->n > 0) {
+        special_fill(v, s);
+    }
+}
+
+/* Both automata for the special tokens order[0..n-1], sorted by text. */
+static int special_load(struct vocab *v, const uint32_t *order, uint32_t n, struct memory *m,
+                        slm_error *err)
+{
+    struct arena a = {NULL, 0, 0};
+    v->special = special_count(v, order, n, 0);
+    v->user = special_count(v, order, n, TOKEN_GUARDED);
+    special_layout(&v->special, &a);
+    special_layout(&v->user, &a);
+    v->special_block = a.overflow ? NULL : memory_take(m, a.used);
+    if (v->special_block == NULL) {
+        return memory_error(m, a.used, "special tokens", err);
+    }
+    v->special_block_size = a.used;
+    memset(v->special_block, 0, (size_t)a.used);
+    a.base = (uint8_t *)v->special_block;
+    a.used = 0;
+    special_layout(&v->special, &a);
+    special_layout(&v->user, &a);
+    special_list(v, &v->special, order, n, 0);
+    special_list(v, &v->user, order, n, TOKEN_GUARDED);
+    return SLM_OK;
+}
+
+/* Types must be settled. Of tokens with the same text the first is found by it, special or not. */
+static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err)
+{
+    uint32_t n = 0;
+    uint32_t used = 0;
+    for (int32_t i = 0; i < v->n_token; i++) {
+        n += (v->attributes[i] & TOKEN_SPECIAL) != 0;
+    }
+    if (n == 0) {
+        return SLM_OK;
+    }
+    uint64_t bytes = ((uint64_t)n + n / 2) * sizeof(uint32_t);
+    uint32_t *order = (uint32_t *)memory_take(m, bytes);
+    if (order == NULL) {
+        return memory_error(m, bytes, "special tokens", err);
+    }
+    for (int32_t i = 0; i < v->n_token; i++) {
+        if ((v->attributes[i] & TOKEN_SPECIAL) != 0 && vocab_find(v, vocab_text(v, i)) == i) {
+            order[used++] = (uint32_t)i;
+        }
+    }
+    table_sort(&v->by_text, order, used, order + n);
+    int status = special_load(v, order, used, m, err);
+    memory_give(m, order, bytes);
+    return status;
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -756,13 +911,12 @@ static int vocab_load_arrays(struct vocab *v, const struct gguf *g, slm_error *e
     v->n_token = (int32_t)v->tokens.count;
     SLM_TRY(vocab_load_numbers(v, g, "tokenizer.ggml.scores", 1, &v->scores, err));
     if (v->algorithm->has_merges) {
-        SLM_TRY(vocab_load_texts(g, "tokenizer.ggml.merges", (uint64_t)LIMIT_VOCABULARY * 4,
-                                 &v->merges, err));
+        SLM_TRY(vocab_load_texts(g, "tokenizer.ggml.merges", LIMIT_MERGES, &v->merges, err));
     }
     return SLM_OK;
 }
 
-static int vocab_fill(struct vocab *v, const struct gguf *g, slm_error *err)
+static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
 {
     SLM_TRY(vocab_load_attributes(v, g, err));
     SLM_TRY(vocab_index_tokens(v, err));
@@ -773,7 +927,8 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, slm_error *err)
     SLM_TRY(vocab_load_ids(v, g, err));
     vocab_find_ends(v);
     vocab_patch_strips(v, g);
-    vocab_find_specials(v);
+    vocab_find_bytes(v);
+    SLM_TRY(vocab_load_specials(v, m, err));
     for (int32_t i = 0; i < v->n_token && !v->algorithm->has_merges && !v->has_inner_space; i++) {
         v->has_inner_space = vocab_text_has_inner_space(vocab_text(v, i));
     }
@@ -782,6 +937,7 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, slm_error *err)
 
 static void vocab_free(struct vocab *v, struct memory *m)
 {
+    memory_give(m, v->special_block, v->special_block_size);
     memory_give(m, v->block, v->block_size);
     memset(v, 0, sizeof *v);
 }
@@ -817,7 +973,7 @@ static int vocab_load(struct vocab *v, const struct gguf *g, struct memory *m, s
     a.base = (uint8_t *)v->block;
     a.used = 0;
     vocab_layout(v, &a);
-    int status = vocab_fill(v, g, err);
+    int status = vocab_fill(v, g, m, err);
     if (status != SLM_OK) {
         vocab_free(v, m);
     }
@@ -841,8 +997,9 @@ struct encoder {
     struct scratch symbols;
     struct scratch ranks;
     struct scratch tree;
-    struct scratch fragments;
-    struct scratch sizes;
+    struct scratch matches; /* special tokens in the text: tokenize.c */
+    struct scratch best;
+    struct scratch parts;
     struct scratch tokens;
     size_t n_tokens;
 };

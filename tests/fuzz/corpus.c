@@ -331,6 +331,8 @@ static void texts(void)
     SAVE("text", "spm-utf8", "\1\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xE2\x96");
     SAVE("text", "bpe-utf8", "\2 the\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xE2\x96");
     SAVE("text", "bpe-words", "\2I'm 1234567 the the\r\n\r\n  ?!... <user><|endoftext|>\t x");
+    SAVE("text", "bpe-last-planes", "\2\xF0\xAF\xA0\x80\xF3\xA0\x84\x80\xF4\x8F\xBF\xBFx");
+    SAVE("text", "cve-2025-52566-tokens-without-room", "\2\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
     SAVE("text", "wrong-utf8",
          "\1\xFF\xC0\x80\xE0\x80\x80\xED\xA0\x80\xF4\x90\x80\x80\xF0\x9F\x98 \xC3");
     SAVE("text", "wrong-utf8-bpe",
@@ -351,6 +353,9 @@ static void vocabularies(void)
     SAVE("vocab", "control-of-one-letter", "\0\0\4\2\1x\1a\1b\2\3\3\0\0abc");
     SAVE("vocab", "none", "\4\0\0\1\1a");
     SAVE("vocab", "mask", "\1\x16\4\2\1a\xF1\1b\1\4\1\0\0\0a \t<mask> b");
+    SAVE("vocab", "modern-bert",
+         "\1\0\4\2\1a\xF2\1b\1\4\1\0\0\xE0"
+         "a \t[MASK] b");
     SAVE("vocab", "phi-3", "\0\0\4\3\1a\xE9\xEA\xEB\1\3\3\3\0\xF0<s>  a</s> <unk> a");
     SAVE("vocab", "tool-response", "\0\0\4\2\xEA\xFD\1a\3\3\1\0\0</s>a<|tool_response>");
     SAVE("vocab", "same-text-twice", "\0\0\4\3\1a\1a\0\2aa\1\1\1\1\0\0aaa");
@@ -370,20 +375,109 @@ static void vocabularies(void)
     }
 }
 
+/* See fuzz_prompt.c and script.h for what each byte is. */
 static void prompts(void)
 {
     SAVE("prompt", "greedy", "\0\0\0the an");
-    SAVE("prompt", "stops",
-         "\4\1\1\2\2\3\2\0\0\0\4\2\3\0\0\0\1\5\1\0\0\0\5\5\0\1\1\0\7\x0c\x14\2\1a\2he the");
     SAVE("prompt", "tokens", "\0\0\x14\x10\5\1\2\3\4\5");
     SAVE("prompt", "both", "\0\0\x90\3\1\2\3the");
-    SAVE("prompt", "cancel", "\0\0\x60the an");
+    SAVE("prompt", "cancel", "\0\0\x20the an the an the an the an the an");
+    SAVE("prompt", "deadline", "\0\0\x60the an the an the an");
     SAVE("prompt", "long",
-         "\0\0\0the an the an the an the an the an the an the an the an the an the an "
+         "\0\0\0the an the an the an the an the an the an the an the an the an the an the an "
          "the an the an the an the an the an the an");
     SAVE("prompt", "special", "\0\0\2\3<s></s><|control|>");
     SAVE("prompt", "limit-0", "\0\0\4\0the");
+    SAVE("prompt", "limit-3", "\0\0\4\3the");
     SAVE("prompt", "empty", "");
+    SAVE("prompt", "no-text", "\0\0\2\0");
+    SAVE("prompt", "bytes-of-three-tokens",
+         "\x14\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF");
+    SAVE("prompt", "end-token-dropped", "\x14\0\2\1the");
+    SAVE("prompt", "after-others", "\x0A\0\x28\0the");
+    SAVE("prompt", "after-too-many", "\x0A\0\x30\0the");
+}
+
+static void prompts_refused(void)
+{
+    SAVE("prompt", "refused-limit", "\0\0\4\xFBthe");
+    SAVE("prompt", "refused-sequence", "\0\0\1\xFFthe");
+    SAVE("prompt", "refused-flags", "\0\0\2\4the");
+    SAVE("prompt", "refused-17-stops", "\0\0\x08\x11the");
+    SAVE("prompt", "refused-empty-stop", "\0\0\x08\1\0the");
+    SAVE("prompt", "refused-no-tokens", "\x50\0\0the");
+    SAVE("prompt", "refused-tokens-below-0", "\x50\0\x10\3\1\2\3");
+    SAVE("prompt", "refused-token", "\0\0\x10\3\1\2\xFF");
+    for (int i = 0; i < 12; i++) { /* the first six allocations from the context, from the model */
+        char data[] = "\5\0?\x08\1\2hethe an";
+        char name[64];
+        data[2] = (char)(2 * (i % 6) + (i < 6));
+        snprintf(name, sizeof name, "no-memory-%s-%d", i < 6 ? "context" : "model", i % 6);
+        save("prompt", name, data, sizeof data - 1);
+    }
+}
+
+static void prompts_of_stages(void)
+{
+    SAVE("prompt", "stages",
+         "\4\1\1\2\2\1\0\2\0\0\2\x14\0\0\0\3\1\2\0\0\5\2\1\4\x09\7\x0C\x14\2\1a\2he the");
+    SAVE("prompt", "stages-cancel",
+         "\4\1\1\2\2\1\0\4\0\0\4\3\x09\0\0\5\1\1\4\x09\6\1\0\0\0\7\x24\x14the an the an the an");
+    SAVE("prompt", "stage-cold", "\1\1\1\2\2\1\0\0\0\0\7\4\5the");
+    SAVE("prompt", "stage-min-p-few", "\1\1\1\2\2\4\x20\x03\0\0\7\4\5the");
+    SAVE("prompt", "stage-penalties-off", "\1\1\1\2\2\5\xFF\1\4\x09\7\4\5the");
+    SAVE("prompt", "stage-biases-infinite", "\1\5\x0B\6\x0D\6\1\0\0\0\7\4\5the");
+    SAVE("prompt", "end-token", "\1\2\6\2\6\6\1\0\0\0\7\0the");
+    SAVE("prompt", "end-token-bpe", "\x15\xF7\6\1\1\6\1\0\0\0\7\0the");
+    SAVE("prompt", "stop-within-a-character", "\1\xA0\6\1\1\6\1\0\0\0\7\x08\1\1\xBFthe");
+    SAVE("prompt", "stop-held-back", "\1\xA0\6\1\1\6\1\0\0\0\7\x0C\x09\1\5\xEF\xBF\xBD\xEF!the");
+    SAVE("prompt", "no-candidate-left",
+         "\4\5\6\6\1\6\1\0\0\0\2\1\0\0\0\5\1\x0A\x0A\x0A\5\1\x0A\x0A\x0A\7\0the");
+    SAVE("prompt", "stage-unknown", "\1\1\1\2\2\7\1\2\3\4\7\0the");
+    SAVE("prompt", "stage-value-nan", "\1\1\1\2\2\1\0\x0C\0\0\7\0the");
+    SAVE("prompt", "stage-window", "\1\1\1\2\2\5\x7F\1\1\1\7\0the");
+    SAVE("prompt", "stage-repeat-0", "\1\1\1\2\2\5\1\1\0\1\7\0the");
+    SAVE("prompt", "stage-frequency-nan", "\1\1\1\2\2\5\1\1\1\x0C\7\0the");
+    SAVE("prompt", "stage-biases-below-0", "\1\1\1\2\2\6\x80\0\0\0\7\0the");
+    SAVE("prompt", "stage-biases-null", "\1\1\1\2\2\6\x7F\0\0\0\7\0the");
+    SAVE("prompt", "stage-bias-nan", "\1\1\x0C\2\2\6\1\0\0\0\7\0the");
+    SAVE("prompt", "stage-bias-token", "\1\xFF\1\2\2\6\1\0\0\0\7\0the");
+}
+
+/* Calls of a script, of the stages before it: temperature, top-p, penalties. */
+#define STAGES "\x2B\1\1\2\2\1\0\4\0\0\3\1\2\0\0\5\2\1\4\x09\7"
+#define EVAL(sequence, n, token) "\0\1\1" sequence n token
+#define EVAL_2(first, second, n) "\1\2\1" first n "\7\1" second n "\x09"
+#define FORK(from, to) "\2" from to
+#define REWIND(sequence, half) "\3" sequence half
+#define SAMPLE "\5\x10"
+
+static void scripts(void)
+{
+    SAVE("prompt", "script-fork",
+         "\x28\0" EVAL("\0", "\x40", "\1") EVAL("\0", "\x40", "\2") EVAL("\0", "\x20", "\3")
+             FORK("\0", "\1") FORK("\1", "\2") FORK("\2", "\2") EVAL_2("\0", "\1", "\x0A")
+                 REWIND("\0", "\x58") EVAL("\0", "\x3F", "\4") FORK("\3", "\1") FORK("\4", "\0"));
+    SAVE("prompt", "script-pages",
+         "\x28\0" EVAL("\0", "\x40", "\1") EVAL("\0", "\x40", "\2") EVAL("\0", "\x40", "\3")
+             FORK("\0", "\1") FORK("\0", "\2") FORK("\0", "\3") EVAL_2("\0", "\1", "\x40")
+                 EVAL_2("\2", "\3", "\x40") EVAL_2("\0", "\1", "\x10") EVAL("\2", "\x40", "\5"));
+    SAVE("prompt", "cve-2026-21869-rewind",
+         "\x28\0" EVAL("\0", "\x40", "\1") REWIND("\0", "\x25") REWIND("\0", "\x1F")
+             EVAL("\0", "\1", "\6") REWIND("\0", "\xFF") REWIND("\0", "\x20")
+                 EVAL("\0", "\x40", "\x08") REWIND("\4", "\x20") REWIND("\xFF", "\x20"));
+    SAVE("prompt", "script-refused",
+         "\x28\0" EVAL("\4", "\1", "\1") EVAL("\0", "\0", "\1")
+             EVAL("\0", "\1", "\xFF") "\0\1\xC9\0\5\2\1\0\1\7\0\2\1\0\1\2\0\7\1\0\0");
+    SAVE("prompt", "script-stopped",
+         "\x28\0\0\5\1\0\x40\1\x10\0\6\1\0\x40\2\2\1\x40\3\x20\0\x09\1\1\2\3" EVAL("\0", "\x40",
+                                                                                   "\4"));
+    SAVE("prompt", "script-sample",
+         STAGES EVAL("\0", "\5", "\1") SAMPLE SAMPLE "\6\1\7\6\x7F\1\6\x40\1\6\xFF\1\6\1\xFF" SAMPLE
+                                                     "\5\0\5\7\5\1");
+    SAVE("prompt", "script-candidates",
+         STAGES "\7\2\0\0\0\0\1\0\0\x80\x3F\2\0\0\x80\x7F\3\7\2\0\0\xC0\x7F\1\0\0\x80\xFF\2\0\0\xC0"
+                "\xFF\3\7\0\0\0\x80\xFF\1\7\0\0\0\0\0\xFF\7\1\0\0\0\0\1\0\0\0\0\1");
 }
 
 int main(int argc, char **argv)
@@ -407,5 +501,8 @@ int main(int argc, char **argv)
     texts();
     vocabularies();
     prompts();
+    prompts_refused();
+    prompts_of_stages();
+    scripts();
     return 0;
 }

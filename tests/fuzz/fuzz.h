@@ -10,6 +10,7 @@
 #include "../../slm.h"
 #include "../testing.h"
 
+#include <math.h>
 #include <time.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -29,16 +30,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* More than this for an input is a find, not a failed allocation. */
 #define FUZZ_MEMORY_CONSTANT ((uint64_t)64 << 20)
 #define FUZZ_MEMORY_PER_BYTE 64
+/* Opening a file takes little more than the file has. */
+#define FUZZ_OPEN_CONSTANT ((uint64_t)48 << 10)
 
 struct fuzz_memory {
     uint64_t now;
+    uint64_t peak;
     uint64_t limit;
     int64_t n_blocks;
+    int32_t fails_in; /* the allocation that fails, counted from 1; 0: none */
 };
 
 static TESTING_UNUSED struct fuzz_memory fuzz_memory(size_t input_size)
 {
-    struct fuzz_memory m = {0, 0, 0};
+    struct fuzz_memory m = {0, 0, 0, 0, 0};
     m.limit = FUZZ_MEMORY_CONSTANT + FUZZ_MEMORY_PER_BYTE * (uint64_t)input_size;
     return m;
 }
@@ -59,11 +64,15 @@ static TESTING_UNUSED void *fuzz_alloc(void *user, void *ptr, size_t old_size, s
     fuzz_check(new_size <= m->limit && m->now <= m->limit - new_size,
                "%zu bytes more than %llu wanted, %llu are the limit", new_size,
                (unsigned long long)m->now, (unsigned long long)m->limit);
+    if (m->fails_in > 0 && --m->fails_in == 0) {
+        return NULL;
+    }
     if (posix_memalign(&out, align < sizeof(void *) ? sizeof(void *) : align, new_size) != 0) {
         return NULL;
     }
     memset(out, 0xcd, new_size);
     m->now += new_size;
+    m->peak = m->peak > m->now ? m->peak : m->now;
     m->n_blocks++;
     return out;
 }
@@ -72,6 +81,13 @@ static TESTING_UNUSED void fuzz_all_freed(const struct fuzz_memory *m)
 {
     fuzz_check(m->now == 0 && m->n_blocks == 0, "%lld blocks, %llu bytes left",
                (long long)m->n_blocks, (unsigned long long)m->now);
+}
+
+/* After a file of so many bytes was opened, or was not. */
+static TESTING_UNUSED void fuzz_opened(const struct fuzz_memory *m, size_t file_size)
+{
+    uint64_t most = FUZZ_OPEN_CONSTANT + FUZZ_MEMORY_PER_BYTE * (uint64_t)file_size;
+    fuzz_check(m->peak <= most, "%llu bytes to open %zu", (unsigned long long)m->peak, file_size);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */

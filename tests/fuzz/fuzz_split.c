@@ -91,6 +91,7 @@ static int open_and_walk(const struct split *s, size_t total, uint32_t flags, en
         status = slm_model_open(&model, path, &o, &err);
     }
     fuzz_status(status, &err);
+    fuzz_opened(&memory, total);
     fuzz_check((status == SLM_OK) == (model != NULL), "%d and a model", status);
     if (status == SLM_OK) {
         walk_model(model, s->size, s->n, &memory);

@@ -198,6 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     o.alloc_user = &memory;
     int status = slm_model_open_memory(&model, &file, &b.file.size, 1, &o, &err);
     fuzz_status(status, &err);
+    fuzz_opened(&memory, b.file.size);
     for (uint32_t flags = 0; status == SLM_OK && flags < 4; flags++) {
         size_t back_size = 0;
         free(text_both_ways(model, text, n, flags, &back_size));

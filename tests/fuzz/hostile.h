@@ -57,7 +57,11 @@ static void hostile_keys_only(struct build *b, const char *key, uint32_t type, u
 /* count * size is 0 in 64 bits. */
 static void hostile_array_overflow(struct build *b)
 {
-    hostile_keys_only(b, "a", SLM_TYPE_UINT64, UINT64_C(1) << 61, 64);
+    build_init(b);
+    build_text(b, "general.architecture", "llama");
+    build_array(b, "a", SLM_TYPE_UINT64, UINT64_C(1) << 61);
+    build_finish(b);
+    b->file.size = b->needed;
 }
 
 /* (count + 1) * size is 0. */
@@ -89,17 +93,18 @@ static void hostile_string_value(struct build *b)
     b->file.size = b->needed;
 }
 
-/* Two arrays of strings are begun; the second one's last string is cut off: what was allocated for
- * them is freed, and nothing that was not. */
+/* A number, and two arrays of strings, of which the second one's last string is cut off: what was
+ * allocated for them is freed, and nothing that was not. */
 static void hostile_free_uninitialised(struct build *b)
 {
     static const char *const texts[3] = {"one", "two", "three"};
     build_init(b);
+    build_u32(b, "number", 1);
     build_texts(b, "first", texts, 3);
     build_texts(b, "second", texts, 3);
     build_finish(b);
     b->file.size = b->needed - 2;
-    build_poke(b, BUILD_AT_N_KEYS, 3, 8);
+    build_poke(b, BUILD_AT_N_KEYS, 4, 8);
 }
 
 static void hostile_160_bytes(struct build *b)
@@ -140,7 +145,7 @@ static void hostile_type_removed(struct build *b)
 
 static void hostile_data_offset(struct build *b)
 {
-    hostile_poke(b, "blk.0.attn_q.weight", AT_OFFSET, UINT64_MAX - 31, 8);
+    hostile_poke(b, "blk.0.attn_q.weight", AT_OFFSET, UINT64_C(1) << 62, 8);
 }
 
 static void hostile_n_dims(struct build *b)
@@ -173,7 +178,7 @@ static void hostile_size_overflow(struct build *b)
     build_poke(b, at + 8, UINT64_C(1) << 31, 8);
 }
 
-/* One that fits 64 bits; rounded up to the alignment it does not. */
+/* One that fits 64 bits; behind the metadata it does not, and would be a place within them. */
 static void hostile_pad_wrap(struct build *b)
 {
     hostile_tiny(b, NULL);
@@ -249,9 +254,14 @@ static void key_scores_of_bytes(struct build *b)
     build_ints(b, "tokenizer.ggml.scores", SLM_TYPE_UINT8, bytes, 3);
 }
 
+/* Nothing stands behind them. */
 static void hostile_scores_short(struct build *b)
 {
-    hostile_tiny(b, key_scores_of_bytes);
+    build_init(b);
+    build_text(b, "general.architecture", "llama");
+    key_scores_of_bytes(b);
+    build_finish(b);
+    b->file.size = b->needed;
 }
 
 static void key_tokens_of_numbers(struct build *b)
@@ -308,15 +318,19 @@ static void hostile_token_length(struct build *b)
     hostile_tiny(b, key_token_length);
 }
 
-/* Tokens of bytes that are none: minus one, no digits, cut off. */
+/* Tokens of bytes that are none: minus one, no digits, cut off. Behind the last one comes the
+ * length of a key, which is a '>'. */
 static void key_byte_tokens(struct build *b)
 {
     static const char *const texts[TINY_VOCAB] = {"<unk>",   "<s>",    "</s>",   "<0x-1>",
-                                                  "<0xZZ>",  "<0x",    "<0x0",   "<0x0A",
-                                                  "<0x100>", "<0x+7>", "<0x 7>", "<0x0A>"};
+                                                  "<0xZZ>",  "<0x",    "<0x0",   "<0x0A>",
+                                                  "<0x100>", "<0x+7>", "<0x 7>", "<0x0A"};
     static const int64_t types[TINY_VOCAB] = {2, 3, 3, 6, 6, 6, 6, 6, 6, 6, 6, 6};
+    char key['>' + 1] = {0};
+    memset(key, 'k', '>');
     build_text(b, "tokenizer.ggml.model", "llama");
     build_texts(b, "tokenizer.ggml.tokens", texts, TINY_VOCAB);
+    build_u32(b, key, 1);
     build_ints(b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, types, TINY_VOCAB);
 }
 

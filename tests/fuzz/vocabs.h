@@ -74,13 +74,15 @@ static size_t vocab_byte_char(unsigned byte, char *out)
     return 2;
 }
 
+#define VOCAB_BPE_TOKENS (256 + 5 + 2)
+
 /* Byte-level BPE: all bytes, some merges, a user-defined and a control token. */
 static TESTING_UNUSED void vocab_bpe(struct build *b)
 {
     static const char *const merged[] = {"\xC4\xA0t", "he", "\xC4\xA0the", "an", "12"};
     static const char *const merges[] = {"\xC4\xA0 t", "h e", "\xC4\xA0t he", "a n", "1 2"};
     static const char *const last[2] = {"<user>", "<|endoftext|>"};
-    size_t n = 256 + 5 + 2;
+    size_t n = VOCAB_BPE_TOKENS;
     build_text(b, "tokenizer.ggml.model", "gpt2");
     build_text(b, "tokenizer.ggml.pre", "llama-bpe");
     build_array(b, "tokenizer.ggml.tokens", SLM_TYPE_STRING, n);

@@ -19,10 +19,21 @@ static void walk_text(const char *text, size_t size)
     }
 }
 
-static void walk_metadata(const slm_model *model, int32_t n)
+/* Bytes that a value takes in the file, without a text's own. */
+static uint64_t walk_value_bytes(const slm_metadata *v)
+{
+    static const uint8_t sizes[13] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8};
+    fuzz_check(v->type >= 0 && v->type < 13 && v->type != SLM_TYPE_ARRAY, "type %d", v->type);
+    return sizes[v->type] * v->count + (v->is_array ? 12 : 0);
+}
+
+/* Returns how many bytes of the first file the keys take, 0 if that is too much to look at. */
+static uint64_t walk_metadata(const slm_model *model, int32_t n)
 {
     slm_metadata v = {.struct_size = sizeof v};
     slm_error err;
+    uint64_t bytes = 0;
+    int all = 1;
     for (int32_t i = 0; i < n; i++) {
         uint64_t count = 1;
         for (uint64_t k = 0; k < count && k < WALK_ELEMENTS; k++) {
@@ -30,20 +41,60 @@ static void walk_metadata(const slm_model *model, int32_t n)
             count = v.count;
             walk_text(v.key, v.key_size);
             walk_text(v.text, v.text_size);
+            bytes += v.text_size;
         }
+        bytes += 8 + v.key_size + 4 + walk_value_bytes(&v);
+        all &= v.type != SLM_TYPE_STRING || count <= WALK_ELEMENTS;
         if (count < WALK_ELEMENTS) {
             int status = slm_model_metadata(model, i, count > 0 ? count : 1, &v, &err);
             fuzz_check(status == SLM_E_ARGUMENT, "element %llu", (unsigned long long)count);
         }
     }
     fuzz_check(slm_model_metadata(model, n, 0, &v, &err) == SLM_E_ARGUMENT, "key %d", n);
+    return all ? bytes : 0;
 }
 
-static void walk_tensors(const slm_model *model, int32_t n, const size_t *sizes, int32_t n_files)
+/* Of the data section of the first file: its alignment. */
+static uint64_t walk_alignment(const slm_model *model)
+{
+    slm_metadata v = {.struct_size = sizeof v};
+    slm_error err;
+    int32_t index = -1;
+    int status = slm_model_metadata_find(model, "general.alignment", &index, &err);
+    fuzz_check(status == SLM_OK, "%s", err.message);
+    if (index < 0) {
+        return 32;
+    }
+    fuzz_check(slm_model_metadata(model, index, 0, &v, &err) == SLM_OK, "%s", err.message);
+    fuzz_check(v.integer > 0 && (v.integer & (v.integer - 1)) == 0, "alignment %lld",
+               (long long)v.integer);
+    return (uint64_t)v.integer;
+}
+
+/* Where the data section of the first file begins: behind header, keys and tensor table. */
+static uint64_t walk_data_begin(const slm_model *model, uint64_t key_bytes, int32_t n_tensors)
+{
+    slm_tensor_info t = {.struct_size = sizeof t};
+    uint64_t alignment = walk_alignment(model);
+    uint64_t at = 24 + key_bytes;
+    for (int32_t i = 0; i < n_tensors && key_bytes > 0; i++) {
+        fuzz_check(slm_model_tensor(model, i, &t, NULL) == SLM_OK, "tensor %d", i);
+        at += t.file == 0 ? 8 + t.name_size + 4 + 8 * (uint64_t)t.n_dims + 4 + 8 : 0;
+    }
+    return key_bytes > 0 ? (at + alignment - 1) & ~(alignment - 1) : 0;
+}
+
+static void walk_tensors(const slm_model *model, int32_t n, const size_t *sizes, int32_t n_files,
+                         uint64_t key_bytes)
 {
     slm_tensor_info t = {.struct_size = sizeof t};
     slm_encoding_info e = {.struct_size = sizeof e};
     slm_error err;
+    uint64_t total = 0, most = 0;
+    uint64_t begin = walk_data_begin(model, key_bytes, n);
+    for (int32_t i = 0; i < n_files; i++) {
+        most += sizes[i];
+    }
     for (int32_t i = 0; i < n; i++) {
         fuzz_check(slm_model_tensor(model, i, &t, &err) == SLM_OK, "%s", err.message);
         walk_text(t.name, t.name_size);
@@ -53,9 +104,18 @@ static void walk_tensors(const slm_model *model, int32_t n, const size_t *sizes,
                    "%llu bytes at %llu", (unsigned long long)t.size, (unsigned long long)t.offset);
         int64_t rows = t.shape[1] * t.shape[2] * t.shape[3];
         fuzz_check(t.shape[0] % e.block_elements == 0, "a row of %lld", (long long)t.shape[0]);
+        fuzz_check(t.file != 0 || t.offset >= begin, "%llu, the data begins at %llu",
+                   (unsigned long long)t.offset, (unsigned long long)begin);
+        fuzz_check(t.n_dims >= 0 && t.n_dims <= 4, "%d dimensions", t.n_dims);
+        for (int d = 0; d < 4; d++) {
+            fuzz_check(t.shape[d] > 0 && (d < t.n_dims || t.shape[d] == 1), "dimension %d", d);
+        }
         fuzz_check((uint64_t)(t.shape[0] / e.block_elements * e.block_bytes * rows) == t.size,
                    "%llu bytes", (unsigned long long)t.size);
+        total += t.size;
     }
+    fuzz_check(begin == 0 || n == 0 || total <= most - begin, "%llu bytes of tensors",
+               (unsigned long long)total);
 }
 
 /* Tokenises a text with all flags and goes back; only that it comes to an end is asked here. */
@@ -75,7 +135,50 @@ static void walk_tokenize(const slm_model *model, const char *text, size_t size)
     }
 }
 
-static void walk_tokens(const slm_model *model, int32_t n)
+/* The byte that "<0x0A>" names, or -1. */
+static int walk_byte(const slm_token_info *t)
+{
+    static const char digits[] = "0123456789ABCDEF0123456789abcdef";
+    int value = 0;
+    if (t->text_size != 6 || memcmp(t->text, "<0x", 3) != 0 || t->text[5] != '>') {
+        return -1;
+    }
+    for (int i = 3; i < 5; i++) {
+        const char *digit = (const char *)memchr(digits, t->text[i], sizeof digits - 1);
+        if (digit == NULL) {
+            return -1;
+        }
+        value = value * 16 + (int)(digit - digits) % 16;
+    }
+    return value;
+}
+
+/* What SentencePiece's tokens stand for: a byte, or their text, in which U+2581 is a space. */
+static void walk_spm_token(const slm_model *model, int32_t id, const slm_token_info *t)
+{
+    int byte = t->type == SLM_TOKEN_BYTE ? walk_byte(t) : -1;
+    uint8_t *text = (uint8_t *)malloc(t->text_size + 1);
+    char *out = (char *)malloc(t->text_size + 1);
+    size_t size = 0, n_out = 0;
+    slm_error err;
+    fuzz_check(text != NULL && out != NULL, "no memory");
+    for (size_t i = 0; i < t->text_size && byte < 0; size++) {
+        int is_space = t->text_size - i >= 3 && memcmp(t->text + i, "\xE2\x96\x81", 3) == 0;
+        text[size] = is_space ? ' ' : (uint8_t)t->text[i];
+        i += is_space ? 3 : 1;
+    }
+    if (byte >= 0) {
+        text[size++] = (uint8_t)byte;
+    }
+    fuzz_check(slm_detokenize(model, &id, 1, 0, out, t->text_size, &n_out, &err) == SLM_OK, "%s",
+               err.message);
+    fuzz_check(n_out == size && memcmp(out, text, size) == 0, "token %d: '%.*s'", id, (int)n_out,
+               out);
+    free(text);
+    free(out);
+}
+
+static void walk_tokens(const slm_model *model, int32_t n, int is_spm)
 {
     slm_token_info t = {.struct_size = sizeof t};
     slm_text_stream stream;
@@ -94,6 +197,9 @@ static void walk_tokens(const slm_model *model, int32_t n)
             fuzz_check(slm_token_find(model, t.text, t.text_size, &found, &err) == SLM_OK &&
                            found >= 0 && found <= i,
                        "token %d is found as %d", i, found);
+        }
+        if (is_spm && (t.type == SLM_TOKEN_NORMAL || t.type == SLM_TOKEN_BYTE)) {
+            walk_spm_token(model, i, &t);
         }
         char *text = (char *)malloc(SLM_DECODE_MAX(t.text_size));
         fuzz_check(text != NULL, "no memory");
@@ -158,6 +264,23 @@ static void walk_run(slm_model *model, int32_t n_vocab, struct fuzz_memory *memo
     slm_context_free(context);
 }
 
+/* Ids name tokens, sizes are within what slm promises to take. */
+static void walk_info(const slm_model_info *info)
+{
+    const int32_t ids[5] = {info->bos_token, info->eos_token, info->eot_token, info->unk_token,
+                            info->pad_token};
+    for (int i = 0; i < 5; i++) {
+        fuzz_check(ids[i] >= -1 && ids[i] < info->n_vocab, "special token %d", ids[i]);
+    }
+    fuzz_check(info->n_layer >= 0 && info->n_layer <= 512, "%d layers", info->n_layer);
+    fuzz_check(info->n_head >= 0 && info->n_head <= 1024, "%d heads", info->n_head);
+    /* Of n_embd, if what does not fit was met only behind it. */
+    fuzz_check(info->head_dim >= 0 && info->head_dim <= 1 << 20, "heads of %d", info->head_dim);
+    walk_text(info->family, strlen(info->family));
+    walk_text(info->name, strlen(info->name));
+    walk_text(info->chat_template, info->chat_template != NULL ? strlen(info->chat_template) : 0);
+}
+
 /* Everything; the model is still open behind it. */
 static TESTING_UNUSED void walk_model(slm_model *model, const size_t *sizes, int32_t n_files,
                                       struct fuzz_memory *memory)
@@ -166,12 +289,10 @@ static TESTING_UNUSED void walk_model(slm_model *model, const size_t *sizes, int
     slm_model_info info = {.struct_size = sizeof info};
     slm_error err;
     fuzz_check(slm_model_get_info(model, &info, &err) == SLM_OK, "%s", err.message);
-    walk_text(info.family, strlen(info.family));
-    walk_text(info.name, strlen(info.name));
-    walk_text(info.chat_template, info.chat_template != NULL ? strlen(info.chat_template) : 0);
-    walk_metadata(model, info.n_metadata);
-    walk_tensors(model, info.n_tensors, sizes, n_files);
-    walk_tokens(model, info.n_vocab);
+    walk_info(&info);
+    uint64_t key_bytes = walk_metadata(model, info.n_metadata);
+    walk_tensors(model, info.n_tensors, sizes, n_files, key_bytes);
+    walk_tokens(model, info.n_vocab, strcmp(info.tokenizer, "spm") == 0);
     walk_tokenize(model, text, sizeof text - 1);
     if (info.n_vocab > 0) {
         walk_run(model, info.n_vocab, memory);

@@ -91,6 +91,7 @@ static __attribute__((unused)) void cmocka_range(uintmax_t value, uintmax_t low,
     CMOCKA_CHECK(memcmp(a, b, n) != 0, #a " has other bytes than " #b)
 #define assert_string_equal(a, b) CMOCKA_CHECK(strcmp(a, b) == 0, #a " is the text " #b)
 #define print_message printf
+#define print_error(...) fprintf(stderr, __VA_ARGS__)
 #define fail_msg(...) (printf(__VA_ARGS__), printf("\n"), fail())
 #define fail() cmocka_leave(CMOCKA_FAILED, __FILE__, __LINE__)
 #define skip() cmocka_leave(CMOCKA_SKIPPED, __FILE__, __LINE__)
@@ -123,8 +124,9 @@ static int cmocka_run_one(const struct CMUnitTest *t)
 static int cmocka_run(const struct CMUnitTest *tests, size_t n, cmocka_fixture setup,
                       cmocka_fixture teardown)
 {
+    static const char *const words[3] = {"[  PASSED  ]", "[  FAILED  ]", "[  SKIPPED ]"};
     void *state = NULL;
-    int counts[3] = {0, 0, 0};
+    int counts[3] = {0, 0, 0}; /* of what cmocka_run_one says */
     if (setup != NULL && setup(&state) != 0) {
         return 1;
     }
@@ -139,8 +141,11 @@ static int cmocka_run(const struct CMUnitTest *tests, size_t n, cmocka_fixture s
     if (teardown != NULL && teardown(&state) != 0) {
         counts[CMOCKA_FAILED]++;
     }
-    printf("%d tests passed, %d skipped, %d failed\n", counts[0], counts[CMOCKA_SKIPPED],
-           counts[CMOCKA_FAILED]);
+    for (int i = 0; i < 3; i++) {
+        if (counts[i] > 0) {
+            printf("%s %d test(s).\n", words[i], counts[i]);
+        }
+    }
     return counts[CMOCKA_FAILED];
 }
 
