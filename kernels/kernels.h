@@ -9,7 +9,7 @@
 
 /* Every fast function carries its own target, so that one plain -O2 object runs everywhere. gcc
  * also needs the level: a -O0 build of the host would make intrinsics 10 times slower. */
-#if defined(__clang__)
+#if defined(__clang__) || (defined(__GNUC__) && defined(SLM_DEBUG))
 #define SLM_TARGET(features) __attribute__((target(features)))
 #elif defined(__GNUC__)
 #define SLM_TARGET(features) __attribute__((target(features), optimize("O2", "fp-contract=off")))
@@ -17,8 +17,13 @@
 #define SLM_TARGET(features)
 #endif
 
-/* Helpers of a fast function carry the same target and are inlined into it. */
+/* Helpers of a fast function carry the same target and are inlined into it; not where sanitizers
+ * watch, which would then be busy for minutes with the thousands of copies. */
+#if defined(SLM_DEBUG)
+#define SLM_INLINE_TARGET(features) SLM_TARGET(features) __attribute__((unused))
+#else
 #define SLM_INLINE_TARGET(features) SLM_TARGET(features) __attribute__((always_inline)) inline
+#endif
 
 /* ---- Block formats (shared/spec: quants.md) -------------------------------------------------- */
 

@@ -21,7 +21,9 @@
 
 /* The small loops over tokens and words index registers: they must disappear. gcc unrolls them at
  * -O2 only when told. */
-#if defined(__clang__)
+#if defined(SLM_DEBUG)
+#define X86_UNROLL
+#elif defined(__clang__)
 #define X86_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define X86_UNROLL _Pragma("GCC unroll 16")
@@ -39,6 +41,10 @@
 #define X86_TAIL_STRIDE 1024 /* bytes of 256 columns of the widest type */
 #define X86_TOGETHER 32      /* rows of panels that tokens pass over in turn, when there are many */
 #define X86_SLAB 256         /* tokens that pass over a panel before it is unpacked again */
+
+/* In a super-block of 256 the first column of group j of part p: a part is 64 columns, two groups of 32 or four of 16. */
+#define X86_GROUP_COLUMN(p, j, columns)                                                            \
+    ((columns) == 32 ? 64 * (p) + 32 * (j) : 128 * ((p) / 2) + 16 * ((p) % 2) + 32 * (j))
 
 /* Activations from some column on: token t is t * stride bytes behind the first. */
 struct x86_tokens {
@@ -228,6 +234,30 @@ static void x86_make_sums(int32_t *sums, const struct x86_format *f, const uint8
                                                                           << 16);
     }
 }
+
+/* ---- Scales ---------------------------------------------------------------------------------- */
+
+/* Which bytes of a 32-bit word become its two 16-bit numbers. */
+enum x86_two_bytes {
+    X86_BYTE_0, /* twice */
+    X86_BYTE_1,
+    X86_BYTE_2,
+    X86_BYTE_3,
+    X86_BYTES_0_1,
+    X86_BYTES_2_3
+};
+
+/* As pshufb wants it: to the upper half of each number. A table, because constants worked out from
+ * such numbers cost compilers seconds. */
+#define X86_TWO_BYTES(a, b)                                                                        \
+    {                                                                                              \
+        128, a, 128, b, 128, a + 4, 128, b + 4, 128, a + 8, 128, b + 8, 128, a + 12, 128, b + 12   \
+    }
+static const uint8_t x86_two_bytes_at[6][16] = {
+    X86_TWO_BYTES(0, 0), X86_TWO_BYTES(1, 1), X86_TWO_BYTES(2, 2),
+    X86_TWO_BYTES(3, 3), X86_TWO_BYTES(0, 1), X86_TWO_BYTES(2, 3),
+};
+#undef X86_TWO_BYTES
 
 /* ---- Products of integers -------------------------------------------------------------------- */
 

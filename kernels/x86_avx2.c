@@ -14,7 +14,7 @@
     X(Q4_1, q4_1, 32, 20, NULL, avx2_unpack_q4_1, avx2_expand_32, 0, 1)                            \
     X(Q5_0, q5_0, 32, 22, NULL, avx2_unpack_q5_0, avx2_expand_32, 16, 0)                           \
     X(Q5_1, q5_1, 32, 24, NULL, avx2_unpack_q5_1, avx2_expand_32, 0, 1)                            \
-    X(Q8_0, q8_0, 32, 34, NULL, avx2_unpack_q8_0, avx2_expand_8_0, 128, 0)                         \
+    X(Q8_0, q8_0, 32, 34, NULL, avx2_unpack_q8_0_planes, avx2_expand_8_0, 128, 0)                  \
     X(Q2_K, q2_k, 256, 84, NULL, avx2_unpack_q2_k, avx2_expand_256_16, 0, 1)                       \
     X(Q3_K, q3_k, 256, 110, NULL, avx2_unpack_q3_k, avx2_expand_256_16, 4, 0)                      \
     X(Q4_K, q4_k, 256, 144, NULL, avx2_unpack_q4_k, avx2_expand_256_32, 0, 1)                      \

@@ -48,6 +48,12 @@ static AVX2_INLINE __m256 avx2_cast_f(__m256i v)
     return _mm256_castsi256_ps(v);
 }
 
+/* The same 16 bytes in both halves. */
+static AVX2_INLINE __m256i avx2_quarters(const void *p)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)p));
+}
+
 /* In every byte the number of the first byte of its word. */
 static AVX2_INLINE __m256i avx2_lanes(void)
 {

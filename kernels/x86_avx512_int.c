@@ -60,6 +60,12 @@ static AVX512_INLINE __m512i avx512_sixteens(__m512i v, __m512i bit)
     return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(v, bit), _mm512_set1_epi8(16));
 }
 
+/* The same 16 bytes in every quarter. */
+static AVX512_INLINE __m512i avx512_quarters(const void *p)
+{
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p));
+}
+
 /* Rows r, r + 4, r + 8, r + 12. */
 static AVX512_INLINE __m512i avx512_rows4(const uint8_t *p, size_t stride)
 {
@@ -130,10 +136,15 @@ static AVX512_INLINE __m512 avx512_high_halves(__m512i v)
 #define ROWS_I __m512i
 #define ROWS_F __m512
 
+#define ROWS_TARGET SLM_TARGET(AVX512_FEATURES)
+#define ROWS_INLINE AVX512_INLINE
+#include "x86_unpack.inc"
+
 #define ROWS(name) avx512_##name
 #define ROWS_TARGET SLM_TARGET(AVX512_FEATURES)
 #define ROWS_INLINE AVX512_INLINE
-#define ROWS_TOKENS 8
+#define ROWS_TOKENS 4
+#define ROWS_ONE 0
 #define ROWS_VNNI 0
 #define ROWS_DOT2(sum, a, b) _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
 #include "x86_rows.inc"
@@ -143,6 +154,7 @@ static AVX512_INLINE __m512 avx512_high_halves(__m512i v)
 #define ROWS_TARGET SLM_TARGET(AVX512_FEATURES ",avx512vnni")
 #define ROWS_INLINE SLM_INLINE_TARGET(AVX512_FEATURES ",avx512vnni")
 #define ROWS_TOKENS 8
+#define ROWS_ONE 1
 #define ROWS_VNNI 1
 #define ROWS_DOT4(sum, u, s) _mm512_dpbusd_epi32(sum, u, s)
 #define ROWS_DOT2(sum, a, b) _mm512_dpwssd_epi32(sum, a, b)

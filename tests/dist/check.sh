@@ -17,7 +17,7 @@ n=0
 compare() {
     what=$1
     shift
-    if ! "$@" -O1 -Wall -Wextra -I"$dist" -o "$program" -pthread; then
+    if ! "$@" -O0 -DSLM_DEBUG -Wall -Wextra -I"$dist" -o "$program" -pthread; then
         echo "dist: FAILED to compile: $what"
         exit 1
     fi
