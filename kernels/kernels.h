@@ -349,8 +349,19 @@ struct kernels {
     void (*rms_norm)(float *y, const float *x, const float *weight, int64_t n, float eps);
     /* Rotates the first n_rot elements of x in place; cos, sin [n_rot / 2]. Index: ROPE_. */
     void (*rope[2])(float *x, const float *cos_table, const float *sin_table, int64_t n_rot);
+    /* y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias; the means accumulate in
+     * double. weight NULL: 1, bias NULL: 0. y may be x. */
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, int64_t n,
+                       float eps);
     /* y = silu(gate) * up. y may be gate or up. */
     void (*swiglu)(float *y, const float *gate, const float *up, int64_t n);
+    /* y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) * up. up NULL: 1. y may be x or
+     * up. */
+    void (*gelu)(float *y, const float *x, const float *up, int64_t n);
+    /* y = max(x, 0)^2 * up. up NULL: 1. y may be x or up. */
+    void (*relu_squared)(float *y, const float *x, const float *up, int64_t n);
+    /* x = cap * tanh(x / cap), cap > 0. */
+    void (*softcap)(float *x, int64_t n, float cap);
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.

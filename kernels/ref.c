@@ -727,6 +727,27 @@ static void ref_rms_norm(float *y, const float *x, const float *weight, int64_t 
     }
 }
 
+static void ref_layer_norm(float *y, const float *x, const float *weight, const float *bias,
+                           int64_t n, float eps)
+{
+    double sum = 0;
+    double squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        double d = (double)x[i] - mean;
+        squares += d * d;
+    }
+    double scale = 1.0 / math_sqrt(squares / (double)n + (double)eps);
+    for (int64_t i = 0; i < n; i++) {
+        float normal = (float)(((double)x[i] - mean) * scale);
+        float weighted = weight != NULL ? normal * weight[i] : normal;
+        y[i] = bias != NULL ? weighted + bias[i] : weighted;
+    }
+}
+
 static void ref_rotate(float *a, float *b, float cosine, float sine)
 {
     float x = *a;
@@ -754,6 +775,32 @@ static void ref_swiglu(float *y, const float *gate, const float *up, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         y[i] = gate[i] / (1.0f + math_expf(-gate[i])) * up[i];
+    }
+}
+
+/* x / 2 * (1 + tanh(u)) = x / (1 + exp(-2 u)), which loses nothing where tanh comes close to -1. */
+static void ref_gelu(float *y, const float *x, const float *up, int64_t n)
+{
+    const float twice_root = 1.59576912160573071f; /* 2 * sqrt(2 / pi) */
+    for (int64_t i = 0; i < n; i++) {
+        float u = twice_root * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+        float gelu = x[i] / (1.0f + math_expf(-u));
+        y[i] = up != NULL ? gelu * up[i] : gelu;
+    }
+}
+
+static void ref_relu_squared(float *y, const float *x, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float positive = x[i] < 0 ? 0 : x[i];
+        y[i] = up != NULL ? positive * positive * up[i] : positive * positive;
+    }
+}
+
+static void ref_softcap(float *x, int64_t n, float cap)
+{
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = cap * math_tanhf(x[i] / cap);
     }
 }
 
@@ -818,7 +865,11 @@ static void kernels_set_ref(struct kernels *k)
     k->rms_norm = ref_rms_norm;
     k->rope[ROPE_NORM] = ref_rope_norm;
     k->rope[ROPE_NEOX] = ref_rope_neox;
+    k->layer_norm = ref_layer_norm;
     k->swiglu = ref_swiglu;
+    k->gelu = ref_gelu;
+    k->relu_squared = ref_relu_squared;
+    k->softcap = ref_softcap;
     k->add = ref_vector_add;
     k->argmax = ref_argmax;
 }

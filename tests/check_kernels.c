@@ -540,6 +540,34 @@ static void trial_rms_norm(const struct kernels *k, struct vectors *v, int trial
     }
 }
 
+static void trial_layer_norm(const struct kernels *k, struct vectors *v, int trial)
+{
+    const float *x = vector_of(&v->a), *weight = trial % 3 == 0 ? NULL : vector_of(&v->b);
+    const float *bias = trial % 4 == 0 ? NULL : vector_of(&v->c);
+    float eps = trial % 2 ? 1e-5f : 1e-6f;
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < v->n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)v->n;
+    for (int64_t i = 0; i < v->n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    double scale = 1 / math_sqrt(squares / (double)v->n + (double)eps);
+    k->layer_norm(vector_of(&v->y), x, weight, bias, v->n, eps);
+    for (int64_t i = 0; i < v->n; i++) {
+        double w = weight != NULL ? (double)weight[i] : 1, b = bias != NULL ? (double)bias[i] : 0;
+        double want = ((double)x[i] - mean) * scale * w + b;
+        double size = (check_abs((double)x[i]) + check_abs(mean)) * scale * check_abs(w);
+        vector_compare("layer_norm", vector_of(&v->y), i, want, size + check_abs(b));
+    }
+    k->layer_norm(vector_of(&v->a), x, weight, bias, v->n, eps);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)vector_of(&v->y)[i];
+        vector_compare("layer_norm in place", vector_of(&v->a), i, want, check_abs(want));
+    }
+}
+
 static void trial_rope(const struct kernels *k, struct vectors *v, int neox)
 {
     int64_t n_rot = v->n / 2 * 2, half = n_rot / 2;
@@ -585,6 +613,49 @@ static void trial_swiglu(const struct kernels *k, struct vectors *v)
             double want = (double)vector_of(&v->y)[i];
             vector_compare("swiglu in place", y, i, want, check_abs(want));
         }
+    }
+}
+
+static double oracle_gelu(double x)
+{
+    double u = 2 * math_sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+    return x / (1 + oracle_exp(-u));
+}
+
+static double oracle_relu_squared(double x)
+{
+    return x > 0 ? x * x : 0;
+}
+
+/* Activations whose second factor may be absent. Far below 0 gelu is exp of a large number, which
+ * carries the rounding of that number: hence the cube. */
+static void trial_activation(void (*act)(float *y, const float *x, const float *up, int64_t n),
+                             double (*oracle)(double x), const char *name, struct vectors *v,
+                             int trial)
+{
+    float *x = vector_of(&v->a), *up = trial % 3 == 0 ? NULL : vector_of(&v->b);
+    act(vector_of(&v->y), x, up, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double a = (double)x[i], cube = check_abs(a * a * a);
+        double want = oracle(a) * (up != NULL ? (double)up[i] : 1);
+        vector_compare(name, vector_of(&v->y), i, want, check_abs(want) * (2 + cube));
+    }
+    act(x, x, up, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)vector_of(&v->y)[i];
+        vector_compare(name, x, i, want, check_abs(want));
+    }
+}
+
+static void trial_softcap(const struct kernels *k, struct vectors *v, int trial)
+{
+    float cap = trial % 2 ? 30.0f : 0.5f;
+    memcpy(v->y.p, v->a.p, (size_t)v->n * 4);
+    k->softcap(vector_of(&v->y), v->n, cap);
+    for (int64_t i = 0; i < v->n; i++) {
+        double u = (double)vector_of(&v->a)[i] / (double)cap;
+        double want = (double)cap * (1 - 2 / (oracle_exp(2 * u) + 1));
+        vector_compare("softcap", vector_of(&v->y), i, want, check_abs(want));
     }
 }
 
@@ -649,6 +720,10 @@ enum {
     VECTOR_ROPE_NORM,
     VECTOR_ROPE_NEOX,
     VECTOR_SWIGLU,
+    VECTOR_LAYER_NORM,
+    VECTOR_GELU,
+    VECTOR_RELU_SQUARED,
+    VECTOR_SOFTCAP,
     VECTOR_ADD,
     VECTOR_ARGMAX,
     VECTOR_STORE_F16,
@@ -669,6 +744,18 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         break;
     case VECTOR_SWIGLU:
         trial_swiglu(k, &v);
+        break;
+    case VECTOR_LAYER_NORM:
+        trial_layer_norm(k, &v, trial);
+        break;
+    case VECTOR_GELU:
+        trial_activation(k->gelu, oracle_gelu, "gelu", &v, trial);
+        break;
+    case VECTOR_RELU_SQUARED:
+        trial_activation(k->relu_squared, oracle_relu_squared, "relu_squared", &v, trial);
+        break;
+    case VECTOR_SOFTCAP:
+        trial_softcap(k, &v, trial);
         break;
     case VECTOR_ADD:
         trial_add(k, &v);
@@ -694,6 +781,14 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->rope[ROPE_NEOX];
     case VECTOR_SWIGLU:
         return (uintptr_t)k->swiglu;
+    case VECTOR_LAYER_NORM:
+        return (uintptr_t)k->layer_norm;
+    case VECTOR_GELU:
+        return (uintptr_t)k->gelu;
+    case VECTOR_RELU_SQUARED:
+        return (uintptr_t)k->relu_squared;
+    case VECTOR_SOFTCAP:
+        return (uintptr_t)k->softcap;
     case VECTOR_ADD:
         return (uintptr_t)k->add;
     case VECTOR_ARGMAX:
@@ -707,9 +802,9 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
-    static const char *const names[VECTOR_COUNT] = {"rms_norm",     "rope norm",   "rope neox",
-                                                    "swiglu",       "add",         "argmax",
-                                                    "kv_store f16", "kv_store f32"};
+    static const char *const names[VECTOR_COUNT] = {
+        "rms_norm",     "rope norm", "rope neox", "swiglu", "layer_norm",   "gelu",
+        "relu_squared", "softcap",   "add",       "argmax", "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
