@@ -17,33 +17,56 @@ struct linear {
     float scale;  /* 1 unless the file has a .scale beside the weight */
 };
 
+/* A norm of each stretch of n elements: an embedding, a head, or all heads of a token at once. */
+struct norm {
+    const float *weight; /* those of stretch i begin at i * stride; NULL: 1 */
+    const float *bias;   /* [n] or NULL; for layer norms only */
+    int32_t n;           /* 0: there is no norm here */
+    int32_t stride;      /* 0: all stretches have the same weights */
+};
+
+/* How a layer rotates Q and K: with which of the model's angles, if any. */
+#define LAYER_ROPE_GLOBAL 0
+#define LAYER_ROPE_LOCAL 1
+#define LAYER_ROPE_COUNT 2
+#define LAYER_ROPE_NONE -1
+
 struct layer {
     int32_t n_head;
     int32_t n_kv_head;
     int32_t n_ff;
-    int32_t window; /* positions a query sees, itself included; 0: all */
-    int64_t k_at;   /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
-    int64_t v_at;   /* in a KV page: elements to V [n_kv_head][KV_PAGE][head_dim_v] */
+    int32_t window;      /* positions a query sees, itself included; 0: all */
+    int32_t rope;        /* LAYER_ROPE_ */
+    int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
+    int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
+    int64_t v_at;        /* in a KV page: elements to V [n_kv_head][KV_PAGE][head_dim_v] */
 
-    const float *attn_norm;    /* [n_embd] */
-    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim] */
-    struct linear attn_k;      /* [n_embd] -> [n_kv_head][head_dim] */
-    struct linear attn_v;      /* [n_embd] -> [n_kv_head][head_dim_v] */
-    struct linear attn_output; /* [n_head][head_dim_v] -> [n_embd] */
-    const float *attn_q_norm;  /* [head_dim], each head before RoPE; or NULL */
-    const float *attn_k_norm;  /* [head_dim] or NULL */
+    struct norm attn_norm;      /* n_embd, before attention */
+    struct linear attn_q;       /* [n_embd] -> [n_head][head_dim] */
+    struct linear attn_k;       /* [n_embd] -> [n_kv_head][head_dim] */
+    struct linear attn_v;       /* [n_embd] -> [n_kv_head][head_dim_v] */
+    struct linear attn_output;  /* [n_head][head_dim_v] -> [n_embd] */
+    struct norm attn_q_norm;    /* a head, or all of Q */
+    struct norm attn_k_norm;    /* a head, or all of K */
+    struct norm attn_sub_norm;  /* all of what attention gives, before attn_output */
+    struct norm attn_post_norm; /* n_embd, of what attn_output gives */
 
-    const float *ffn_norm;  /* [n_embd] */
-    struct linear ffn_gate; /* [n_embd] -> [n_ff] */
-    struct linear ffn_up;   /* [n_embd] -> [n_ff] */
-    struct linear ffn_down; /* [n_ff] -> [n_embd] */
+    struct norm ffn_norm;     /* n_embd; parallel layers without one take attn_norm */
+    struct linear ffn_gate;   /* [n_embd] -> [n_ff]; absent: up alone goes through the activation */
+    struct linear ffn_up;     /* [n_embd] -> [n_ff] */
+    struct linear ffn_down;   /* [n_ff] -> [n_embd] */
+    struct norm ffn_sub_norm; /* n_ff, before ffn_down */
+    struct norm ffn_post_norm; /* n_embd, of what ffn_down gives */
 };
 
 struct globals {
-    struct linear token_embd; /* [n_embd], a row a token */
-    const float *output_norm; /* [n_embd] */
+    struct linear token_embd;    /* [n_embd], a row a token */
+    struct linear position_embd; /* [n_embd], a row a position, added to the token's; or absent */
+    struct norm output_norm;     /* n_embd */
     struct linear output;    /* [n_embd] -> [n_vocab]; the token embedding where the head is tied */
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
+    const float *rope_factors_long;  /* [n_rot / 2] instead, in contexts beyond rope_ctx_orig */
+    const float *rope_factors_short; /* [n_rot / 2] and in others */
 };
 
 /* ---- Hyper-parameters ------------------------------------------------------------------------ */
@@ -51,6 +74,16 @@ struct globals {
 #define ROPE_SCALING_NONE 0
 #define ROPE_SCALING_LINEAR 1
 #define ROPE_SCALING_YARN 2
+#define ROPE_SCALING_LONGROPE 3
+
+#define NORM_RMS 0
+#define NORM_LAYER 1
+
+/* Of the feed-forward: of gate, times up; or of up alone. */
+#define ACT_NONE 0
+#define ACT_SILU 1
+#define ACT_GELU 2
+#define ACT_RELU_SQUARED 3
 
 struct hparams {
     int32_t n_vocab; /* rows of the token embedding */
@@ -64,15 +97,26 @@ struct hparams {
     int32_t head_dim_v;
     int32_t n_rot; /* elements of a head that are rotated */
     float norm_eps;
-    float attn_scale;   /* multiplies Q K^T */
-    float attn_softcap; /* c * tanh(x / c) on it, 0: none */
+    float attn_scale;            /* multiplies Q K^T */
+    float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
+    float attn_clamp;            /* Q, K and V are brought to -clamp..clamp first; 0: not */
+    int32_t qk_norm_after_rope;  /* else before */
+    double attn_temperature;     /* Q of position p is multiplied by 1 + this * */
+    int32_t temperature_context; /* ln(1 + p / temperature_context) */
+    int32_t window;              /* of the local layers; 0: there are none */
+    float embd_scale;            /* multiplies token embeddings */
+    float residual_scale;        /* multiplies what is added to x */
+    float logit_scale;           /* multiplies logits */
+    float logit_softcap;         /* c * tanh(x / c) on them, 0: none */
     int32_t rope_scaling;
     double rope_base;
     double rope_factor;      /* the context is stretched by this; 1: not */
     double rope_attn_factor; /* multiplies cos and sin */
     double yarn_beta_fast;
     double yarn_beta_slow;
+    double yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
     int32_t rope_ctx_orig;
+    double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------- */
@@ -83,12 +127,15 @@ enum arch_dim {
     DIM_EMBD,
     DIM_VOCAB,
     DIM_FF,
-    DIM_Q,       /* n_head * head_dim */
-    DIM_K,       /* n_kv_head * head_dim */
-    DIM_V,       /* n_kv_head * head_dim_v */
-    DIM_O,       /* n_head * head_dim_v */
-    DIM_HEAD,    /* head_dim */
-    DIM_ROT_HALF /* n_rot / 2 */
+    DIM_Q,        /* n_head * head_dim */
+    DIM_K,        /* n_kv_head * head_dim */
+    DIM_V,        /* n_kv_head * head_dim_v */
+    DIM_O,        /* n_head * head_dim_v */
+    DIM_HEAD,     /* head_dim */
+    DIM_HEADS,    /* n_head */
+    DIM_KV_HEADS, /* n_kv_head */
+    DIM_CTX,      /* n_ctx_train */
+    DIM_ROT_HALF  /* n_rot / 2 */
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -96,6 +143,10 @@ enum arch_dim {
 #define TENSOR_BIAS_NEEDED 4u
 #define TENSOR_QKV 8u     /* may instead be rows of a fused attn_qkv: Q, K and V in this order */
 #define TENSOR_VECTOR 16u /* copied to f32; else a matrix used where it lies */
+/* A struct norm of `in` elements, copied to f32; with out heads, each has its own weights. */
+#define TENSOR_NORM 32u
+#define TENSOR_NO_WEIGHT 64u /* a norm that stands in no file: its weights are 1 */
+#define TENSOR_GATE_UP 128u  /* may instead be rows of a ffn_up of twice the size: gate, then up */
 
 struct arch_tensor {
     const char *name; /* without "blk.N." and ".weight" */
@@ -105,17 +156,22 @@ struct arch_tensor {
     uint32_t flags;
 };
 
-struct slm_model;
+struct config; /* the keys of a file: config.c */
 
 struct slm_arch {
     const char *name; /* general.architecture; prefix of the family's keys */
     int32_t rope;     /* ROPE_: which elements make a pair */
+    int32_t norm;     /* NORM_ */
+    int32_t act;      /* ACT_ */
     const struct arch_tensor *globals;
     int32_t n_globals;
     const struct arch_tensor *layer;
     int32_t n_layer;
     /* What the keys common to all do not say; runs when these have been read. May be NULL. */
-    int (*configure)(struct slm_model *model, slm_error *err);
+    int (*configure)(const struct config *c, struct hparams *h);
+    /* The same for layer i, before its tensors are bound. May be NULL. */
+    int (*configure_layer)(const struct config *c, const struct hparams *h, int32_t i,
+                           struct layer *l);
 };
 
 #define ARCH_GLOBAL(name, field, in, out, flags)                                                   \

@@ -91,9 +91,18 @@ static int config_f64(const struct config *c, const char *name, int needed, int 
     return SLM_OK;
 }
 
-static int config_attention(const struct config *c, struct hparams *h)
+/* The same as a float. */
+static int config_f32(const struct config *c, const char *name, int needed, int positive,
+                      float *out)
 {
-    double eps = 0;
+    double value = (double)*out;
+    SLM_TRY(config_f64(c, name, needed, positive, &value));
+    *out = (float)value;
+    return SLM_OK;
+}
+
+static int config_attention(const struct config *c, int32_t norm, struct hparams *h)
+{
     SLM_TRY(
         config_layer_i32(c, "attention.head_count", 1, 1, LIMIT_HEADS, 0, h->n_layer, &h->n_head));
     h->n_kv_head = h->n_head;
@@ -112,16 +121,15 @@ static int config_attention(const struct config *c, struct hparams *h)
         SLM_FAIL(c->err, SLM_E_MODEL, -1, "a head of %d elements: 1 to %d is expected", h->head_dim,
                  LIMIT_HEAD_DIM);
     }
-    SLM_TRY(config_f64(c, "attention.layer_norm_rms_epsilon", 1, 0, &eps));
-    h->norm_eps = (float)eps;
     h->attn_scale = (float)(1.0 / math_sqrt((double)h->head_dim));
-    h->attn_softcap = 0;
-    return SLM_OK;
+    return config_f32(
+        c, norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+        1, 0, &h->norm_eps);
 }
 
 static int config_rope_scaling(const struct config *c, struct hparams *h)
 {
-    static const char *const names[] = {"none", "linear", "yarn"};
+    static const char *const names[] = {"none", "linear", "yarn", "longrope"};
     char key[CONFIG_KEY_BYTES];
     struct text type = {"linear", 6};
     config_key(c, "rope.scaling.type", key);
@@ -162,10 +170,11 @@ static int config_rope(const struct config *c, struct hparams *h)
 }
 
 /* The keys common to all families. n_vocab comes from the tensors. */
-static int config_read(const struct config *c, struct hparams *h)
+static int config_read(const struct config *c, int32_t norm, struct hparams *h)
 {
     int32_t n_expert = 0;
     memset(h, 0, sizeof *h);
+    h->embd_scale = h->residual_scale = h->logit_scale = 1;
     SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_layer));
     SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
     SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
@@ -175,8 +184,67 @@ static int config_read(const struct config *c, struct hparams *h)
         SLM_FAIL(c->err, SLM_E_UNSUPPORTED, -1,
                  "the model is a mixture of %d experts, which this version cannot run", n_expert);
     }
-    SLM_TRY(config_attention(c, h));
+    SLM_TRY(config_attention(c, norm, h));
     return config_rope(c, h);
+}
+
+/* ---- Keys that some families read ------------------------------------------------------------ */
+
+/* Does layer i have this tensor? */
+static int config_layer_has(const struct config *c, int32_t i, const char *name)
+{
+    char full[CONFIG_KEY_BYTES];
+    struct text t = {full, format_text(full, sizeof full, "blk.%d.%s", i, name)};
+    return gguf_find_tensor(c->gguf, t) != NULL;
+}
+
+/* attention.sliding_window; 0 or absent (with nothing set before): every layer sees everything. */
+static int config_window(const struct config *c, struct hparams *h)
+{
+    return config_i32(c, "attention.sliding_window", 0, 0, INT32_MAX, &h->window);
+}
+
+/* Is layer i one of those with a window? attention.sliding_window_pattern is an array that says it
+ * for each layer, or a period: all but the last layer of each so many. 0: all. */
+static int config_layer_is_local(const struct config *c, const struct hparams *h, int32_t i,
+                                 int32_t period, int32_t *is_local)
+{
+    char key[CONFIG_KEY_BYTES];
+    struct gguf_array array;
+    static const char name[] = "attention.sliding_window_pattern";
+    config_key(c, name, key);
+    if (gguf_find_array(c->gguf, key, &array) == 1) {
+        SLM_TRY(config_layer_i32(c, name, 1, 0, 1, i, h->n_layer, is_local));
+    } else {
+        SLM_TRY(config_i32(c, name, 0, 0, LIMIT_LAYERS, &period));
+        *is_local = period == 0 || i % period < period - 1;
+    }
+    *is_local = *is_local && h->window > 0;
+    return SLM_OK;
+}
+
+static int config_layer_window(const struct config *c, const struct hparams *h, int32_t i,
+                               int32_t period, struct layer *l)
+{
+    int32_t is_local = 0;
+    SLM_TRY(config_layer_is_local(c, h, i, period, &is_local));
+    l->window = is_local ? h->window : 0;
+    return SLM_OK;
+}
+
+/* embedding_scale, residual_scale, and logit_scale, which divides. 0 in a file: as if absent. */
+static int config_scales(const struct config *c, struct hparams *h)
+{
+    float embd = h->embd_scale;
+    float residual = h->residual_scale;
+    float logit = 1 / h->logit_scale;
+    SLM_TRY(config_f32(c, "embedding_scale", 0, 0, &embd));
+    SLM_TRY(config_f32(c, "residual_scale", 0, 0, &residual));
+    SLM_TRY(config_f32(c, "logit_scale", 0, 0, &logit));
+    h->embd_scale = embd > 0 ? embd : 1;
+    h->residual_scale = residual > 0 ? residual : 1;
+    h->logit_scale = logit > 0 ? 1 / logit : 1;
+    return SLM_OK;
 }
 
 /* What may differ from layer to layer. */

@@ -44,17 +44,20 @@ struct slm_context {
     struct batch batch;
 
     /* [n_batch] rows each */
-    float *x;        /* [n_embd] the residual stream */
-    float *h;        /* [n_in_max] input of a product before it is prepared */
-    float *q;        /* [n_head][head_dim] */
-    float *k;        /* [n_kv_head][head_dim] */
-    float *v;        /* [n_kv_head][head_dim_v] */
-    float *attn;     /* [n_head][head_dim_v] */
-    float *gate;     /* [n_ff] */
-    float *up;       /* [n_ff] */
-    float *y;        /* [n_embd] output of a product that is added to x */
-    float *rope_cos; /* [n_rot / 2] */
-    float *rope_sin; /* [n_rot / 2] */
+    float *x;      /* [n_embd] the residual stream */
+    float *h;      /* [n_in_max] input of a product before it is prepared */
+    float *q;      /* [n_head][head_dim] */
+    float *k;      /* [n_kv_head][head_dim] */
+    float *v;      /* [n_kv_head][head_dim_v] */
+    float *attn;   /* [n_head][head_dim_v] */
+    float *gate;   /* [n_ff] */
+    float *up;     /* [n_ff] */
+    float *y;      /* [n_embd] output of a product that is added to x */
+    float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
+
+    const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
+    float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
+    float *rope_sin[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
 
     const struct kernel_act *forms[ACT_FORMS_MAX]; /* in use by the model's encodings */
     uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
@@ -154,8 +157,12 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->gate = context_rows(c, a, m->n_ff_max);
     c->up = context_rows(c, a, m->n_ff_max);
     c->y = context_rows(c, a, h->n_embd);
-    c->rope_cos = context_rows(c, a, h->n_rot / 2);
-    c->rope_sin = context_rows(c, a, h->n_rot / 2);
+    c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
+    for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
+        int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;
+        c->rope_cos[i] = context_rows(c, a, half);
+        c->rope_sin[i] = context_rows(c, a, half);
+    }
     for (int32_t i = 0; i < c->n_forms; i++) {
         c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_batch),
                                                c->forms[i]->row_bytes(m->n_in_max));
@@ -214,6 +221,20 @@ static int context_check(const char *name, int64_t value, int64_t low, int64_t h
     return SLM_OK;
 }
 
+#define CONTEXT_GRAIN 256 /* the reference rounds contexts up to this before it compares */
+
+/* Which of the model's angles this context turns by. With long factors that is a matter of what the
+ * context has room for, not of how long its sequences are: all positions must agree. */
+static void context_choose_ropes(struct slm_context *c)
+{
+    const struct slm_model *m = c->model;
+    int64_t room = ((int64_t)c->n_ctx + CONTEXT_GRAIN - 1) / CONTEXT_GRAIN * CONTEXT_GRAIN;
+    int is_long = m->globals.rope_factors_long != NULL && room > m->hparams.rope_ctx_orig;
+    c->ropes[LAYER_ROPE_GLOBAL] = &m->ropes[is_long ? MODEL_ROPE_LONG : MODEL_ROPE_GLOBAL];
+    c->ropes[LAYER_ROPE_LOCAL] =
+        m->hparams.rope_base_local > 0 ? &m->ropes[MODEL_ROPE_LOCAL] : NULL;
+}
+
 /* Fills c from options: everything context_layout needs. */
 static int context_configure(struct slm_context *c, struct slm_model *m,
                              const slm_context_options *o, slm_error *err)
@@ -248,6 +269,7 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     c->cache.n_sequences = o->n_sequences;
     c->cache.max_pages = max_pages;
     c->cache.n_ctx = n_ctx;
+    context_choose_ropes(c);
     return SLM_OK;
 }
 

@@ -23,21 +23,38 @@ static int forward_poll(const struct forward_stop *s)
     return SLM_OK;
 }
 
+/* Row `index` of an embedding. */
+static void forward_embedding_row(const struct linear *w, int64_t index, float *y)
+{
+    const struct kernel_format *f = &kernel_formats[w->type];
+    f->decode(y, w->data + index * (w->n_in / f->block_elements) * f->block_bytes, w->n_in);
+}
+
 /* x = embedding rows; cos and sin of the positions. One task a token. */
 static void forward_embed(void *arg, int32_t token, int32_t part)
 {
     struct slm_context *c = (struct slm_context *)arg;
     const struct slm_model *m = c->model;
     const struct hparams *h = &m->hparams;
-    const struct linear *w = &m->globals.token_embd;
-    const struct kernel_format *f = &kernel_formats[w->type];
-    int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
+    int32_t position = c->batch.positions[token];
+    float *x = c->x + (int64_t)token * h->n_embd;
+    float *row = c->h + (int64_t)token * h->n_embd;
     int64_t half = h->n_rot / 2;
     (void)part;
-    f->decode(c->x + (int64_t)token * h->n_embd, w->data + c->batch.tokens[token] * row_bytes,
-              h->n_embd);
-    rope_fill(m->rope_freq, (int32_t)half, m->rope_magnitude, c->batch.positions[token],
-              c->rope_cos + token * half, c->rope_sin + token * half);
+    forward_embedding_row(&m->globals.token_embd, c->batch.tokens[token], x);
+    for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
+        x[i] *= h->embd_scale;
+    }
+    if (m->globals.position_embd.n_out > 0) {
+        forward_embedding_row(&m->globals.position_embd, position, row);
+        m->kernels.add(x, row, h->n_embd);
+    }
+    for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
+        if (c->ropes[i] != NULL) {
+            rope_fill(c->ropes[i], (int32_t)half, position, c->rope_cos[i] + token * half,
+                      c->rope_sin[i] + token * half);
+        }
+    }
 }
 
 /* Addresses of the pages of each sequence in the batch, for the attention kernel. */
@@ -50,6 +67,25 @@ static void forward_list_pages(struct slm_context *c)
         for (int32_t p = 0; p < s->n_pages; p++) {
             list[p] = cache_page(&c->cache, s->pages[p]);
         }
+    }
+}
+
+#define FORWARD_LOGITS_TILE 4096
+
+/* logits = cap * tanh(scale * logits / cap), a tile of the batch's rows. */
+static void forward_scale_logits(void *arg, int32_t tile, int32_t part)
+{
+    struct slm_context *c = (struct slm_context *)arg;
+    const struct hparams *h = &c->model->hparams;
+    int64_t first = (int64_t)tile * FORWARD_LOGITS_TILE;
+    int64_t n = min_i64(FORWARD_LOGITS_TILE, (int64_t)c->batch.n_rows * h->n_vocab - first);
+    float *x = c->logits + (int64_t)c->n_logits_valid * h->n_vocab + first;
+    (void)part;
+    for (int64_t i = 0; h->logit_scale != 1 && i < n; i++) {
+        x[i] *= h->logit_scale;
+    }
+    if (h->logit_softcap > 0) {
+        c->model->kernels.softcap(x, n, h->logit_softcap);
     }
 }
 
@@ -66,11 +102,32 @@ static void forward_logits(struct slm_context *c)
     for (int32_t i = 0; i < b->n_rows; i++) {
         memcpy(c->row_x + i * n_embd, c->x + b->rows[i] * n_embd, (size_t)n_embd * sizeof(float));
     }
-    struct matmul_input in = {INPUT_NORM, c->row_x, NULL, m->globals.output_norm,
-                              n_embd,     b->n_rows};
+    struct matmul_input in = {c->row_x, ACT_NONE, NULL, &m->globals.output_norm, n_embd, b->n_rows};
     struct matmul_job head = {&m->globals.output, c->logits + c->n_logits_valid * n_vocab, n_vocab,
-                              NULL};
+                              NULL, 1};
     matmul(c, &in, &head, 1);
+    if (m->hparams.logit_scale != 1 || m->hparams.logit_softcap > 0) {
+        int64_t n = b->n_rows * n_vocab;
+        context_tiles(c, n * 8, (int32_t)((n + FORWARD_LOGITS_TILE - 1) / FORWARD_LOGITS_TILE),
+                      forward_scale_logits, c);
+    }
+}
+
+/* Attention, then the feed-forward; or both from the same x, which changes after them. */
+static void forward_layer(struct slm_context *c, const struct layer *l)
+{
+    float *x = c->x;
+    if (l->is_parallel) {
+        x = c->x_next;
+        memcpy(x, c->x,
+               (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
+    }
+    attention(c, l, x);
+    ffn(c, l, x);
+    if (l->is_parallel) {
+        c->x_next = c->x;
+        c->x = x;
+    }
 }
 
 /* The whole model over c->batch, whose pages are reserved. */
@@ -82,8 +139,7 @@ static int forward(struct slm_context *c, const struct forward_stop *stop)
                   forward_embed, c);
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {
         SLM_TRY(forward_poll(stop));
-        attention(c, &m->layers[i]);
-        ffn(c, &m->layers[i]);
+        forward_layer(c, &m->layers[i]);
     }
     SLM_TRY(forward_poll(stop));
     forward_logits(c);
@@ -126,6 +182,12 @@ static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, in
     }
     if (s->want < SLM_WANT_NONE || s->want > SLM_WANT_ALL) {
         SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d: want is %d", i, s->want);
+    }
+    if (e->c->model->globals.position_embd.n_out > 0 &&
+        s->n_tokens > c->model->globals.position_embd.n_out - *length) {
+        SLM_FAIL(e->err, SLM_E_FULL, i,
+                 "span %d: %d tokens after %d, but the model knows only %lld positions", i,
+                 s->n_tokens, *length, (long long)c->model->globals.position_embd.n_out);
     }
     if (s->n_tokens > c->n_ctx - *length) {
         SLM_FAIL(e->err, SLM_E_FULL, i,

@@ -5,6 +5,12 @@
  * twice by the same code: once to measure, once for real. Shapes are checked against the family's
  * table here and trusted everywhere else. */
 
+/* The tables of angles a model may have. */
+#define MODEL_ROPE_GLOBAL 0
+#define MODEL_ROPE_LOCAL 1
+#define MODEL_ROPE_LONG 2 /* instead of the global ones, in contexts beyond rope_ctx_orig */
+#define MODEL_ROPE_COUNT 3
+
 struct slm_model {
     struct memory memory;
     int32_t references;
@@ -18,8 +24,8 @@ struct slm_model {
     struct hparams hparams;
     struct globals globals;
     struct layer *layers;
-    double *rope_freq; /* [n_rot / 2] radians a position */
-    float rope_magnitude;
+    struct rope_table ropes[MODEL_ROPE_COUNT];
+    int is_parallel;          /* some layer is */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
     int32_t n_head_max;       /* over the layers */
     int32_t n_kv_head_max;
@@ -104,6 +110,12 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return (int64_t)l->n_head * h->head_dim_v;
     case DIM_HEAD:
         return h->head_dim;
+    case DIM_HEADS:
+        return l->n_head;
+    case DIM_KV_HEADS:
+        return l->n_kv_head;
+    case DIM_CTX:
+        return h->n_ctx_train;
     case DIM_ROT_HALF:
         return h->n_rot / 2;
     case DIM_ONE:
@@ -168,10 +180,11 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
     const struct kernel_format *f = &kernel_formats[t->type];
     struct source *source = &b->model->gguf.parts[t->part].source;
     uint8_t raw[2048];
+    int64_t elements = t->shape[0] * t->shape[1];
     int64_t step = (int64_t)(sizeof raw / (size_t)f->block_bytes) * f->block_elements;
     uint64_t offset = t->offset;
-    for (int64_t i = 0; i < t->shape[0]; i += step) {
-        int64_t n = min_i64(step, t->shape[0] - i);
+    for (int64_t i = 0; i < elements; i += step) {
+        int64_t n = min_i64(step, elements - i);
         uint64_t bytes = (uint64_t)(n / f->block_elements) * (uint64_t)f->block_bytes;
         SLM_TRY(source_read(source, offset, raw, bytes, b->err));
         SLM_TRY(bind_check_finite(b, t, raw, n));
@@ -181,17 +194,47 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
     return bind_progress(b, t->size);
 }
 
-static int bind_vector(struct binder *b, struct text name, int needed, int64_t n, const float **out)
+/* n_out vectors of n_in elements, one after the other. */
+static int bind_vectors(struct binder *b, struct text name, int needed, int64_t n_in, int64_t n_out,
+                        const float **out)
 {
     const struct gguf_tensor *t = NULL;
-    SLM_TRY(bind_find(b, name, needed, n, 1, &t));
+    SLM_TRY(bind_find(b, name, needed, n_in, n_out, &t));
     *out = NULL;
     if (t == NULL) {
         return SLM_OK;
     }
-    float *y = (float *)arena_take(&b->arena, (uint64_t)n, sizeof(float));
+    float *y = (float *)arena_take(&b->arena, (uint64_t)(n_in * n_out), sizeof(float));
     *out = y;
     return y == NULL ? SLM_OK : bind_decode(b, t, y);
+}
+
+static int bind_vector(struct binder *b, struct text name, int needed, int64_t n, const float **out)
+{
+    return bind_vectors(b, name, needed, n, 1, out);
+}
+
+/* A norm of n elements with its .bias, if it may have one; n_heads > 1: each head has its own. */
+static int bind_norm(struct binder *b, int32_t layer, const char *name, uint32_t flags, int64_t n,
+                     int64_t n_heads, struct norm *out)
+{
+    char buffer[96];
+    struct text weight = bind_name(buffer, layer, name, ".weight");
+    memset(out, 0, sizeof *out);
+    if ((flags & TENSOR_OPTIONAL) != 0 && gguf_find_tensor(&b->model->gguf, weight) == NULL) {
+        return SLM_OK;
+    }
+    out->n = (int32_t)n;
+    if ((flags & TENSOR_NO_WEIGHT) != 0) {
+        return SLM_OK;
+    }
+    out->stride = n_heads > 1 ? (int32_t)n : 0;
+    SLM_TRY(bind_vectors(b, weight, 1, n, n_heads, &out->weight));
+    if ((flags & (TENSOR_BIAS | TENSOR_BIAS_NEEDED)) != 0) {
+        SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".bias"),
+                            (flags & TENSOR_BIAS_NEEDED) != 0, n, &out->bias));
+    }
+    return SLM_OK;
 }
 
 /* SLM_LOAD_CHECK: a NaN or an infinity anywhere? */
@@ -294,26 +337,82 @@ static int bind_fused_qkv(struct binder *b, int32_t i, struct layer *l, uint32_t
     return SLM_OK;
 }
 
+static int bind_fused_gate_up(struct binder *b, int32_t i, struct layer *l, uint32_t flags)
+{
+    struct linear fused;
+    int64_t n_ff = l->n_ff;
+    SLM_TRY(bind_linear(b, i, "ffn_up", flags, b->model->hparams.n_embd, 2 * n_ff, &fused));
+    linear_slice(&fused, 0, n_ff, &l->ffn_gate);
+    linear_slice(&fused, n_ff, n_ff, &l->ffn_up);
+    return SLM_OK;
+}
+
+/* Is the tensor in the file? */
+static int bind_has(const struct binder *b, int32_t layer, const char *name)
+{
+    char buffer[96];
+    return gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, name, ".weight")) != NULL;
+}
+
+/* One row of a family's table into its slot. */
+static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index,
+                    struct layer *layer, void *slot)
+{
+    char buffer[96];
+    int64_t in = bind_dim(b, layer, a->in);
+    int64_t out = bind_dim(b, layer, a->out);
+    if ((a->flags & TENSOR_NORM) != 0) {
+        return bind_norm(b, index, a->name, a->flags, in, out, (struct norm *)slot);
+    }
+    if ((a->flags & TENSOR_VECTOR) != 0) {
+        return bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
+                           (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot);
+    }
+    if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
+        return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;
+    }
+    if ((a->flags & TENSOR_GATE_UP) != 0 && !bind_has(b, index, "ffn_gate")) {
+        return slot == &layer->ffn_up ? bind_fused_gate_up(b, index, layer, a->flags) : SLM_OK;
+    }
+    return bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot);
+}
+
 /* The rows of a family's table into the struct at `base` (a struct layer or struct globals). */
 static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t n, int32_t index,
                       struct layer *layer, void *base)
 {
-    char buffer[96];
-    int is_fused = index >= 0 && gguf_find_tensor(&b->model->gguf,
-                                                  bind_name(buffer, index, "attn_qkv", ".weight"));
     for (int32_t i = 0; i < n; i++) {
-        const struct arch_tensor *a = &table[i];
-        void *slot = (uint8_t *)base + a->slot;
-        int64_t in = bind_dim(b, layer, a->in);
-        int64_t out = bind_dim(b, layer, a->out);
-        if ((a->flags & TENSOR_VECTOR) != 0) {
-            SLM_TRY(bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
-                                (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot));
-        } else if ((a->flags & TENSOR_QKV) == 0 || !is_fused) {
-            SLM_TRY(bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot));
-        } else if (a->out == DIM_Q) {
-            SLM_TRY(bind_fused_qkv(b, index, layer, a->flags));
-        }
+        SLM_TRY(bind_row(b, &table[i], index, layer, (uint8_t *)base + table[i].slot));
+    }
+    return SLM_OK;
+}
+
+static int bind_layer(struct binder *b, const struct config *config, int32_t i, struct layer *l)
+{
+    const struct slm_model *m = b->model;
+    memset(l, 0, sizeof *l);
+    SLM_TRY(config_read_layer(config, &m->hparams, i, l));
+    if (m->arch->configure_layer != NULL) {
+        SLM_TRY(m->arch->configure_layer(config, &m->hparams, i, l));
+    }
+    SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
+    if (l->is_parallel && l->ffn_norm.n == 0) {
+        l->ffn_norm = l->attn_norm;
+    }
+    return SLM_OK;
+}
+
+/* Long and short factors come together, and longrope is nothing without them. */
+static int bind_check_factors(const struct binder *b)
+{
+    int wanted = b->model->hparams.rope_scaling == ROPE_SCALING_LONGROPE;
+    int has_long = bind_has(b, -1, "rope_factors_long");
+    int has_short = bind_has(b, -1, "rope_factors_short");
+    if ((wanted || has_short) && !has_long) {
+        SLM_FAIL(b->err, SLM_E_MODEL, -1, "tensor 'rope_factors_long.weight' is missing");
+    }
+    if ((wanted || has_long) && !has_short) {
+        SLM_FAIL(b->err, SLM_E_MODEL, -1, "tensor 'rope_factors_short.weight' is missing");
     }
     return SLM_OK;
 }
@@ -329,6 +428,7 @@ static void bind_cache(struct binder *b, struct layer *l)
     m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
     m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
+    m->is_parallel |= l->is_parallel;
 }
 
 static const char *bind_text(struct binder *b, struct text t)
@@ -368,20 +468,34 @@ static int bind_tensors(struct binder *b, struct text family)
     m->n_in_max = 0;
     m->layers =
         (struct layer *)arena_take(&b->arena, (uint64_t)m->hparams.n_layer, sizeof(struct layer));
-    m->rope_freq =
-        (double *)arena_take(&b->arena, (uint64_t)m->hparams.n_rot / 2 + 1, sizeof(double));
+    for (int32_t i = 0; i < MODEL_ROPE_COUNT; i++) {
+        m->ropes[i].freq =
+            (double *)arena_take(&b->arena, (uint64_t)m->hparams.n_rot / 2 + 1, sizeof(double));
+    }
+    SLM_TRY(bind_check_factors(b));
     SLM_TRY(bind_table(b, m->arch->globals, m->arch->n_globals, -1, NULL, &m->globals));
     if (m->globals.output.n_out == 0) {
         m->globals.output = m->globals.token_embd;
     }
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {
         struct layer *l = m->layers != NULL ? &m->layers[i] : &unused;
-        memset(l, 0, sizeof *l);
-        SLM_TRY(config_read_layer(&config, &m->hparams, i, l));
-        SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
+        SLM_TRY(bind_layer(b, &config, i, l));
         bind_cache(b, l);
     }
     return SLM_OK;
+}
+
+/* Angles, once the tensors that divide frequencies are there. */
+static void model_fill_ropes(struct slm_model *m)
+{
+    const struct globals *g = &m->globals;
+    const float *divisors = g->rope_freqs != NULL ? g->rope_freqs : g->rope_factors_short;
+    const float *divisors_long = g->rope_freqs != NULL ? g->rope_freqs : g->rope_factors_long;
+    rope_frequencies(&m->hparams, divisors, &m->ropes[MODEL_ROPE_GLOBAL]);
+    rope_frequencies(&m->hparams, divisors_long, &m->ropes[MODEL_ROPE_LONG]);
+    if (m->hparams.rope_base_local > 0) {
+        rope_local_frequencies(&m->hparams, &m->ropes[MODEL_ROPE_LOCAL]);
+    }
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
@@ -410,9 +524,9 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
         SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "model family '%.*s' is not known", text_width(family),
                  family.s);
     }
-    SLM_TRY(config_read(&config, &m->hparams));
+    SLM_TRY(config_read(&config, m->arch->norm, &m->hparams));
     SLM_TRY(model_read_vocab_size(m, err));
-    return m->arch->configure != NULL ? m->arch->configure(m, err) : SLM_OK;
+    return m->arch->configure != NULL ? m->arch->configure(&config, &m->hparams) : SLM_OK;
 }
 
 static void model_log_load(const struct slm_model *m, const uint8_t *used)
@@ -483,7 +597,7 @@ static int model_bind(struct slm_model *m, struct binder *b, struct text family)
         return SLM_OK;
     }
     SLM_TRY(bind_tensors(b, family));
-    rope_frequencies(&m->hparams, m->globals.rope_freqs, m->rope_freq, &m->rope_magnitude);
+    model_fill_ropes(m);
     model_log_load(m, b->used);
     return SLM_OK;
 }

@@ -6,6 +6,12 @@
 
 #define ROPE_PI 3.14159265358979323846
 
+/* One way of turning: what layers of one kind share. */
+struct rope_table {
+    double *freq;    /* [n_rot / 2] radians a position */
+    float magnitude; /* multiplies cos and sin */
+};
+
 /* The pair index at which a frequency turns `beta` times over the original context. */
 static double rope_correction(const struct hparams *h, double beta)
 {
@@ -13,9 +19,19 @@ static double rope_correction(const struct hparams *h, double beta)
            (2 * math_log(h->rope_base));
 }
 
-/* freq[i] in radians a position, i < n_rot / 2; *magnitude multiplies cos and sin. */
-static void rope_frequencies(const struct hparams *h, const float *divisors, double *freq,
-                             float *magnitude)
+/* Stretched attention is flatter; YaRN lengthens Q and K against that. */
+static double rope_yarn_magnitude(const struct hparams *h)
+{
+    if (h->rope_scaling != ROPE_SCALING_YARN || !(h->rope_factor > 1)) {
+        return 1;
+    }
+    double log_factor = 0.1 * math_log(h->rope_factor);
+    return (1 + log_factor) / (1 + h->yarn_log_multiplier * log_factor);
+}
+
+/* Fills the table; `divisors` of the frequencies may be NULL. */
+static void rope_frequencies(const struct hparams *h, const float *divisors,
+                             struct rope_table *table)
 {
     int is_yarn = h->rope_scaling == ROPE_SCALING_YARN;
     double low = 0;
@@ -38,19 +54,29 @@ static void rope_frequencies(const struct hparams *h, const float *divisors, dou
             ramp = 1 - (ramp < 0 ? 0 : ramp > 1 ? 1 : ramp);
             stretch = stretch * (1 - ramp) + ramp;
         }
-        freq[i] = f * stretch;
+        table->freq[i] = f * stretch;
     }
-    *magnitude = (float)(h->rope_attn_factor *
-                         (is_yarn && h->rope_factor > 1 ? 1 + 0.1 * math_log(h->rope_factor) : 1));
+    table->magnitude = (float)(h->rope_attn_factor * rope_yarn_magnitude(h));
+}
+
+/* The angles of LAYER_ROPE_LOCAL: a base of their own, and no stretching of any kind. */
+static void rope_local_frequencies(const struct hparams *h, struct rope_table *table)
+{
+    struct hparams local = *h;
+    local.rope_base = h->rope_base_local;
+    local.rope_scaling = ROPE_SCALING_NONE;
+    local.rope_factor = 1;
+    local.rope_attn_factor = 1;
+    rope_frequencies(&local, NULL, table);
 }
 
 /* cos and sin of one position, [n_rot / 2] each. */
-static void rope_fill(const double *freq, int32_t n_half, float magnitude, int32_t position,
+static void rope_fill(const struct rope_table *table, int32_t n_half, int32_t position,
                       float *cos_table, float *sin_table)
 {
     for (int32_t i = 0; i < n_half; i++) {
-        double angle = (double)position * freq[i];
-        cos_table[i] = (float)math_cos(angle) * magnitude;
-        sin_table[i] = (float)math_sin(angle) * magnitude;
+        double angle = (double)position * table->freq[i];
+        cos_table[i] = (float)math_cos(angle) * table->magnitude;
+        sin_table[i] = (float)math_sin(angle) * table->magnitude;
     }
 }

@@ -1,10 +1,37 @@
 /* list.c - the families, a line each. */
 
+/* clang-format off */
 static const struct slm_arch *const arch_list[] = {
     &arch_llama,
     &arch_qwen2,
     &arch_qwen3,
+    &arch_gemma,
+    &arch_gemma2,
+    &arch_gemma3,
+    &arch_phi3,
+    &arch_phi2,
+    &arch_granite,
+    &arch_minicpm,
+    &arch_internlm2,
+    &arch_ernie4_5,
+    &arch_exaone,
+    &arch_smollm3,
+    &arch_mistral3,
+    &arch_olmo2,
+    &arch_olmo,
+    &arch_exaone4,
+    &arch_cohere2,
+    &arch_stablelm,
+    &arch_starcoder2,
+    &arch_gptneox,
+    &arch_gpt2,
+    &arch_nemotron,
+    &arch_arcee,
+    &arch_glm4,
+    &arch_hunyuan_dense,
+    &arch_bitnet,
 };
+/* clang-format on */
 
 static const struct slm_arch *arch_find(struct text name)
 {

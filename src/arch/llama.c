@@ -12,18 +12,22 @@
 
 static const struct arch_tensor arch_llama_globals[] = {
     ARCH_GLOBAL("token_embd", token_embd, DIM_EMBD, DIM_VOCAB, 0),
-    ARCH_GLOBAL("output_norm", output_norm, DIM_EMBD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_GLOBAL("output_norm", output_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_GLOBAL("output", output, DIM_EMBD, DIM_VOCAB, TENSOR_OPTIONAL | TENSOR_BIAS),
     ARCH_GLOBAL("rope_freqs", rope_freqs, DIM_ROT_HALF, DIM_ONE, TENSOR_OPTIONAL | TENSOR_VECTOR),
+    ARCH_GLOBAL("rope_factors_long", rope_factors_long, DIM_ROT_HALF, DIM_ONE,
+                TENSOR_OPTIONAL | TENSOR_VECTOR),
+    ARCH_GLOBAL("rope_factors_short", rope_factors_short, DIM_ROT_HALF, DIM_ONE,
+                TENSOR_OPTIONAL | TENSOR_VECTOR),
 };
 
 static const struct arch_tensor arch_llama_layer[] = {
-    ARCH_LAYER("attn_norm", attn_norm, DIM_EMBD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_LAYER("attn_norm", attn_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_LAYER("attn_q", attn_q, DIM_EMBD, DIM_Q, TENSOR_BIAS | TENSOR_QKV),
     ARCH_LAYER("attn_k", attn_k, DIM_EMBD, DIM_K, TENSOR_BIAS | TENSOR_QKV),
     ARCH_LAYER("attn_v", attn_v, DIM_EMBD, DIM_V, TENSOR_BIAS | TENSOR_QKV),
     ARCH_LAYER("attn_output", attn_output, DIM_O, DIM_EMBD, TENSOR_BIAS),
-    ARCH_LAYER("ffn_norm", ffn_norm, DIM_EMBD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_LAYER("ffn_norm", ffn_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_LAYER("ffn_gate", ffn_gate, DIM_EMBD, DIM_FF, TENSOR_BIAS),
     ARCH_LAYER("ffn_up", ffn_up, DIM_EMBD, DIM_FF, TENSOR_BIAS),
     ARCH_LAYER("ffn_down", ffn_down, DIM_FF, DIM_EMBD, TENSOR_BIAS),
@@ -32,9 +36,12 @@ static const struct arch_tensor arch_llama_layer[] = {
 static const struct slm_arch arch_llama = {
     "llama",
     ROPE_NORM,
+    NORM_RMS,
+    ACT_SILU,
     arch_llama_globals,
     SLM_COUNT(arch_llama_globals),
     arch_llama_layer,
     SLM_COUNT(arch_llama_layer),
+    NULL,
     NULL,
 };

@@ -4,14 +4,14 @@
  * before the rotation. Trap: head_dim is attention.key_length (128), not n_embd / n_head. */
 
 static const struct arch_tensor arch_qwen3_layer[] = {
-    ARCH_LAYER("attn_norm", attn_norm, DIM_EMBD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_LAYER("attn_norm", attn_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_LAYER("attn_q", attn_q, DIM_EMBD, DIM_Q, TENSOR_BIAS | TENSOR_QKV),
     ARCH_LAYER("attn_k", attn_k, DIM_EMBD, DIM_K, TENSOR_BIAS | TENSOR_QKV),
     ARCH_LAYER("attn_v", attn_v, DIM_EMBD, DIM_V, TENSOR_BIAS | TENSOR_QKV),
-    ARCH_LAYER("attn_q_norm", attn_q_norm, DIM_HEAD, DIM_ONE, TENSOR_VECTOR),
-    ARCH_LAYER("attn_k_norm", attn_k_norm, DIM_HEAD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_LAYER("attn_q_norm", attn_q_norm, DIM_HEAD, DIM_ONE, TENSOR_NORM),
+    ARCH_LAYER("attn_k_norm", attn_k_norm, DIM_HEAD, DIM_ONE, TENSOR_NORM),
     ARCH_LAYER("attn_output", attn_output, DIM_O, DIM_EMBD, TENSOR_BIAS),
-    ARCH_LAYER("ffn_norm", ffn_norm, DIM_EMBD, DIM_ONE, TENSOR_VECTOR),
+    ARCH_LAYER("ffn_norm", ffn_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_LAYER("ffn_gate", ffn_gate, DIM_EMBD, DIM_FF, 0),
     ARCH_LAYER("ffn_up", ffn_up, DIM_EMBD, DIM_FF, 0),
     ARCH_LAYER("ffn_down", ffn_down, DIM_FF, DIM_EMBD, 0),
@@ -20,9 +20,12 @@ static const struct arch_tensor arch_qwen3_layer[] = {
 static const struct slm_arch arch_qwen3 = {
     "qwen3",
     ROPE_NEOX,
+    NORM_RMS,
+    ACT_SILU,
     arch_llama_globals,
     SLM_COUNT(arch_llama_globals),
     arch_qwen3_layer,
     SLM_COUNT(arch_qwen3_layer),
+    NULL,
     NULL,
 };

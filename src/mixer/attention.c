@@ -107,6 +107,16 @@ static struct attention_tile attention_find_tile(const struct batch *b, int32_t 
     return t;
 }
 
+/* What multiplies Q K^T of a query. Some models sharpen attention as the text grows. */
+static float attention_scale(const struct hparams *h, int32_t position)
+{
+    if (!(h->attn_temperature > 0)) {
+        return h->attn_scale;
+    }
+    double turns = (double)(position / h->temperature_context);
+    return h->attn_scale * (float)(1 + h->attn_temperature * math_log(1 + turns));
+}
+
 /* Copies the tile's queries together, scaled, and says which positions each sees. */
 static void attention_gather(const struct attention_run *r, const struct attention_tile *t,
                              int32_t kv_head, struct attention_scratch *s)
@@ -118,11 +128,11 @@ static void attention_gather(const struct attention_run *r, const struct attenti
     for (int32_t token = t->first; token < t->first + t->n; token++) {
         int32_t position = c->batch.positions[token];
         int32_t from = r->l->window > 0 ? max_i32(position - r->l->window + 1, 0) : 0;
+        float scale = attention_scale(h, position);
         const float *q = c->q + token * stride + (int64_t)kv_head * r->group * h->head_dim;
         for (int32_t g = 0; g < r->group; g++, i++) {
             for (int32_t d = 0; d < h->head_dim; d++) {
-                s->q[(int64_t)i * h->head_dim + d] =
-                    q[(int64_t)g * h->head_dim + d] * h->attn_scale;
+                s->q[(int64_t)i * h->head_dim + d] = q[(int64_t)g * h->head_dim + d] * scale;
             }
             s->from[i] = from;
             s->to[i] = position + 1;
@@ -341,18 +351,34 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
     }
 }
 
-/* ---- Heads: norm, rotation, store ------------------------------------------------------------ */
+/* ---- Heads: clamp, norm, rotation, store ----------------------------------------------------- */
 
-static void attention_head(const struct slm_context *c, float *x, const float *norm, int32_t token)
+static void attention_clamp(float *x, int64_t n, float clamp)
+{
+    for (int64_t i = 0; clamp > 0 && i < n; i++) {
+        x[i] = x[i] > clamp ? clamp : x[i] < -clamp ? -clamp : x[i];
+    }
+}
+
+/* Q or K of one token, in place: x[n_head][head_dim]. */
+static void attention_heads(const struct slm_context *c, const struct layer *l, float *x,
+                            int32_t n_head, const struct norm *norm, int32_t token)
 {
     const struct hparams *h = &c->model->hparams;
-    const struct kernels *k = &c->model->kernels;
+    int64_t n = (int64_t)n_head * h->head_dim;
     int64_t half = h->n_rot / 2;
-    if (norm != NULL) {
-        k->rms_norm(x, x, norm, h->head_dim, h->norm_eps);
+    attention_clamp(x, n, h->attn_clamp);
+    if (norm->n > 0 && !h->qk_norm_after_rope) {
+        norm_apply(c->model, norm, x, x, n);
     }
-    k->rope[c->model->arch->rope](x, c->rope_cos + token * half, c->rope_sin + token * half,
-                                  h->n_rot);
+    for (int32_t i = 0; l->rope != LAYER_ROPE_NONE && i < n_head; i++) {
+        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * h->head_dim,
+                                                     c->rope_cos[l->rope] + token * half,
+                                                     c->rope_sin[l->rope] + token * half, h->n_rot);
+    }
+    if (norm->n > 0 && h->qk_norm_after_rope) {
+        norm_apply(c->model, norm, x, x, n);
+    }
 }
 
 static void attention_token_heads(void *arg, int32_t token, int32_t part)
@@ -370,16 +396,17 @@ static void attention_token_heads(void *arg, int32_t token, int32_t part)
     }
     const struct sequence *s = &c->cache.sequences[c->batch.segments[segment].sequence];
     uint8_t *page = cache_page(&c->cache, s->pages[position / KV_PAGE]);
-    for (int32_t i = 0; i < l->n_head; i++) {
-        attention_head(c, c->q + ((int64_t)token * l->n_head + i) * h->head_dim, l->attn_q_norm,
-                       token);
-    }
+    float *keys = c->k + (int64_t)token * l->n_kv_head * h->head_dim;
+    float *values = c->v + (int64_t)token * l->n_kv_head * h->head_dim_v;
+    attention_heads(c, l, c->q + (int64_t)token * l->n_head * h->head_dim, l->n_head,
+                    &l->attn_q_norm, token);
+    attention_heads(c, l, keys, l->n_kv_head, &l->attn_k_norm, token);
+    attention_clamp(values, (int64_t)l->n_kv_head * h->head_dim_v, h->attn_clamp);
     for (int32_t i = 0; i < l->n_kv_head; i++) {
-        float *k = c->k + ((int64_t)token * l->n_kv_head + i) * h->head_dim;
-        const float *v = c->v + ((int64_t)token * l->n_kv_head + i) * h->head_dim_v;
+        const float *k = keys + (int64_t)i * h->head_dim;
+        const float *v = values + (int64_t)i * h->head_dim_v;
         int64_t k_at = l->k_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim;
         int64_t v_at = l->v_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim_v;
-        attention_head(c, k, l->attn_k_norm, token);
         c->model->kernels.kv_store[c->cache.kv_type](page + k_at * c->cache.element_bytes, k,
                                                      h->head_dim);
         c->model->kernels.kv_store[c->cache.kv_type](page + v_at * c->cache.element_bytes, v,
@@ -387,26 +414,32 @@ static void attention_token_heads(void *arg, int32_t token, int32_t part)
     }
 }
 
-/* x += Wo attention(Wq n, Wk n, Wv n), n = rms_norm(x, attn_norm). */
-static void attention(struct slm_context *c, const struct layer *l)
+/* x += Wo attention(Wq n, Wk n, Wv n), n = norm(x, attn_norm). `x` is c->x, or in a parallel layer
+ * what c->x becomes. */
+static void attention(struct slm_context *c, const struct layer *l, float *x)
 {
     const struct hparams *h = &c->model->hparams;
+    int is_normed = l->attn_post_norm.n > 0;
     int32_t n = c->batch.n_tokens;
     int64_t n_q = (int64_t)l->n_head * h->head_dim;
     int64_t n_k = (int64_t)l->n_kv_head * h->head_dim;
     int64_t n_v = (int64_t)l->n_kv_head * h->head_dim_v;
-    struct matmul_input in = {INPUT_NORM, c->x, NULL, l->attn_norm, h->n_embd, n};
+    struct matmul_input in = {c->x, ACT_NONE, NULL, &l->attn_norm, h->n_embd, n};
     struct matmul_job qkv[3] = {
-        {&l->attn_q, c->q, n_q, NULL},
-        {&l->attn_k, c->k, n_k, NULL},
-        {&l->attn_v, c->v, n_v, NULL},
+        {&l->attn_q, c->q, n_q, NULL, 1},
+        {&l->attn_k, c->k, n_k, NULL, 1},
+        {&l->attn_v, c->v, n_v, NULL, 1},
     };
     struct matmul_input heads = {
-        INPUT_ROWS, c->attn, NULL, NULL, (int64_t)l->n_head * h->head_dim_v, n};
-    struct matmul_job output = {&l->attn_output, c->y, h->n_embd, c->x};
+        c->attn, ACT_NONE, NULL, &l->attn_sub_norm, (int64_t)l->n_head * h->head_dim_v, n};
+    struct matmul_job output = {&l->attn_output, c->y, h->n_embd, is_normed ? NULL : x,
+                                h->residual_scale};
     struct attention_run r = {c, l, 0, 0, 0, 0};
     matmul(c, &in, qkv, 3);
     context_tiles(c, (n_q + n_k) * 8 * n, n, attention_token_heads, &r);
     attention_scores(c, l);
     matmul(c, &heads, &output, 1);
+    if (is_normed) {
+        norm_add(c, &l->attn_post_norm, x);
+    }
 }

@@ -1,16 +1,28 @@
-/* ffn.c - the gated feed-forward: x += down(silu(gate n) * (up n)), n = rms_norm(x, ffn_norm). */
+/* ffn.c - the feed-forward: x += down(act(gate n) * (up n)), or without a gate down(act(up n)),
+ * n = norm(x, ffn_norm). `x` is c->x, or in a parallel layer what c->x becomes. */
 
-static void ffn(struct slm_context *c, const struct layer *l)
+static void ffn(struct slm_context *c, const struct layer *l, float *x)
 {
+    const struct hparams *h = &c->model->hparams;
     int32_t n = c->batch.n_tokens;
-    int64_t n_embd = c->model->hparams.n_embd;
-    struct matmul_input in = {INPUT_NORM, c->x, NULL, l->ffn_norm, n_embd, n};
-    struct matmul_job gate_up[2] = {
-        {&l->ffn_gate, c->gate, l->n_ff, NULL},
-        {&l->ffn_up, c->up, l->n_ff, NULL},
+    int is_gated = l->ffn_gate.n_out > 0;
+    int is_normed = l->ffn_post_norm.n > 0;
+    struct matmul_input in = {c->x, ACT_NONE, NULL, &l->ffn_norm, h->n_embd, n};
+    struct matmul_job up_gate[2] = {
+        {&l->ffn_up, c->up, l->n_ff, NULL, 1},
+        {&l->ffn_gate, c->gate, l->n_ff, NULL, 1},
     };
-    struct matmul_input hidden = {INPUT_SWIGLU, c->gate, c->up, NULL, l->n_ff, n};
-    struct matmul_job down = {&l->ffn_down, c->y, n_embd, c->x};
-    matmul(c, &in, gate_up, 2);
+    struct matmul_input hidden = {is_gated ? c->gate : c->up,
+                                  c->model->arch->act,
+                                  is_gated ? c->up : NULL,
+                                  &l->ffn_sub_norm,
+                                  l->n_ff,
+                                  n};
+    struct matmul_job down = {&l->ffn_down, c->y, h->n_embd, is_normed ? NULL : x,
+                              h->residual_scale};
+    matmul(c, &in, up_gate, is_gated ? 2 : 1);
     matmul(c, &hidden, &down, 1);
+    if (is_normed) {
+        norm_add(c, &l->ffn_post_norm, x);
+    }
 }

@@ -4,18 +4,12 @@
  * Rows are dealt out in tiles. A y depends only on its row, its token and the row's length, so
  * neither the size of a tile nor the number of threads shows in the result. */
 
-/* How the input rows come about. */
-enum matmul_input_kind {
-    INPUT_ROWS,  /* x as it is */
-    INPUT_NORM,  /* rms_norm(x) * weight */
-    INPUT_SWIGLU /* silu(x) * x2 */
-};
-
+/* How the input rows come about: x, through an activation, through a norm. */
 struct matmul_input {
-    enum matmul_input_kind kind;
-    const float *x;      /* [n_tokens][k] */
-    const float *x2;     /* [n_tokens][k] */
-    const float *weight; /* [k] */
+    const float *x;          /* [n_tokens][k] */
+    int32_t act;             /* ACT_ */
+    const float *x2;         /* [n_tokens][k] multiplies what the activation gives; or NULL */
+    const struct norm *norm; /* of k elements; NULL or n == 0: none */
     int64_t k;
     int32_t n_tokens;
 };
@@ -24,7 +18,8 @@ struct matmul_job {
     const struct linear *w;
     float *y; /* [n_tokens][y_stride] */
     int64_t y_stride;
-    float *residual; /* [n_tokens][y_stride], the result is added to it; or NULL */
+    float *residual;      /* [n_tokens][y_stride], the result is added to it; or NULL */
+    float residual_scale; /* after being multiplied by this */
 };
 
 #define MATMUL_JOBS_MAX 4
@@ -51,25 +46,36 @@ struct matmul_run {
 
 /* ---- Input ----------------------------------------------------------------------------------- */
 
+static void matmul_activate(const struct kernels *k, int32_t act, float *y, const float *x,
+                            const float *x2, int64_t n)
+{
+    switch (act) {
+    case ACT_GELU:
+        k->gelu(y, x, x2, n);
+        break;
+    case ACT_RELU_SQUARED:
+        k->relu_squared(y, x, x2, n);
+        break;
+    default:
+        k->swiglu(y, x, x2, n);
+        break;
+    }
+}
+
 /* Rows first..first+n-1 of the input: [n][k]. */
 static const float *matmul_input_rows(const struct slm_context *c, const struct matmul_input *in,
                                       int64_t first, int64_t n)
 {
-    const struct kernels *kernels = &c->model->kernels;
     const float *x = in->x + first * in->k;
     float *h = c->h + first * in->k;
-    switch (in->kind) {
-    case INPUT_NORM:
-        for (int64_t t = 0; t < n; t++) {
-            kernels->rms_norm(h + t * in->k, x + t * in->k, in->weight, in->k,
-                              c->model->hparams.norm_eps);
-        }
-        return h;
-    case INPUT_SWIGLU:
-        kernels->swiglu(h, x, in->x2 + first * in->k, n * in->k);
-        return h;
-    case INPUT_ROWS:
-        break;
+    if (in->act != ACT_NONE) {
+        const float *x2 = in->x2 != NULL ? in->x2 + first * in->k : NULL;
+        matmul_activate(&c->model->kernels, in->act, h, x, x2, n * in->k);
+        x = h;
+    }
+    if (in->norm != NULL && in->norm->n > 0) {
+        norm_apply(c->model, in->norm, h, x, n * in->k);
+        x = h;
     }
     return x;
 }
@@ -108,7 +114,7 @@ static void matmul_finish_rows(const struct matmul_job *job, int32_t n_tokens, i
             y[r] = w->bias != NULL ? v + w->bias[r] : v;
         }
         for (int64_t r = row0; job->residual != NULL && r < row1; r++) {
-            job->residual[t * job->y_stride + r] += y[r];
+            job->residual[t * job->y_stride + r] += y[r] * job->residual_scale;
         }
     }
 }
