@@ -93,6 +93,11 @@
 #include "src/arch/glm4.c"
 #include "src/arch/hunyuan_dense.c"
 #include "src/arch/bitnet.c"
+#include "src/arch/qwen3moe.c"
+#include "src/arch/qwen2moe.c"
+#include "src/arch/granitemoe.c"
+#include "src/arch/olmoe.c"
+#include "src/arch/gpt_oss.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -104,6 +109,7 @@
 #include "src/mixer/matmul.c"
 #include "src/mixer/attention.c"
 #include "src/mixer/ffn.c"
+#include "src/mixer/experts.c"
 #include "src/forward.c"
 
 /* From logits to text. */

@@ -100,6 +100,7 @@
  *          1,048,576  elements of a row: n_embd, n_ff
  *              1,024  heads
  *              1,024  elements of a head
+ *              1,024  experts of a layer
  *         16,777,216  tokens of a vocabulary
  *             65,535  bytes of a token
  *         67,108,864  merges of a vocabulary

@@ -355,6 +355,9 @@ struct kernels {
                        float eps);
     /* y = silu(gate) * up. y may be gate or up. */
     void (*swiglu)(float *y, const float *gate, const float *up, int64_t n);
+    /* The same with bounds: g = min(gate, 7), u = up brought to -7..7,
+     * y = g / (1 + exp(-1.702 g)) * (u + 1). y may be gate or up. */
+    void (*swiglu_clamped)(float *y, const float *gate, const float *up, int64_t n);
     /* y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) * up. up NULL: 1. y may be x or
      * up. */
     void (*gelu)(float *y, const float *x, const float *up, int64_t n);

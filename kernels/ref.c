@@ -778,6 +778,15 @@ static void ref_swiglu(float *y, const float *gate, const float *up, int64_t n)
     }
 }
 
+static void ref_swiglu_clamped(float *y, const float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float g = gate[i] > 7 ? 7 : gate[i];
+        float u = up[i] > 7 ? 7 : up[i] < -7 ? -7 : up[i];
+        y[i] = g / (1.0f + math_expf(-1.702f * g)) * (u + 1);
+    }
+}
+
 /* x / 2 * (1 + tanh(u)) = x / (1 + exp(-2 u)), which loses nothing where tanh comes close to -1. */
 static void ref_gelu(float *y, const float *x, const float *up, int64_t n)
 {
@@ -867,6 +876,7 @@ static void kernels_set_ref(struct kernels *k)
     k->rope[ROPE_NEOX] = ref_rope_neox;
     k->layer_norm = ref_layer_norm;
     k->swiglu = ref_swiglu;
+    k->swiglu_clamped = ref_swiglu_clamped;
     k->gelu = ref_gelu;
     k->relu_squared = ref_relu_squared;
     k->softcap = ref_softcap;

@@ -13,8 +13,9 @@ struct linear {
     const float *bias;   /* [n_out] or NULL */
     int64_t n_in;
     int64_t n_out;
-    int32_t type; /* ENC_ */
-    float scale;  /* 1 unless the file has a .scale beside the weight */
+    int32_t type;             /* ENC_ */
+    float scale;              /* 1 unless the file has a .scale beside the weight */
+    const float *stack_scale; /* [n] of a stack of n matrices: each has its own; or NULL */
 };
 
 /* A norm of each stretch of n elements: an embedding, a head, or all heads of a token at once. */
@@ -34,7 +35,8 @@ struct norm {
 struct layer {
     int32_t n_head;
     int32_t n_kv_head;
-    int32_t n_ff;
+    int32_t n_ff;        /* 0 in a layer of experts */
+    int32_t n_expert;    /* 0: an ordinary feed-forward */
     int32_t window;      /* positions a query sees, itself included; 0: all */
     int32_t rope;        /* LAYER_ROPE_ */
     int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
@@ -57,6 +59,20 @@ struct layer {
     struct linear ffn_down;   /* [n_ff] -> [n_embd] */
     struct norm ffn_sub_norm; /* n_ff, before ffn_down */
     struct norm ffn_post_norm; /* n_embd, of what ffn_down gives */
+
+    const float *attn_sinks; /* [n_head] a score that takes part in the softmax only; or NULL */
+
+    /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
+    struct linear ffn_router; /* [n_embd] -> [n_expert] */
+    struct linear gate_exps;  /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear up_exps;    /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear down_exps;  /* [n_ff_expert] -> [n_expert][n_embd] */
+
+    /* The expert that every token goes through, if there is one. */
+    struct linear shared_router; /* [n_embd] -> [1], through a sigmoid: its weight; absent: 1 */
+    struct linear shared_gate;   /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_up;     /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_down;   /* [n_ff_shared] -> [n_embd] */
 };
 
 struct globals {
@@ -84,6 +100,7 @@ struct globals {
 #define ACT_SILU 1
 #define ACT_GELU 2
 #define ACT_RELU_SQUARED 3
+#define ACT_SWIGLU_CLAMPED 4
 
 struct hparams {
     int32_t n_vocab; /* rows of the token embedding */
@@ -93,7 +110,13 @@ struct hparams {
     int32_t n_head; /* of layer 0; layers have their own */
     int32_t n_kv_head;
     int32_t n_ff;
-    int32_t head_dim; /* of Q and K */
+    int32_t n_expert;      /* of each layer; 0: no mixture of experts */
+    int32_t n_expert_used; /* by a token */
+    int32_t n_ff_expert;
+    int32_t n_ff_shared;             /* 0: no shared expert */
+    int32_t expert_weights_norm;     /* weights of the experts of a token are brought to sum 1 */
+    int32_t expert_softmax_selected; /* the softmax goes over the selected, not over all */
+    int32_t head_dim;                /* of Q and K */
     int32_t head_dim_v;
     int32_t n_rot; /* elements of a head that are rotated */
     float norm_eps;
@@ -126,16 +149,19 @@ enum arch_dim {
     DIM_ONE,
     DIM_EMBD,
     DIM_VOCAB,
-    DIM_FF,
-    DIM_Q,        /* n_head * head_dim */
-    DIM_K,        /* n_kv_head * head_dim */
-    DIM_V,        /* n_kv_head * head_dim_v */
-    DIM_O,        /* n_head * head_dim_v */
-    DIM_HEAD,     /* head_dim */
-    DIM_HEADS,    /* n_head */
-    DIM_KV_HEADS, /* n_kv_head */
-    DIM_CTX,      /* n_ctx_train */
-    DIM_ROT_HALF  /* n_rot / 2 */
+    DIM_FF,        /* 0 where there are experts; a row of a size 0 is left out */
+    DIM_EXPERTS,   /* n_expert, 0 where there are none */
+    DIM_FF_EXPERT, /* n_ff_expert, or 0 */
+    DIM_FF_SHARED, /* n_ff_shared, or 0 */
+    DIM_Q,         /* n_head * head_dim */
+    DIM_K,         /* n_kv_head * head_dim */
+    DIM_V,         /* n_kv_head * head_dim_v */
+    DIM_O,         /* n_head * head_dim_v */
+    DIM_HEAD,      /* head_dim */
+    DIM_HEADS,     /* n_head */
+    DIM_KV_HEADS,  /* n_kv_head */
+    DIM_CTX,       /* n_ctx_train */
+    DIM_ROT_HALF   /* n_rot / 2 */
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -146,6 +172,7 @@ enum arch_dim {
 /* A struct norm of `in` elements, copied to f32; with out heads, each has its own weights. */
 #define TENSOR_NORM 32u
 #define TENSOR_NO_WEIGHT 64u /* a norm that stands in no file: its weights are 1 */
+#define TENSOR_STACK 256u    /* n_expert matrices, one behind the other */
 #define TENSOR_GATE_UP 128u  /* may instead be rows of a ffn_up of twice the size: gate, then up */
 
 struct arch_tensor {
@@ -182,3 +209,14 @@ struct slm_arch {
     {                                                                                              \
         name, offsetof(struct layer, field), in, out, flags                                        \
     }
+
+/* The rows of a mixture of experts; a family that may be dense too has both these and its ffn_. */
+#define ARCH_EXPERTS(bias)                                                                         \
+    ARCH_LAYER("ffn_gate_inp", ffn_router, DIM_EMBD, DIM_EXPERTS, bias),                           \
+        ARCH_LAYER("ffn_gate_exps", gate_exps, DIM_EMBD, DIM_FF_EXPERT, bias | TENSOR_STACK),      \
+        ARCH_LAYER("ffn_up_exps", up_exps, DIM_EMBD, DIM_FF_EXPERT, bias | TENSOR_STACK),          \
+        ARCH_LAYER("ffn_down_exps", down_exps, DIM_FF_EXPERT, DIM_EMBD, bias | TENSOR_STACK)
+#define ARCH_SHARED_EXPERT                                                                         \
+    ARCH_LAYER("ffn_gate_shexp", shared_gate, DIM_EMBD, DIM_FF_SHARED, 0),                         \
+        ARCH_LAYER("ffn_up_shexp", shared_up, DIM_EMBD, DIM_FF_SHARED, 0),                         \
+        ARCH_LAYER("ffn_down_shexp", shared_down, DIM_FF_SHARED, DIM_EMBD, 0)

@@ -63,6 +63,7 @@
 #define LIMIT_WIDTH (1 << 20) /* n_embd, n_ff */
 #define LIMIT_HEADS 1024
 #define LIMIT_HEAD_DIM 1024
+#define LIMIT_EXPERTS 1024 /* of a layer */
 
 /* The vocabulary, and texts for it */
 #define LIMIT_VOCABULARY (1 << 24)

@@ -169,21 +169,28 @@ static int config_rope(const struct config *c, struct hparams *h)
     return SLM_OK;
 }
 
+static int config_experts(const struct config *c, struct hparams *h)
+{
+    SLM_TRY(config_i32(c, "expert_count", 0, 0, LIMIT_EXPERTS, &h->n_expert));
+    if (h->n_expert == 0) {
+        return SLM_OK;
+    }
+    SLM_TRY(config_i32(c, "expert_used_count", 1, 1, h->n_expert, &h->n_expert_used));
+    h->n_ff_expert = h->n_ff;
+    h->expert_weights_norm = 1;
+    return SLM_OK;
+}
+
 /* The keys common to all families. n_vocab comes from the tensors. */
 static int config_read(const struct config *c, int32_t norm, struct hparams *h)
 {
-    int32_t n_expert = 0;
     memset(h, 0, sizeof *h);
     h->embd_scale = h->residual_scale = h->logit_scale = 1;
     SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_layer));
     SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
     SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
     SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
-    SLM_TRY(config_i32(c, "expert_count", 0, 0, INT32_MAX, &n_expert));
-    if (n_expert > 0) {
-        SLM_FAIL(c->err, SLM_E_UNSUPPORTED, -1,
-                 "the model is a mixture of %d experts, which this version cannot run", n_expert);
-    }
+    SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
     return config_rope(c, h);
 }
@@ -232,6 +239,19 @@ static int config_layer_window(const struct config *c, const struct hparams *h, 
     return SLM_OK;
 }
 
+/* Widths of experts where they have keys of their own; `shared`: of the shared one without its key.
+ */
+static int config_expert_widths(const struct config *c, int32_t shared, struct hparams *h)
+{
+    if (h->n_expert == 0) {
+        return SLM_OK;
+    }
+    SLM_TRY(config_i32(c, "expert_feed_forward_length", 0, 0, LIMIT_WIDTH, &h->n_ff_expert));
+    SLM_TRY(config_i32(c, "expert_shared_feed_forward_length", 0, 0, LIMIT_WIDTH, &h->n_ff_shared));
+    h->n_ff_shared = h->n_ff_shared > 0 ? h->n_ff_shared : shared;
+    return SLM_OK;
+}
+
 /* embedding_scale, residual_scale, and logit_scale, which divides. 0 in a file: as if absent. */
 static int config_scales(const struct config *c, struct hparams *h)
 {
@@ -257,6 +277,8 @@ static int config_read_layer(const struct config *c, const struct hparams *h, in
     SLM_TRY(config_layer_i32(c, "attention.head_count_kv", 0, 1, LIMIT_HEADS, i, h->n_layer,
                              &l->n_kv_head));
     SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
+    l->n_expert = h->n_expert;
+    l->n_ff = l->n_expert > 0 ? 0 : l->n_ff;
     if (l->n_head % l->n_kv_head != 0) {
         SLM_FAIL(c->err, SLM_E_MODEL, i,
                  "layer %d: head_count %d is no multiple of head_count_kv %d", i, l->n_head,

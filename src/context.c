@@ -55,6 +55,17 @@ struct slm_context {
     float *y;      /* [n_embd] output of a product that is added to x */
     float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
 
+    /* For layers of experts, if the model has any. */
+    struct context_experts {
+        float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
+        int32_t *selected; /* [n_batch][n_expert_used] */
+        float *weights;    /* [n_batch][n_expert_used] */
+        float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
+        float *y;          /* [n_batch][n_embd] what it makes of them */
+        int32_t *tokens;   /* [n_batch] which tokens these are */
+        float *scales;     /* [n_batch] and with what weights they come in */
+    } experts;
+
     const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
     float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
     float *rope_sin[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
@@ -157,6 +168,16 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->gate = context_rows(c, a, m->n_ff_max);
     c->up = context_rows(c, a, m->n_ff_max);
     c->y = context_rows(c, a, h->n_embd);
+    if (h->n_expert > 0) {
+        uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
+        c->experts.logits = context_rows(c, a, h->n_expert);
+        c->experts.selected = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+        c->experts.weights = context_rows(c, a, h->n_expert_used);
+        c->experts.x = context_rows(c, a, h->n_embd);
+        c->experts.y = context_rows(c, a, h->n_embd);
+        c->experts.tokens = (int32_t *)arena_take(a, (uint64_t)c->n_batch, sizeof(int32_t));
+        c->experts.scales = context_rows(c, a, 1);
+    }
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;

@@ -113,7 +113,7 @@ static void forward_logits(struct slm_context *c)
     }
 }
 
-/* Attention, then the feed-forward; or both from the same x, which changes after them. */
+/* Attention, then the feed-forward or the experts; or both from the same x, which changes after them. */
 static void forward_layer(struct slm_context *c, const struct layer *l)
 {
     float *x = c->x;
@@ -123,7 +123,11 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
                (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
     }
     attention(c, l, x);
-    ffn(c, l, x);
+    if (l->n_expert > 0) {
+        experts(c, l, x);
+    } else {
+        ffn(c, l, x);
+    }
     if (l->is_parallel) {
         c->x_next = c->x;
         c->x = x;

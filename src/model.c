@@ -100,6 +100,12 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_vocab;
     case DIM_FF:
         return l->n_ff;
+    case DIM_EXPERTS:
+        return l->n_expert;
+    case DIM_FF_EXPERT:
+        return l->n_expert > 0 ? h->n_ff_expert : 0;
+    case DIM_FF_SHARED:
+        return l->n_expert > 0 ? h->n_ff_shared : 0;
     case DIM_Q:
         return (int64_t)l->n_head * h->head_dim;
     case DIM_K:
@@ -135,7 +141,7 @@ static struct text bind_name(char buffer[96], int32_t layer, const char *name, c
 
 /* Finds a tensor and checks its shape. *out is NULL if there is none and it may be absent. */
 static int bind_find(struct binder *b, struct text name, int needed, int64_t n_in, int64_t n_out,
-                     const struct gguf_tensor **out)
+                     int64_t n_stack, const struct gguf_tensor **out)
 {
     const struct gguf_tensor *t = gguf_find_tensor(&b->model->gguf, name);
     *out = t;
@@ -145,11 +151,12 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
     if (t == NULL) {
         SLM_FAIL(b->err, SLM_E_MODEL, -1, "tensor '%.*s' is missing", text_width(name), name.s);
     }
-    if (t->shape[0] != n_in || t->shape[1] != n_out || t->shape[2] != 1 || t->shape[3] != 1) {
+    if (t->shape[0] != n_in || t->shape[1] != n_out || t->shape[2] != n_stack || t->shape[3] != 1) {
         SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
-                 "tensor '%.*s' has shape %lld x %lld x %lld x %lld, expected %lld x %lld",
+                 "tensor '%.*s' has shape %lld x %lld x %lld x %lld, expected %lld x %lld x %lld",
                  text_width(name), name.s, (long long)t->shape[0], (long long)t->shape[1],
-                 (long long)t->shape[2], (long long)t->shape[3], (long long)n_in, (long long)n_out);
+                 (long long)t->shape[2], (long long)t->shape[3], (long long)n_in, (long long)n_out,
+                 (long long)n_stack);
     }
     if (kernel_formats[t->type].decode == NULL) {
         SLM_FAIL(b->err, SLM_E_UNSUPPORTED, (int64_t)t->offset,
@@ -199,7 +206,7 @@ static int bind_vectors(struct binder *b, struct text name, int needed, int64_t 
                         const float **out)
 {
     const struct gguf_tensor *t = NULL;
-    SLM_TRY(bind_find(b, name, needed, n_in, n_out, &t));
+    SLM_TRY(bind_find(b, name, needed, n_in, n_out, 1, &t));
     *out = NULL;
     if (t == NULL) {
         return SLM_OK;
@@ -241,7 +248,7 @@ static int bind_norm(struct binder *b, int32_t layer, const char *name, uint32_t
 static int bind_check(struct binder *b, const struct gguf_tensor *t, const uint8_t *data)
 {
     const struct kernel_format *f = &kernel_formats[t->type];
-    int64_t elements = t->shape[0] * t->shape[1];
+    int64_t elements = t->shape[0] * t->shape[1] * t->shape[2];
     int64_t step = (int64_t)(BIND_STEP / (uint64_t)f->block_bytes) * f->block_elements;
     for (int64_t i = 0; i < elements; i += step) {
         int64_t n = min_i64(step, elements - i);
@@ -278,7 +285,8 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
     return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
 }
 
-/* A matrix with what may stand beside it: .bias and .scale. */
+/* A matrix, or a stack of as many as there are experts, with what may stand beside it: .bias and
+ * .scale. */
 static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
                        int64_t n_in, int64_t n_out, struct linear *out)
 {
@@ -286,24 +294,28 @@ static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32
     const struct gguf_tensor *t = NULL;
     const float *scale = NULL;
     int needed = (flags & TENSOR_OPTIONAL) == 0;
+    int64_t n_stack = (flags & TENSOR_STACK) != 0 ? b->model->hparams.n_expert : 1;
     memset(out, 0, sizeof *out);
-    SLM_TRY(bind_find(b, bind_name(buffer, layer, name, ".weight"), needed, n_in, n_out, &t));
+    SLM_TRY(
+        bind_find(b, bind_name(buffer, layer, name, ".weight"), needed, n_in, n_out, n_stack, &t));
     if (t == NULL) {
         return SLM_OK;
     }
     out->n_in = n_in;
-    out->n_out = n_out;
+    out->n_out = n_out * n_stack;
     out->type = t->type;
     out->scale = 1;
     b->model->n_in_max = max_i64(b->model->n_in_max, n_in);
     b->model->n_in_of[t->type] = max_i64(b->model->n_in_of[t->type], n_in);
     SLM_TRY(bind_bytes(b, t, &out->data));
     if ((flags & (TENSOR_BIAS | TENSOR_BIAS_NEEDED)) != 0) {
-        SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".bias"),
-                            (flags & TENSOR_BIAS_NEEDED) != 0, n_out, &out->bias));
+        SLM_TRY(bind_vectors(b, bind_name(buffer, layer, name, ".bias"),
+                             (flags & TENSOR_BIAS_NEEDED) != 0, n_out, n_stack, &out->bias));
     }
-    SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, 1, &scale));
-    if (scale != NULL) {
+    SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, n_stack, &scale));
+    if ((flags & TENSOR_STACK) != 0) {
+        out->stack_scale = scale;
+    } else if (scale != NULL) {
         out->scale = *scale;
     }
     return SLM_OK;
@@ -322,6 +334,16 @@ static void linear_slice(const struct linear *fused, int64_t row0, int64_t n_row
     if (fused->bias != NULL) {
         out->bias = fused->bias + row0;
     }
+}
+
+/* Matrix i of a stack of n. */
+static struct linear linear_of_stack(const struct linear *stack, int32_t i, int32_t n)
+{
+    struct linear out;
+    int64_t n_rows = stack->n_out / n;
+    linear_slice(stack, i * n_rows, n_rows, &out);
+    out.scale = stack->stack_scale != NULL ? stack->stack_scale[i] : 1;
+    return out;
 }
 
 static int bind_fused_qkv(struct binder *b, int32_t i, struct layer *l, uint32_t flags)
@@ -361,6 +383,9 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     char buffer[96];
     int64_t in = bind_dim(b, layer, a->in);
     int64_t out = bind_dim(b, layer, a->out);
+    if (in == 0 || out == 0) {
+        return SLM_OK;
+    }
     if ((a->flags & TENSOR_NORM) != 0) {
         return bind_norm(b, index, a->name, a->flags, in, out, (struct norm *)slot);
     }
@@ -428,6 +453,9 @@ static void bind_cache(struct binder *b, struct layer *l)
     m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
     m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
+    if (l->n_expert > 0) {
+        m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
+    }
     m->is_parallel |= l->is_parallel;
 }
 
@@ -516,6 +544,31 @@ static int model_read_vocab_size(struct slm_model *m, slm_error *err)
     return SLM_OK;
 }
 
+/* Does the family have a place for experts? */
+static int model_takes_experts(const struct slm_arch *arch)
+{
+    for (int32_t i = 0; i < arch->n_layer; i++) {
+        if ((arch->layer[i].flags & TENSOR_STACK) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int model_check_experts(const struct slm_model *m, slm_error *err)
+{
+    const struct hparams *h = &m->hparams;
+    if (h->n_expert > 0 && !model_takes_experts(m->arch)) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "the model is a mixture of %d experts, which this version cannot run for '%s'",
+                 h->n_expert, m->arch->name);
+    }
+    if (h->n_expert > 0 && h->n_ff_expert < 1) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "the experts have feed_forward_length %d", h->n_ff_expert);
+    }
+    return SLM_OK;
+}
+
 static int model_configure(struct slm_model *m, struct text family, slm_error *err)
 {
     struct config config = {&m->gguf, family, err};
@@ -526,7 +579,10 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     }
     SLM_TRY(config_read(&config, m->arch->norm, &m->hparams));
     SLM_TRY(model_read_vocab_size(m, err));
-    return m->arch->configure != NULL ? m->arch->configure(&config, &m->hparams) : SLM_OK;
+    if (m->arch->configure != NULL) {
+        SLM_TRY(m->arch->configure(&config, &m->hparams));
+    }
+    return model_check_experts(m, err);
 }
 
 static void model_log_load(const struct slm_model *m, const uint8_t *used)

@@ -616,6 +616,28 @@ static void trial_swiglu(const struct kernels *k, struct vectors *v)
     }
 }
 
+static double check_clamp(double x, double low, double high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+static void trial_swiglu_clamped(const struct kernels *k, struct vectors *v)
+{
+    float *gate = vector_of(&v->a), *up = vector_of(&v->b);
+    k->swiglu_clamped(vector_of(&v->y), gate, up, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double g = check_clamp((double)gate[i], -1e30, 7), u = check_clamp((double)up[i], -7, 7);
+        double silu = g / (1 + oracle_exp(-1.702 * g));
+        double size = check_abs(silu) * (1 + check_abs(u)) * (2 + check_abs(g));
+        vector_compare("swiglu_clamped", vector_of(&v->y), i, silu * (u + 1), size);
+    }
+    k->swiglu_clamped(gate, gate, up, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)vector_of(&v->y)[i];
+        vector_compare("swiglu_clamped in place", gate, i, want, check_abs(want));
+    }
+}
+
 static double oracle_gelu(double x)
 {
     double u = 2 * math_sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
@@ -721,6 +743,7 @@ enum {
     VECTOR_ROPE_NEOX,
     VECTOR_SWIGLU,
     VECTOR_LAYER_NORM,
+    VECTOR_SWIGLU_CLAMPED,
     VECTOR_GELU,
     VECTOR_RELU_SQUARED,
     VECTOR_SOFTCAP,
@@ -747,6 +770,9 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         break;
     case VECTOR_LAYER_NORM:
         trial_layer_norm(k, &v, trial);
+        break;
+    case VECTOR_SWIGLU_CLAMPED:
+        trial_swiglu_clamped(k, &v);
         break;
     case VECTOR_GELU:
         trial_activation(k->gelu, oracle_gelu, "gelu", &v, trial);
@@ -783,6 +809,8 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->swiglu;
     case VECTOR_LAYER_NORM:
         return (uintptr_t)k->layer_norm;
+    case VECTOR_SWIGLU_CLAMPED:
+        return (uintptr_t)k->swiglu_clamped;
     case VECTOR_GELU:
         return (uintptr_t)k->gelu;
     case VECTOR_RELU_SQUARED:
@@ -803,8 +831,9 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     static const char *const names[VECTOR_COUNT] = {
-        "rms_norm",     "rope norm", "rope neox", "swiglu", "layer_norm",   "gelu",
-        "relu_squared", "softcap",   "add",       "argmax", "kv_store f16", "kv_store f32"};
+        "rms_norm",       "rope norm",    "rope neox",    "swiglu",  "layer_norm",
+        "swiglu_clamped", "gelu",         "relu_squared", "softcap", "add",
+        "argmax",         "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {

@@ -1,4 +1,4 @@
-/* test_attention.c - sliding windows, which no family of today sets, and splits of long caches. */
+/* test_attention.c - sliding windows, and splits of long caches. */
 #include "../slm.c"
 
 #include <setjmp.h>

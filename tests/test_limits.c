@@ -117,6 +117,7 @@ static const struct {
     {"WIDTH", LIMIT_WIDTH, "elements of a row: n_embd, n_ff"},
     {"HEADS", LIMIT_HEADS, "heads"},
     {"HEAD_DIM", LIMIT_HEAD_DIM, "elements of a head"},
+    {"EXPERTS", LIMIT_EXPERTS, "experts of a layer"},
     {"VOCABULARY", LIMIT_VOCABULARY, "tokens of a vocabulary"},
     {"TOKEN_BYTES", LIMIT_TOKEN_BYTES, "bytes of a token"},
     {"MERGES", LIMIT_MERGES, "merges of a vocabulary"},
@@ -655,6 +656,43 @@ static void model_of_512_layers_runs(void **state)
     assert_says("open", tiny_open(&model, &b, NULL, &err), &err, SLM_OK, NULL, NULL);
     assert_says("run", tiny_run(model, tokens, 2, row, TINY_VOCAB, &err), &err, SLM_OK, NULL, NULL);
     slm_model_free(model);
+    build_free(&b);
+}
+
+static void write_experts(struct build *b)
+{
+    build_u32(b, "llama.expert_count", LIMIT_EXPERTS);
+    build_u32(b, "llama.expert_used_count", LIMIT_EXPERTS);
+}
+
+static void write_expert_tensors(struct build *b)
+{
+    const int64_t router[2] = {16, LIMIT_EXPERTS};
+    const int64_t up[3] = {16, 20, LIMIT_EXPERTS}, down[3] = {20, 16, LIMIT_EXPERTS};
+    build_tensor(b, "blk.0.ffn_gate_inp.weight", 2, router);
+    build_tensor(b, "blk.0.ffn_gate_exps.weight", 3, up);
+    build_tensor(b, "blk.0.ffn_up_exps.weight", 3, up);
+    build_tensor(b, "blk.0.ffn_down_exps.weight", 3, down);
+}
+
+static void layer_of_1024_experts_runs(void **state)
+{
+    struct build b;
+    struct tiny t = tiny_default();
+    slm_model *model = NULL;
+    slm_error err;
+    float row[TINY_VOCAB];
+    const int32_t tokens[2] = {1, 2};
+    (void)state;
+    t.keys = write_experts;
+    t.tensors = write_expert_tensors;
+    tiny_build(&b, &t);
+    assert_says("open", tiny_open(&model, &b, NULL, &err), &err, SLM_OK, NULL, NULL);
+    assert_says("run", tiny_run(model, tokens, 2, row, TINY_VOCAB, &err), &err, SLM_OK, NULL, NULL);
+    slm_model_free(model);
+    build_poke(&b, build_at(&b, "llama.expert_count", AT_VALUE), LIMIT_EXPERTS + 1, 4);
+    assert_says("past", open_status(&b, &err), &err, SLM_E_MODEL, "expert_count' is 1025",
+                "0 to 1024");
     build_free(&b);
 }
 
@@ -1311,6 +1349,7 @@ int main(void)
         cmocka_unit_test(hyper_parameters_all_at_their_limits),
         cmocka_unit_test(head_width_that_follows_from_the_others),
         cmocka_unit_test(model_of_512_layers_runs),
+        cmocka_unit_test(layer_of_1024_experts_runs),
         cmocka_unit_test(embedding_of_2_to_24_rows),
         cmocka_unit_test(token_of_65535_bytes),
         cmocka_unit_test(vocabulary_of_2_to_24_tokens_and_2_to_26_merges),

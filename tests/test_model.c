@@ -113,7 +113,7 @@ static void keys_out_of_range_are_told(void **state)
         {"rope.scaling.type", U32, 1, NULL, SLM_E_MODEL, "rope.scaling.type", "no string"},
         {"rope.scaling.original_context_length", U32, 0, NULL, SLM_E_MODEL,
          "original_context_length' is 0", NULL},
-        {"expert_count", U32, 8, NULL, SLM_E_UNSUPPORTED, "8 experts", NULL},
+        {"expert_count", U32, 8, NULL, SLM_E_MODEL, "expert_used_count", "missing"},
 
         /* What is fine. */
         {"block_count", SLM_TYPE_UINT8, 1, NULL, SLM_OK, NULL, NULL},
@@ -135,6 +135,23 @@ static void keys_out_of_range_are_told(void **state)
         t.keys = key_write;
         assert_tiny_is(rows[i].key, &t, rows[i].status, rows[i].says, rows[i].also);
     }
+}
+
+static void write_experts(struct build *b)
+{
+    build_u32(b, "qwen2.expert_count", 8);
+    build_u32(b, "qwen2.expert_used_count", 2);
+}
+
+static void experts_are_refused_where_a_family_has_no_place_for_them(void **state)
+{
+    struct tiny t = tiny_default();
+    (void)state;
+    t.family = "qwen2";
+    t.biases = 1;
+    assert_tiny_is("without experts", &t, SLM_OK, NULL, NULL);
+    t.keys = write_experts;
+    assert_tiny_is("experts", &t, SLM_E_UNSUPPORTED, "8 experts", "'qwen2'");
 }
 
 static void keys_that_are_needed_are_told_when_missing(void **state)
@@ -975,6 +992,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_out_of_range_are_told),
+        cmocka_unit_test(experts_are_refused_where_a_family_has_no_place_for_them),
         cmocka_unit_test(keys_that_are_needed_are_told_when_missing),
         cmocka_unit_test(families_that_are_not_known_are_told),
         cmocka_unit_test(arrays_have_a_value_for_every_layer),

@@ -30,6 +30,11 @@ static const struct slm_arch *const arch_list[] = {
     &arch_glm4,
     &arch_hunyuan_dense,
     &arch_bitnet,
+    &arch_qwen3moe,
+    &arch_qwen2moe,
+    &arch_granitemoe,
+    &arch_olmoe,
+    &arch_gpt_oss,
 };
 /* clang-format on */
 

@@ -1,12 +1,12 @@
 /* llama.c - the family llama: Llama 2, 3 and 3.2, SmolLM2, TinyLlama, Mistral 7B and Nemo,
- * DeepSeek-R1-Distill-Llama. The plain decoder that the others are told against:
+ * Mixtral, DeepSeek-R1-Distill-Llama. The plain decoder that the others are told against:
  *
  *     x = embed(token)
  *     each layer:  x += Wo attention(rope(Wq n), rope(Wk n), Wv n)   n = rms_norm(x, attn_norm)
  *                  x += Wdown (silu(Wgate n) * Wup n)                n = rms_norm(x, ffn_norm)
  *     logits = output rms_norm(x, output_norm)
  *
- * Llama 3.2 stretches its context through rope_freqs, a divisor for each frequency. Traps: Q and K
+ * Mixtral has experts for its feed-forward (src/mixer/experts.c). Llama 3.2 stretches its context through rope_freqs, a divisor for each frequency. Traps: Q and K
  * of GGUF files are permuted so that neighbours are rotated; attention.sliding_window (Mistral 7B
  * v0.1) and attention.scale are not used by this family, whatever the file says. */
 
@@ -31,6 +31,7 @@ static const struct arch_tensor arch_llama_layer[] = {
     ARCH_LAYER("ffn_gate", ffn_gate, DIM_EMBD, DIM_FF, TENSOR_BIAS),
     ARCH_LAYER("ffn_up", ffn_up, DIM_EMBD, DIM_FF, TENSOR_BIAS),
     ARCH_LAYER("ffn_down", ffn_down, DIM_FF, DIM_EMBD, TENSOR_BIAS),
+    ARCH_EXPERTS(0),
 };
 
 static const struct slm_arch arch_llama = {

@@ -222,12 +222,25 @@ static void attention_merge(float *max_a, float *sum_a, float *out_a, float max_
     attention_add_scaled(out_a, scale_a, out_b, scale_b, n);
 }
 
+/* What brings out to the end: 1 / sum, or with a sink, a score that no position has,
+ * exp(max) / (sum * exp(max) + exp(sink)). */
+static float attention_final_scale(const struct layer *l, int32_t head, float max, float sum)
+{
+    if (l->attn_sinks == NULL) {
+        return 1.0f / sum;
+    }
+    float sink = l->attn_sinks[head];
+    float top = sink > max ? sink : max;
+    float weight = math_expf(max - top);
+    return weight / (sum * weight + math_expf(sink - top));
+}
+
 static void attention_store(const struct slm_context *c, const struct layer *l, int32_t token,
-                            int32_t head, float sum, const float *out)
+                            int32_t head, float max, float sum, const float *out)
 {
     int32_t n = c->model->hparams.head_dim_v;
     float *y = c->attn + ((int64_t)token * l->n_head + head) * n;
-    float scale = 1.0f / sum;
+    float scale = attention_final_scale(l, head, max, sum);
     for (int32_t i = 0; i < n; i++) {
         y[i] = out[i] * scale;
     }
@@ -272,7 +285,7 @@ static void attention_whole_tile(void *arg, int32_t index, int32_t part)
     }
     for (int32_t i = 0; i < w.job.n_q; i++) {
         attention_store(c, r->l, w.tile.first + i / r->group, kv_head * r->group + i % r->group,
-                        w.s.sum[0][i], w.s.out[0] + (int64_t)i * w.job.head_dim_v);
+                        w.s.max[0][i], w.s.sum[0][i], w.s.out[0] + (int64_t)i * w.job.head_dim_v);
     }
 }
 
@@ -327,7 +340,7 @@ static void attention_merge_runs(void *arg, int32_t index, int32_t part)
         const float *b = attention_partial_at(c, r->l, token, head, run);
         attention_merge(&a[0], &a[1], a + 2, b[0], b[1], b + 2, c->model->hparams.head_dim_v);
     }
-    attention_store(c, r->l, token, head, a[1], a + 2);
+    attention_store(c, r->l, token, head, a[0], a[1], a + 2);
 }
 
 static void attention_scores(struct slm_context *c, const struct layer *l)

@@ -56,6 +56,9 @@ static void matmul_activate(const struct kernels *k, int32_t act, float *y, cons
     case ACT_RELU_SQUARED:
         k->relu_squared(y, x, x2, n);
         break;
+    case ACT_SWIGLU_CLAMPED:
+        k->swiglu_clamped(y, x, x2, n);
+        break;
     default:
         k->swiglu(y, x, x2, n);
         break;

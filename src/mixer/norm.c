@@ -30,14 +30,16 @@ static void norm_add_token(void *arg, int32_t token, int32_t part)
     float *y = r->c->y + (int64_t)token * h->n_embd;
     float *x = r->x + (int64_t)token * h->n_embd;
     (void)part;
-    norm_apply(r->c->model, r->norm, y, y, h->n_embd);
+    if (r->norm->n > 0) {
+        norm_apply(r->c->model, r->norm, y, y, h->n_embd);
+    }
     for (int32_t i = 0; i < h->n_embd; i++) {
         x[i] += y[i] * h->residual_scale;
     }
 }
 
-/* x += residual_scale * norm(y), for branches whose norm stands behind them: their product is added
- * by this and not while its rows are warm. */
+/* x += residual_scale * norm(y), for branches whose norm stands behind them, or which are a sum:
+ * their product is added by this and not while its rows are warm. */
 static void norm_add(struct slm_context *c, const struct norm *norm, float *x)
 {
     struct norm_run r = {c, norm, x};

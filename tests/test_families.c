@@ -1,0 +1,236 @@
+/* test_families.c - what families take from a file: tensors that are missing or of another shape,
+ * experts, and positions, in models rebuilt from golden manifests. That they compute the right
+ * logits is test_golden's subject. */
+#include "../slm.h"
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "golden.h"
+#include "gguf_build.h"
+
+/* One manifest for each set of tensors. */
+static const char *const manifests[] = {"llama-bias",
+                                        "llama-fused-qkv",
+                                        "llama-mixtral",
+                                        "qwen2-outbias",
+                                        "qwen3",
+                                        "gemma",
+                                        "gemma2",
+                                        "gemma3-pattern2",
+                                        "phi3-gqa-split",
+                                        "phi4-mini",
+                                        "phi2",
+                                        "granite",
+                                        "minicpm-longrope",
+                                        "olmo2",
+                                        "exaone4",
+                                        "cohere2",
+                                        "stablelm",
+                                        "stablelm-12b",
+                                        "starcoder2",
+                                        "bitnet",
+                                        "x-arcee",
+                                        "x-glm4",
+                                        "x-gpt2",
+                                        "x-gptneox-seq",
+                                        "x-hunyuan-dense",
+                                        "x-nemotron",
+                                        "x-olmo",
+                                        "qwen3moe",
+                                        "x-qwen2moe",
+                                        "x-olmoe",
+                                        "granite-moe-shared",
+                                        "x-gpt-oss"};
+
+static void load(struct golden *g, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "tests/golden/models/%s.txt", name);
+    if (!golden_load(g, path, NULL)) {
+        fail_msg("%s", g->error);
+    }
+}
+
+static int open_image(slm_model **model, const struct golden *g, slm_error *err)
+{
+    const void *data = g->image;
+    return slm_model_open_memory(model, &data, &g->image_size, 1, NULL, err);
+}
+
+/* The place of a name in the file: of a key or a tensor. */
+static size_t find_name(const struct golden *g, const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 8; i + n < g->image_size; i++) {
+        const uint8_t *p = g->image + i;
+        uint8_t length[8] = {(uint8_t)n};
+        if (memcmp(p, name, n) == 0 && memcmp(p - 8, length, 8) == 0) {
+            return i;
+        }
+    }
+    fail_msg("no '%s' in this file", name);
+    return 0;
+}
+
+/* Copies the names of the tensors; returns how many there are. */
+static int list_tensors(const struct golden *g, char names[128][64])
+{
+    slm_model *model = NULL;
+    slm_model_info info;
+    slm_error err;
+    info.struct_size = (uint32_t)sizeof info;
+    if (open_image(&model, g, &err) != SLM_OK) {
+        fail_msg("%s: %s", g->title, err.message);
+    }
+    assert_int_equal(slm_model_get_info(model, &info, NULL), SLM_OK);
+    assert_true(info.n_tensors < 128);
+    for (int32_t i = 0; i < info.n_tensors; i++) {
+        slm_tensor_info t;
+        t.struct_size = (uint32_t)sizeof t;
+        assert_int_equal(slm_model_tensor(model, i, &t, NULL), SLM_OK);
+        snprintf(names[i], 64, "%.*s", (int)t.name_size, t.name);
+    }
+    slm_model_free(model);
+    return info.n_tensors;
+}
+
+/* What may be left out, by the end of its name: the model that remains is another, or llama.cpp
+ * takes it so too. */
+static int may_be_missing(const char *name)
+{
+    static const char *const ends[] = {".bias",           "output.weight", "rope_freqs.weight",
+                                       "ffn_norm.weight", "_norm.weight",  "ffn_gate.weight",
+                                       ".scale"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t n = strlen(name), m = strlen(ends[i]);
+        if (n >= m && strcmp(name + n - m, ends[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Its first part, as far as another name may stand for it in the message: Q for a fused QKV. */
+static const char *part_told(const char *name)
+{
+    return strstr(name, "attn_qkv") != NULL ? "attn_q." : name;
+}
+
+static void a_tensor_that_is_missing_is_told(void **state)
+{
+    static char names[128][64];
+    (void)state;
+    for (size_t m = 0; m < sizeof manifests / sizeof manifests[0]; m++) {
+        struct golden g;
+        load(&g, manifests[m]);
+        int n = list_tensors(&g, names);
+        for (int i = 0; i < n; i++) {
+            slm_model *model = NULL;
+            slm_error err;
+            size_t at = find_name(&g, names[i]);
+            g.image[at] = '~';
+            int status = open_image(&model, &g, &err);
+            g.image[at] = (uint8_t)names[i][0];
+            slm_model_free(model);
+            if (status == SLM_OK
+                    ? !may_be_missing(names[i])
+                    : status != SLM_E_MODEL || !tiny_says(&err, part_told(names[i]), NULL)) {
+                fail_msg("%s without '%s': %s", g.title, names[i],
+                         status != SLM_OK ? err.message : "ok");
+            }
+        }
+        golden_free(&g);
+    }
+}
+
+static void a_tensor_of_another_shape_is_told(void **state)
+{
+    static char names[128][64];
+    (void)state;
+    for (size_t m = 0; m < sizeof manifests / sizeof manifests[0]; m++) {
+        struct golden g;
+        load(&g, manifests[m]);
+        int n = list_tensors(&g, names);
+        for (int i = 0; i < n; i++) {
+            slm_model *model = NULL;
+            slm_error err;
+            uint8_t *width = g.image + find_name(&g, names[i]) + strlen(names[i]) + 4;
+            *width = (uint8_t)(*width - 1);
+            int status = open_image(&model, &g, &err);
+            *width = (uint8_t)(*width + 1);
+            slm_model_free(model);
+            if (status != SLM_E_MODEL || !tiny_says(&err, names[i], "shape")) {
+                fail_msg("%s with one column less in '%s': %s", g.title, names[i],
+                         status != SLM_OK ? err.message : "ok");
+            }
+        }
+        golden_free(&g);
+    }
+}
+
+static void another_number_of_experts_is_told(void **state)
+{
+    struct golden g;
+    slm_model *model = NULL;
+    slm_error err;
+    (void)state;
+    load(&g, "qwen3moe");
+    uint8_t *count = g.image + find_name(&g, "qwen3moe.expert_count") + 21 + 4;
+    uint8_t *used = g.image + find_name(&g, "qwen3moe.expert_used_count") + 26 + 4;
+    assert_int_equal(*count, 8);
+    *count = 7;
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
+    assert_true(tiny_says(&err, "blk.0.ffn_gate_inp.weight", "64 x 7"));
+    *count = 8;
+    *used = 9;
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
+    assert_true(tiny_says(&err, "expert_used_count' is 9", "1 to 8"));
+    *used = 0;
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
+    assert_true(tiny_says(&err, "expert_used_count' is 0", "1 to 8"));
+    golden_free(&g);
+}
+
+static void positions_end_where_no_more_were_learned(void **state)
+{
+    struct golden g;
+    slm_model *model = NULL;
+    slm_context *context = NULL;
+    slm_context_options o;
+    slm_span span;
+    slm_error err;
+    static int32_t tokens[257];
+    (void)state;
+    load(&g, "x-gpt2");
+    assert_int_equal(open_image(&model, &g, &err), SLM_OK);
+    slm_context_options_init(&o, sizeof o);
+    o.n_ctx = 300;
+    assert_int_equal(slm_context_create(&context, model, &o, &err), SLM_OK);
+    memset(&span, 0, sizeof span);
+    span.struct_size = (uint32_t)sizeof span;
+    span.position = -1;
+    span.tokens = tokens;
+    span.n_tokens = 257;
+    assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, &err), SLM_E_FULL);
+    assert_true(tiny_says(&err, "knows only 256 positions", NULL));
+    span.n_tokens = 256;
+    assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, &err), SLM_OK);
+    span.n_tokens = 1;
+    assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, &err), SLM_E_FULL);
+    slm_context_free(context);
+    slm_model_free(model);
+    golden_free(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tensor_that_is_missing_is_told),
+        cmocka_unit_test(a_tensor_of_another_shape_is_told),
+        cmocka_unit_test(another_number_of_experts_is_told),
+        cmocka_unit_test(positions_end_where_no_more_were_learned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
