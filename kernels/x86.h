@@ -17,7 +17,16 @@
 
 #if defined(__x86_64__) && !defined(SLM_NO_SIMD)
 
+/* As C++ gcc 12 warns of what its own header leaves uninitialised on purpose. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__cplusplus)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
 
 /* The small loops over tokens and words index registers: they must disappear. gcc unrolls them at
  * -O2 only when told. */

@@ -429,7 +429,8 @@ static AVX2 int64_t avx2_argmax(const float *x, int64_t n)
         __m256i mask = avx2_mask(n - i);
         __m256 v = _mm256_maskload_ps(x + i, mask);
         v = _mm256_blendv_ps(lowest, v, _mm256_castsi256_ps(mask));
-        best = _mm256_max_ps(v, best); /* the second operand where v is NaN */
+        /* NaN is never larger; -ffast-math lets compilers swap what max takes */
+        best = _mm256_blendv_ps(best, v, _mm256_cmp_ps(v, best, _CMP_GT_OQ));
     }
     best = _mm256_set1_ps(avx2_max_lanes(best));
     for (int64_t i = 0; i < n; i += 8) {
