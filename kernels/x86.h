@@ -28,16 +28,6 @@
 #include <immintrin.h>
 #endif
 
-/* The small loops over tokens and words index registers: they must disappear. gcc unrolls them at
- * -O2 only when told. */
-#if defined(SLM_DEBUG)
-#define X86_UNROLL
-#elif defined(__clang__)
-#define X86_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define X86_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* gcc would add up integers as a tree, with more sums alive than there are registers. */
 #define X86_IN_ORDER(sum) __asm__("" : "+v"(sum))
 
