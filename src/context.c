@@ -352,6 +352,8 @@ static int context_create(struct slm_context **out, struct slm_model *m,
     c->heap_bytes = bytes + own_pool;
     c->references = 1;
     c->process_id = platform_process_id();
+    platform_prefer_large_pages(&memory, c->cache.data,
+                                (size_t)c->cache.n_pages * (size_t)c->cache.page_bytes);
     if (o->threads != NULL) {
         threads_retain(o->threads);
         c->threads = o->threads;
