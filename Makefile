@@ -291,8 +291,8 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = warnings clang asan_gcc O0 fast races $(PORTABLE)
-CHECK_LONG = asan_clang Os native tsan valgrind $(PORTABLE_LONG)
+CHECK      = warnings clang asan_gcc O0 races $(PORTABLE)
+CHECK_LONG = clang_unit asan_clang Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_clang
 FLAGS      = O0 Os native fast
 
@@ -311,7 +311,8 @@ BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
 config-warnings   = $(MAKE) -s --no-print-directory check-warnings
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
-config-clang      = $(call BUILT,all unit,clang,-O2)
+config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
+config-clang_unit = $(call BUILT,unit,clang,-O2)
 config-asan_gcc   = $(call BUILT,unit,gcc,$(ASAN))
 config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
 config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
