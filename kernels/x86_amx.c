@@ -14,9 +14,10 @@
  *   is static and constant, and AMX_FENCE stands before the first and after the last use of a panel.
  * - The system gives the tile registers on request only (platform.c), and a task that holds them
  *   makes every switch save 8 KiB: they are released at the end of each call.
+ * - Only Linux is asked (cpu.c); elsewhere gcc 12 cannot even assemble the strides.
  * - AMX flushes denormals and cannot trap. */
 
-#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
+#if defined(__x86_64__) && defined(__linux__) && !defined(SLM_NO_SIMD)
 
 #define AMX_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16"
 #define AMX SLM_TARGET(AMX_FEATURES)
@@ -821,4 +822,4 @@ static void kernels_set_amx(struct kernels *k)
 #undef AMX_PRODUCT
 #undef AMX_SET
 
-#endif /* x86-64 */
+#endif /* x86-64 with Linux */

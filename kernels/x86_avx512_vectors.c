@@ -99,17 +99,17 @@ static ZMM_INLINE __m128i zmm_load_16_bytes(const uint8_t *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-/* 16 bytes of each of 16 rows, four from p on and then four each `far` bytes further on: v[j] <-
+/* 16 bytes of each of 16 rows, four from p on and then four each `apart` bytes further on: v[j] <-
  * 32-bit word j of rows 0..15. */
-static ZMM_INLINE void zmm_turn(__m512i v[4], const uint8_t *p, size_t stride, size_t far)
+static ZMM_INLINE void zmm_turn(__m512i v[4], const uint8_t *p, size_t stride, size_t apart)
 {
     __m512i row[4]; /* rows i, i + 4, i + 8, i + 12 */
     SLM_UNROLL
     for (size_t i = 0; i < 4; i++, p += stride) {
         row[i] = _mm512_castsi128_si512(zmm_load_16_bytes(p));
-        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x00f0, zmm_load_16_bytes(p + far));
-        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x0f00, zmm_load_16_bytes(p + 2 * far));
-        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0xf000, zmm_load_16_bytes(p + 3 * far));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x00f0, zmm_load_16_bytes(p + apart));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x0f00, zmm_load_16_bytes(p + 2 * apart));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0xf000, zmm_load_16_bytes(p + 3 * apart));
     }
     __m512i a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
     __m512i c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
@@ -126,8 +126,8 @@ static const uint16_t zmm_even_odd[32] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18
 
 /* to[e * ZMM_POSITIONS + p] <- element e of position p, for 16 positions as zmm_turn takes them; f16
  * stays f16 if not `widen`. next: what is asked for meanwhile, in as many parts; 0 for nothing. */
-static ZMM_INLINE void zmm_turn_keys(uint8_t *to, const uint8_t *from, size_t row_bytes, size_t far,
-                                     int64_t dim, uintptr_t next, int f16, int widen)
+static ZMM_INLINE void zmm_turn_keys(uint8_t *to, const uint8_t *from, size_t row_bytes,
+                                     size_t apart, int64_t dim, uintptr_t next, int f16, int widen)
 {
     const __m512i even_odd = _mm512_loadu_si512(zmm_even_odd);
     const int64_t elements = f16 ? 8 : 4; /* in 16 bytes */
@@ -137,16 +137,16 @@ static ZMM_INLINE void zmm_turn_keys(uint8_t *to, const uint8_t *from, size_t ro
         __m512i v[4];
         if (next != 0) {
             for (size_t i = 0; i < 4; i++) {
-                zmm_prefetch(next + i * far, 64);
+                zmm_prefetch(next + i * apart, 64);
             }
             next += 64;
         }
         if (dim - e >= elements) {
-            zmm_turn(v, from, row_bytes, far);
+            zmm_turn(v, from, row_bytes, apart);
         } else {
             memset(last, 0, sizeof last);
             for (size_t p = 0; p < 16; p++) {
-                memcpy(last[p], from + p % 4 * row_bytes + p / 4 * far,
+                memcpy(last[p], from + p % 4 * row_bytes + p / 4 * apart,
                        (size_t)(dim - e) * (f16 ? 2 : 4));
             }
             zmm_turn(v, last[0], 16, 64);
@@ -228,7 +228,7 @@ static ZMM_INLINE void zmm_scores_all(const struct kernel_attention_job *job, in
  * multiplied. step: bytes between vectors; then as for zmm_turn_keys. */
 static ZMM_INLINE void zmm_scores_block(const struct kernel_attention_job *job,
                                         const struct zmm_rows *k, const uint8_t *row, size_t step,
-                                        size_t far, int vectors, const uintptr_t *next,
+                                        size_t apart, int vectors, const uintptr_t *next,
                                         float *scores, uint8_t *keys, int f16, int widen)
 {
     const int wide = !f16 || widen;
@@ -236,7 +236,7 @@ static ZMM_INLINE void zmm_scores_block(const struct kernel_attention_job *job,
     for (int64_t e0 = 0; e0 < k->dim; e0 += lot) {
         int64_t all = min_i64(k->dim - e0, lot);
         for (int i = 0; i < vectors; i++) {
-            zmm_turn_keys(keys + i * 16 * (wide ? 4 : 2), row + (size_t)i * step, k->bytes, far,
+            zmm_turn_keys(keys + i * 16 * (wide ? 4 : 2), row + (size_t)i * step, k->bytes, apart,
                           all, next != NULL && e0 == 0 ? next[i] : 0, f16, widen);
         }
         for (int64_t e = 0; e < all; e += ZMM_KEY_ELEMENTS) {
@@ -284,7 +284,7 @@ static ZMM_INLINE void zmm_page_streams(const struct kernel_attention_job *job,
                                         const struct zmm_rows *k, float *scores, uint8_t *keys,
                                         int f16)
 {
-    size_t far = ZMM_STREAM * k->bytes, step = 4 * k->bytes;
+    size_t apart = ZMM_STREAM * k->bytes, step = 4 * k->bytes;
     for (size_t g = 0; g < 2; g++) {
         uintptr_t next[4];
         for (size_t v = 0; v < 4; v++) {
@@ -293,7 +293,7 @@ static ZMM_INLINE void zmm_page_streams(const struct kernel_attention_job *job,
                       : k->then != 0 ? k->then + (b - 8) * step
                                      : 0;
         }
-        zmm_scores_block(job, k, k->at + 4 * g * step, step, far, 4, next, scores + 64 * g, keys,
+        zmm_scores_block(job, k, k->at + 4 * g * step, step, apart, 4, next, scores + 64 * g, keys,
                          f16, 0);
     }
     for (int32_t i = 0; i < job->n_q; i++) {
@@ -307,15 +307,15 @@ static ZMM_INLINE void zmm_page_scores(const struct kernel_attention_job *job,
                                        const struct zmm_rows *k, int32_t first, int32_t last,
                                        float *scores, uint8_t *keys, int f16, int widen)
 {
-    size_t step = 16 * k->bytes, far = 4 * k->bytes;
+    size_t step = 16 * k->bytes, apart = 4 * k->bytes;
     int32_t n = 0;
     for (int32_t p = first & -32; p < last; p += n) {
         const uint8_t *row = k->at + (size_t)p * k->bytes;
         n = last - p > 32 && p + ZMM_POSITIONS <= KV_PAGE ? ZMM_POSITIONS : 32;
         if (n == ZMM_POSITIONS) {
-            zmm_scores_block(job, k, row, step, far, 4, NULL, scores + p, keys, f16, widen);
+            zmm_scores_block(job, k, row, step, apart, 4, NULL, scores + p, keys, f16, widen);
         } else {
-            zmm_scores_block(job, k, row, step, far, 2, NULL, scores + p, keys, f16, widen);
+            zmm_scores_block(job, k, row, step, apart, 2, NULL, scores + p, keys, f16, widen);
         }
     }
 }
