@@ -344,6 +344,7 @@ static int context_create(struct slm_context **out, struct slm_model *m,
     if (arena.base == NULL) {
         return memory_error(&memory, bytes, "context", err);
     }
+    platform_prefer_large_pages(&memory, arena.base, bytes);
     struct slm_context *c = (struct slm_context *)(void *)arena.base;
     *c = measured;
     context_layout(c, &arena);
@@ -352,8 +353,6 @@ static int context_create(struct slm_context **out, struct slm_model *m,
     c->heap_bytes = bytes + own_pool;
     c->references = 1;
     c->process_id = platform_process_id();
-    platform_prefer_large_pages(&memory, c->cache.data,
-                                (size_t)c->cache.n_pages * (size_t)c->cache.page_bytes);
     if (o->threads != NULL) {
         threads_retain(o->threads);
         c->threads = o->threads;

@@ -174,9 +174,11 @@ mingw64)
     WINEPREFIX=$(cd "$work" && pwd)/wine
     export WINEPREFIX WINEDEBUG=-all
     tells wine || exit 1
-    # Without test_math: what stands for libm there is no oracle, sqrt is off by a bit.
+    # Without test_math: what stands for libm there is no oracle, sqrt is off by a bit. The others are
+    # about what POSIX has.
     ar=x86_64-w64-mingw32-ar
-    suite x86_64-w64-mingw32-gcc -static wine $(tests_without test_math)
+    suite x86_64-w64-mingw32-gcc -static wine \
+        $(tests_without test_math test_platform test_sweep test_threads)
     ;;
 macos)
     needs clang clang
