@@ -759,21 +759,27 @@ static ZMM void zmm_vector_add(float *y, const float *x, int64_t n)
 
 #define ZMM_ARGMAX_STRETCH 4096
 
+/* x where it is larger: NaN never is. Not max, whose operands -ffast-math lets compilers swap. */
+static ZMM_INLINE __m512 zmm_larger(__m512 best, __m512 x)
+{
+    return _mm512_mask_mov_ps(best, _mm512_cmp_ps_mask(x, best, _CMP_GT_OQ), x);
+}
+
 /* The largest value of x[0..n-1], -infinity where all are NaN. */
 static ZMM_INLINE float zmm_max(const float *x, int64_t n)
 {
     __m512 lowest = _mm512_castsi512_ps(_mm512_set1_epi32((int32_t)0xff800000u));
     __m512 best[4] = {lowest, lowest, lowest, lowest};
     int64_t i = 0;
-    /* max gives its second operand where a value is NaN */
     for (; i + 64 <= n; i += 64) {
         SLM_UNROLL
         for (int j = 0; j < 4; j++) {
-            best[j] = _mm512_max_ps(_mm512_loadu_ps(x + i + 16 * j), best[j]);
+            best[j] = zmm_larger(best[j], _mm512_loadu_ps(x + i + 16 * j));
         }
     }
     for (; i < n; i += 16) {
-        best[0] = _mm512_mask_max_ps(best[0], zmm_mask(n - i), zmm_load(x + i, n - i), best[0]);
+        __mmask16 lanes = zmm_mask(n - i);
+        best[0] = _mm512_mask_mov_ps(best[0], lanes, zmm_larger(best[0], zmm_load(x + i, n - i)));
     }
     best[0] = _mm512_max_ps(best[0], best[1]);
     best[2] = _mm512_max_ps(best[2], best[3]);

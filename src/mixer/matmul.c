@@ -34,8 +34,9 @@ struct matmul_job {
 #define MATMUL_TILE_BYTES 524288
 #define MATMUL_MANY 32
 #define MATMUL_PANEL_ROWS 256
-#define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
-#define MATMUL_TILES_A_PART 4
+/* A tile is a multiple of what kernels take at a time. */
+#define MATMUL_ROWS_FEW 8
+#define MATMUL_ROWS_MANY 32
 #define MATMUL_INPUT_TOKENS 4 /* of a tile when the input is made, if no form wants more */
 
 struct matmul_run {
@@ -133,14 +134,19 @@ static void matmul_row_tile(void *arg, int32_t tile, int32_t part)
     matmul_finish_rows(&r->c->model->kernels, job, r->in->n_tokens, row0, row1);
 }
 
+/* A part gets as many tiles as the others: as few as their limit allows. */
 static int32_t matmul_tile_rows(const struct linear *w, int32_t n_tokens, int64_t n_rows,
                                 int32_t n_parts)
 {
     const struct kernel_format *f = &kernel_formats[w->type];
     int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
-    int64_t rows = n_tokens < MATMUL_MANY ? MATMUL_TILE_BYTES / (row_bytes + 1) : MATMUL_PANEL_ROWS;
-    rows = min_i64(rows, n_rows / n_parts);
-    return (int32_t)(max_i64(rows / MATMUL_TILE_ROWS, 1) * MATMUL_TILE_ROWS);
+    int many = n_tokens >= MATMUL_MANY;
+    int64_t limit = many ? MATMUL_PANEL_ROWS : MATMUL_TILE_BYTES / (row_bytes + 1) + 1;
+    int64_t multiple = many ? MATMUL_ROWS_MANY : MATMUL_ROWS_FEW;
+    int64_t rows_of_part = (n_rows + n_parts - 1) / n_parts;
+    int64_t tiles_of_part = (rows_of_part + limit - 1) / limit;
+    int64_t rows = (rows_of_part + tiles_of_part - 1) / tiles_of_part;
+    return (int32_t)((rows + multiple - 1) / multiple * multiple);
 }
 
 static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, int32_t n_jobs)
@@ -166,8 +172,7 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
                 r->acts[j] = c->prepared[f];
             }
         }
-        r->tile_rows[j] =
-            matmul_tile_rows(w, r->in->n_tokens, n_rows, c->n_threads * MATMUL_TILES_A_PART);
+        r->tile_rows[j] = matmul_tile_rows(w, r->in->n_tokens, n_rows, c->n_threads);
         r->first_tile[j + 1] =
             r->first_tile[j] + (int32_t)((w->n_out + r->tile_rows[j] - 1) / r->tile_rows[j]);
     }
