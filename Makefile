@@ -291,7 +291,7 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = warnings clang asan_gcc O0 races $(PORTABLE)
+CHECK      = asan_gcc warnings clang O0 races $(PORTABLE)
 CHECK_LONG = clang_unit asan_clang Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_clang
 FLAGS      = O0 Os native fast
