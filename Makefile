@@ -75,11 +75,8 @@ demo: $(BUILD)/slm ## a model of 3 MB tells a story
 	@echo 'Tell me a story about a dog and a ball.' | tee /dev/stderr | \
 	    $(BUILD)/slm chat -m $(MODEL) --temp 0.6 --seed 3
 
-bench: $(BUILD)/slm $(BUILD)/check_kernels $(BENCHES) ## kernels, prefill and decode
-	$(foreach b,$(BENCHES),$(b) &&) true
-	$(BUILD)/check_kernels --bench
-	$(BUILD)/slm bench --shape llama3.2-1b --type q4_0
-	$(BUILD)/slm bench --shape llama3.2-1b --type q4_k_m
+bench: $(BUILD)/slm $(BENCHES) ## what the machine can do, prefill and decode against it
+	bench/run --build $(BUILD)
 
 install: all ## header, libraries, slm.pc and the tool into DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig
@@ -234,7 +231,7 @@ check-warnings: check-fuzz-warnings
 
 check-fuzz-warnings:
 	@set -e; for cc in $(call HAVE,gcc clang); do for f in $(wildcard tests/fuzz/*.c); do \
-	    $$cc $(STRICT) -fsyntax-only $$f; done; done
+	    $$cc -O1 $(STRICT) -fsyntax-only $$f; done; done
 
 .PHONY: fuzz fuzz-run fuzz-afl corpus check-fuzz-warnings
 
@@ -294,8 +291,8 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = warnings clang $(SANITIZERS) $(FLAGS) races $(PORTABLE)
-CHECK_LONG = tsan valgrind $(PORTABLE_LONG)
+CHECK      = asan_gcc warnings clang O0 races $(PORTABLE)
+CHECK_LONG = clang_unit asan_clang Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_clang
 FLAGS      = O0 Os native fast
 
@@ -314,7 +311,8 @@ BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
 config-warnings   = $(MAKE) -s --no-print-directory check-warnings
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
-config-clang      = $(call BUILT,all unit,clang,-O2)
+config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
+config-clang_unit = $(call BUILT,unit,clang,-O2)
 config-asan_gcc   = $(call BUILT,unit,gcc,$(ASAN))
 config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
 config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
@@ -349,11 +347,11 @@ warnings-%:
 	@mkdir -p $(BUILD)
 	@set -e; object=$(BUILD)/warnings-$*.o; \
 	    $* -std=c11 -O2 $(STRICT) -Wc++-compat -pthread -c slm.c -o $$object; \
-	    $* -x c++ -std=c++17 $(STRICT) -fsyntax-only slm.c; \
+	    $* -x c++ -std=c++17 -O1 $(STRICT) -fsyntax-only slm.c; \
 	    $* -x c -std=c99 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
 	    $* -x c++ -std=c++11 -pedantic $(STRICT) -fsyntax-only -include slm.h /dev/null; \
 	    for f in $(wildcard examples/*.c examples/cli/*.c tests/*.c tests/dist/*.c bench/*.c); do \
-	        $* -I. $(STRICT) -fsyntax-only $$f; done
+	        $* -I. -O1 $(STRICT) -fsyntax-only $$f; done
 
 # Valgrind takes everything 20 to 50 times longer and has no AVX-512, which the library sees.
 MEMCHECK     = valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite

@@ -1,12 +1,15 @@
 /* roofline.c - what this machine can do at most: streaming reads by 1 and n threads, multiply-adds
- * of floats and of bytes by one. Kernels are measured against these numbers.
+ * of f32, int8 and bf16 by one, with each instruction set that it has. Kernels are measured against
+ * these numbers.
  *
- *     cc -O2 bench/roofline.c -pthread -o roofline
- *     roofline [--csv] [threads]
+ *     cc -O2 bench/roofline.c slm.c -pthread -o roofline
+ *     roofline [--csv] [--read] [threads]       --read: the streams alone
  *
  * The best of several short passes: on a shared machine the mean measures the neighbours. */
 
 #define _GNU_SOURCE 1
+#include "../slm.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -145,54 +148,105 @@ static double read_rate(const uint8_t *buffer, int n)
 
 /* ---- Arithmetic ------------------------------------------------------------------------------ */
 
-#define STEPS 20000
-
 #if defined(__x86_64__)
-/* 12 independent sums hide the latency; GMAC/s. */
-TARGET_AVX2 static double fma_pass(void)
-{
-    __m256 s[12], x = _mm256_set1_ps(0.5f), y = _mm256_set1_ps(0.25f);
-    for (int i = 0; i < 12; i++) {
-        s[i] = _mm256_set1_ps((float)i);
-    }
-    double start = seconds();
-    for (int step = 0; step < STEPS; step++) {
-#pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) {
-            s[i] = _mm256_fmadd_ps(s[i], x, y);
-        }
-    }
-    double time = seconds() - start;
-    for (int i = 1; i < 12; i++) {
-        s[0] = _mm256_add_ps(s[0], s[i]);
-    }
-    sink ^= (uint64_t)_mm256_cvtss_f32(s[0]);
-    return 12.0 * 8 * STEPS / time * 1e-9;
-}
+#define STEPS 20000
+#define SUMS 12 /* independent, to hide the latency */
 
-/* The bytes of a product: multiply pairs, widen, add. */
-TARGET_AVX2 static double bytes_pass(void)
-{
-    __m256i s[8], x = _mm256_set1_epi8(3), one = _mm256_set1_epi16(1);
-    for (int i = 0; i < 8; i++) {
-        s[i] = _mm256_set1_epi32(i);
+/* One pass over an instruction: next is the sum s[i] after it, macs its multiply-adds, bits makes a
+ * number of a sum. GMAC/s. */
+#define PASS(name, features, vector, macs, first, next, bits)                                      \
+    __attribute__((target(features))) static double name(void)                                     \
+    {                                                                                              \
+        vector s[SUMS];                                                                            \
+        for (int i = 0; i < SUMS; i++) {                                                           \
+            s[i] = first;                                                                          \
+        }                                                                                          \
+        double start = seconds();                                                                  \
+        for (int step = 0; step < STEPS; step++) {                                                 \
+            _Pragma("GCC unroll 12") for (int i = 0; i < SUMS; i++)                                \
+            {                                                                                      \
+                s[i] = next;                                                                       \
+            }                                                                                      \
+        }                                                                                          \
+        double time = seconds() - start;                                                           \
+        for (int i = 0; i < SUMS; i++) {                                                           \
+            sink ^= (uint64_t)(bits);                                                              \
+        }                                                                                          \
+        return (double)SUMS * (macs)*STEPS / time * 1e-9;                                          \
     }
-    double start = seconds();
-    for (int step = 0; step < STEPS; step++) {
-#pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) {
-            __m256i p = _mm256_madd_epi16(_mm256_maddubs_epi16(x, s[i]), one);
-            s[i] = _mm256_add_epi32(s[i], p);
-        }
+
+PASS(f32_avx2, "avx2,fma", __m256, 8, _mm256_set1_ps((float)i),
+     _mm256_fmadd_ps(s[i], _mm256_set1_ps(0.5f), _mm256_set1_ps(0.25f)), _mm256_cvtss_f32(s[i]))
+PASS(f32_avx512, "avx512f", __m512, 16, _mm512_set1_ps((float)i),
+     _mm512_fmadd_ps(s[i], _mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f)), _mm512_cvtss_f32(s[i]))
+/* What AVX2 has for bytes: multiply and add pairs, widen, add. */
+PASS(int8_avx2, "avx2", __m256i, 32, _mm256_set1_epi32(i),
+     _mm256_add_epi32(s[i], _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(3), s[i]),
+                                              _mm256_set1_epi16(1))),
+     _mm256_extract_epi64(s[i], 0))
+PASS(int8_avx512_vnni, "avx512f,avx512vnni", __m512i, 64, _mm512_set1_epi32(i),
+     _mm512_dpbusd_epi32(s[i], _mm512_set1_epi8(3), _mm512_set1_epi8(5)),
+     _mm512_cvtsi512_si32(s[i]))
+PASS(bf16_avx512, "avx512f,avx512bf16", __m512, 32, _mm512_set1_ps((float)i),
+     _mm512_dpbf16_ps(s[i], (__m512bh)_mm512_set1_epi32(0x3f003f00),
+                      (__m512bh)_mm512_set1_epi32(0x3f003f00)),
+     _mm512_cvtss_f32(s[i]))
+
+#undef PASS
+
+/* Eight tiles of 16 rows of 64 bytes. Static: gcc 12 tells the optimiser of the first 8 bytes that
+ * a configuration has, and of no bytes that a tile is loaded from. */
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+static uint8_t tile_bytes[4][16 * 64] __attribute__((aligned(64)));
+
+/* Four sums from two and two tiles, which come from the first cache. */
+#define TILES(name, features, multiply, macs)                                                      \
+    __attribute__((target("amx-tile," features))) static double name(void)                         \
+    {                                                                                              \
+        _tile_loadconfig(&tile_config);                                                            \
+        _tile_zero(0);                                                                             \
+        _tile_zero(1);                                                                             \
+        _tile_zero(2);                                                                             \
+        _tile_zero(3);                                                                             \
+        double start = seconds();                                                                  \
+        for (int step = 0; step < STEPS; step++) {                                                 \
+            _tile_loadd(4, tile_bytes[0], 64);                                                     \
+            _tile_loadd(5, tile_bytes[1], 64);                                                     \
+            _tile_loadd(6, tile_bytes[2], 64);                                                     \
+            _tile_loadd(7, tile_bytes[3], 64);                                                     \
+            multiply(0, 4, 6);                                                                     \
+            multiply(1, 4, 7);                                                                     \
+            multiply(2, 5, 6);                                                                     \
+            multiply(3, 5, 7);                                                                     \
+        }                                                                                          \
+        double time = seconds() - start;                                                           \
+        _tile_release();                                                                           \
+        return 4.0 * (macs)*STEPS / time * 1e-9;                                                   \
     }
-    double time = seconds() - start;
-    for (int i = 1; i < 8; i++) {
-        s[0] = _mm256_xor_si256(s[0], s[i]);
-    }
-    sink ^= (uint64_t)_mm256_extract_epi64(s[0], 0);
-    return 8.0 * 32 * STEPS / time * 1e-9;
-}
-#endif
+
+TILES(int8_amx, "amx-int8", _tile_dpbssd, 16 * 16 * 64)
+TILES(bf16_amx, "amx-bf16", _tile_dpbf16ps, 16 * 16 * 32)
+
+#undef TILES
+
+static const struct {
+    const char *name;
+    uint64_t needs;
+    double (*pass)(void);
+} arithmetic[] = {
+    {"f32_avx2_gmac_s", SLM_CPU_AVX2, f32_avx2},
+    {"f32_avx512_gmac_s", SLM_CPU_AVX512, f32_avx512},
+    {"int8_avx2_gmac_s", SLM_CPU_AVX2, int8_avx2},
+    {"int8_avx512_vnni_gmac_s", SLM_CPU_AVX512_VNNI, int8_avx512_vnni},
+    {"int8_amx_gmac_s", SLM_CPU_AMX_INT8, int8_amx},
+    {"bf16_avx512_gmac_s", SLM_CPU_AVX512_BF16, bf16_avx512},
+    {"bf16_amx_gmac_s", SLM_CPU_AMX_BF16, bf16_amx},
+};
 
 static double best_of(double (*pass)(void))
 {
@@ -203,27 +257,43 @@ static double best_of(double (*pass)(void))
     }
     return best;
 }
+#endif
 
 /* ---- Main ------------------------------------------------------------------------------------ */
 
 static void print(int csv, const char *name, int threads, double value)
 {
-    printf(csv ? "%s,%d,%.2f\n" : "%s %d %.1f\n", name, threads, value);
+    printf(csv ? "%s,%d,%.2f\n" : "%-24s %d thread(s) %8.1f\n", name, threads, value);
     fflush(stdout);
+}
+
+static void print_arithmetic(int csv)
+{
+#if defined(__x86_64__)
+    for (size_t i = 0; i < sizeof arithmetic / sizeof arithmetic[0]; i++) {
+        if ((slm_cpu_features() & arithmetic[i].needs) != 0) {
+            print(csv, arithmetic[i].name, 1, best_of(arithmetic[i].pass));
+        }
+    }
+#else
+    (void)csv;
+#endif
 }
 
 int main(int argc, char **argv)
 {
-    int csv = 0, threads = 2;
+    int csv = 0, read_only = 0, threads = 2;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--csv") == 0) {
             csv = 1;
+        } else if (strcmp(argv[i], "--read") == 0) {
+            read_only = 1;
         } else {
             threads = atoi(argv[i]);
         }
     }
     if (threads < 1 || threads > THREADS_MAX) {
-        fprintf(stderr, "roofline [--csv] [threads 1 to %d]\n", THREADS_MAX);
+        fprintf(stderr, "roofline [--csv] [--read] [threads 1 to %d]\n", THREADS_MAX);
         return 2;
     }
     uint8_t *buffer = (uint8_t *)malloc(BUFFER_BYTES + 4096);
@@ -239,14 +309,9 @@ int main(int argc, char **argv)
     if (threads > 1) {
         print(csv, "read_gb_s", threads, read_rate(buffer, threads));
     }
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        print(csv, "fma_f32_gmac_s", 1, best_of(fma_pass));
-        print(csv, "maddubs_gmac_s", 1, best_of(bytes_pass));
+    if (!read_only) {
+        print_arithmetic(csv);
     }
-#else
-    (void)best_of;
-#endif
     free(buffer);
     return 0;
 }

@@ -71,13 +71,6 @@
 
 #define ARM_INLINE __attribute__((always_inline)) inline
 
-/* The small loops over rows, tokens and groups index registers: they must disappear. */
-#if defined(__clang__)
-#define ARM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define ARM_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* Of an address as an integer: it may lie beyond the matrix, where a pointer may not. */
 #define ARM_PREFETCH(address) __builtin_prefetch((const void *)(address))
 

@@ -128,7 +128,6 @@ static void kernels_set_i8mm(struct kernels *k)
 #undef DOTPROD
 #undef I8MM
 #undef ARM_INLINE
-#undef ARM_UNROLL
 #undef ARM_PREFETCH
 #undef NEON_FUSED_BLOCKS
 #undef NEON_FUSED_SUPERS

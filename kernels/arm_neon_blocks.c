@@ -396,7 +396,7 @@ static NEON ARM_INLINE int8x16x2_t neon_points_4(const uint16_t *grid, const uin
                     (uint64_t)grid[index[6]] << 32 | (uint64_t)grid[index[7]] << 48;
     uint8x16_t v = vcombine_u8(vcreate_u8(low), vcreate_u8(high)), seven = vdupq_n_u8(7);
     uint8x16_t table = vcombine_u8(vld1_u8((const uint8_t *)levels), vcreate_u8(0)), q[2];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 2; j++) {
         q[j] = vuzp1q_u8(vreinterpretq_u8_u16(neon_fields_3(v, 2 * j)),
                          vreinterpretq_u8_u16(neon_fields_3(v, 2 * j + 1)));
@@ -416,7 +416,7 @@ static NEON ARM_INLINE int8x16x2_t neon_group_iq2_xxs(const uint8_t *p, int32_t 
 static NEON ARM_INLINE int8x16x2_t neon_group_iq2_xs(const uint8_t *p, int32_t u, int32_t i)
 {
     uint32_t index[4], signs = 0;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t l = 0; l < 4; l++) {
         uint32_t v = load_u16(p + 2 + 8 * (u + i) + 2 * l);
         index[l] = v & 511;
@@ -430,7 +430,7 @@ static NEON ARM_INLINE int8x16x2_t neon_group_iq2_s(const uint8_t *p, int32_t u,
 {
     const uint8_t *at = p + 2 + 4 * (u + i);
     uint32_t index[4], high = p[66 + u + i];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t l = 0; l < 4; l++) {
         index[l] = at[l] | (high << (8 - 2 * l) & 0x300);
     }
@@ -449,7 +449,7 @@ static NEON ARM_INLINE int8x16x2_t neon_group_iq3_s(const uint8_t *p, int32_t u,
 {
     const uint8_t *at = p + 2 + 8 * (u + i);
     uint32_t index[8], high = p[66 + u + i];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t l = 0; l < 8; l++) {
         index[l] = at[l] | (high << (8 - l) & 256);
     }
@@ -469,7 +469,7 @@ static NEON ARM_INLINE int8x16x2_t neon_shifted(int8x16x2_t q, uint32_t down)
 static NEON ARM_INLINE int8x16x2_t neon_group_iq1_s(const uint8_t *p, int32_t u, int32_t i)
 {
     uint32_t index[4], h = load_u16(p + 34 + 2 * (u + i));
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t l = 0; l < 4; l++) {
         index[l] = p[2 + 4 * (u + i) + l] | ((h >> 3 * l) & 7) << 8;
     }
@@ -479,7 +479,7 @@ static NEON ARM_INLINE int8x16x2_t neon_group_iq1_s(const uint8_t *p, int32_t u,
 static NEON ARM_INLINE int8x16x2_t neon_group_iq1_m(const uint8_t *p, int32_t u, int32_t i)
 {
     uint32_t index[4], down = 0, h = load_u16(p + 32 + 2 * (u + i));
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t l = 0; l < 4; l++) { /* a nibble: 3 bits of the index, the sign */
         index[l] = p[4 * (u + i) + l] | ((h >> 4 * l) & 7) << 8;
         down |= (0 - ((h >> (4 * l + 3)) & 1)) & 255u << 8 * l;
@@ -535,7 +535,7 @@ static NEON void neon_scales_nvfp4(struct neon_scales *s, const uint8_t *const p
 static NEON ARM_INLINE void neon_widen_scales(int32_t to[16][4], int8x16_t v[4])
 {
     neon_transpose(v);
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         int32x4_t w = vreinterpretq_s32_s8(v[j]);
         vst1q_s32(to[4 * j], vshrq_n_s32(vshlq_n_s32(w, 24), 24));
@@ -793,7 +793,7 @@ static NEON ARM_INLINE void neon_unpack(int8_t *q, const uint8_t *const p[NEON_R
     int8x16_t minus = vdupq_n_s8((int8_t)offset);
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         for (int32_t u = 0; u < n_group / unrolled; u++) {
-            ARM_UNROLL
+            SLM_UNROLL
             for (int32_t i = 0; i < unrolled; i++) {
                 int8x16x2_t v = group(p[r], u, i);
                 int8_t *to = q + 128 * (u * unrolled + i) + 16 * r;

@@ -83,13 +83,13 @@ static NEON ARM_INLINE void neon_one_f32(float acc[4], const uint8_t *const p[NE
 {
     float32x4_t a[NEON_ROWS], b[NEON_ROWS];
     int64_t e = 0;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         a[r] = b[r] = vdupq_n_f32(0);
     }
     for (; e + 8 <= n; e += 8) {
         float32x4_t x0 = vld1q_f32(x + e), x1 = vld1q_f32(x + e + 4);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t r = 0; r < NEON_ROWS; r++) {
             float32x4x2_t v = load(p[r] + (size_t)e * width);
             a[r] = vfmaq_f32(a[r], v.val[0], x0);
@@ -105,7 +105,7 @@ static NEON ARM_INLINE void neon_one_f32(float acc[4], const uint8_t *const p[NE
             b[r] = vfmaq_f32(b[r], v.val[1], last.val[1]);
         }
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         a[r] = vaddq_f32(a[r], b[r]);
     }
@@ -117,26 +117,26 @@ static NEON void neon_dot_values(float *acc, int64_t stride, const struct neon_v
                                  const float *const x[NEON_TOKENS], int64_t n)
 {
     float32x4_t sum[NEON_TOKENS][NEON_ROWS];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < NEON_TOKENS * NEON_ROWS; i++) {
         sum[i / NEON_ROWS][i % NEON_ROWS] = vdupq_n_f32(0);
     }
     for (int64_t e = 0; e < n; e += 4) {
         float32x4_t v[NEON_ROWS];
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t r = 0; r < NEON_ROWS; r++) {
             v[r] = vld1q_f32(values->v[r] + e);
         }
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t t = 0; t < NEON_TOKENS; t++) {
             float32x4_t xt = vld1q_f32(x[t] + e);
-            ARM_UNROLL
+            SLM_UNROLL
             for (int32_t r = 0; r < NEON_ROWS; r++) {
                 sum[t][r] = vfmaq_f32(sum[t][r], v[r], xt);
             }
         }
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t t = 0; t < NEON_TOKENS; t++) {
         float *to = acc + t * stride;
         vst1q_f32(to, vaddq_f32(vld1q_f32(to), neon_add_row_lanes(sum[t])));
@@ -152,7 +152,7 @@ static NEON ARM_INLINE void neon_expand_16(float *values, const int8_t *q, float
     int16x8_t low = vmovl_s8(vget_low_s8(v)), high = vmovl_high_s8(v);
     int32x4_t w[4] = {vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low),
                       vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)};
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         float32x4_t f = vmulq_n_f32(vcvtq_f32_s32(w[j]), d);
         vst1q_f32(values + 4 * j, vaddq_f32(f, vdupq_n_f32(m)));

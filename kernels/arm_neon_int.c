@@ -87,7 +87,7 @@ static NEON ARM_INLINE int32x4_t neon_dot_16(const int8x16x2_t q[4], int32_t h, 
 {
     int16x8_t n[4];
     int32x4_t v[4];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         n[r] = neon_multiply_16(q[r].val[h], x);
     }
@@ -97,7 +97,7 @@ static NEON ARM_INLINE int32x4_t neon_dot_16(const int8x16x2_t q[4], int32_t h, 
     if (most <= 64) {
         return vpaddq_s32(vpaddlq_s16(vpaddq_s16(n[0], n[1])), vpaddlq_s16(vpaddq_s16(n[2], n[3])));
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         v[r] = vpaddlq_s16(n[r]);
     }
@@ -109,7 +109,7 @@ static NEON ARM_INLINE int32x4_t neon_dot_32(const int8x16x2_t q[4], int8x16x2_t
 {
     int16x8_t n[4];
     int32x4_t v[4];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         n[r] = neon_multiply_16(q[r].val[0], x.val[0]);
         if (most <= 64) {
@@ -127,7 +127,7 @@ static NEON ARM_INLINE int32x4_t neon_dot_32(const int8x16x2_t q[4], int8x16x2_t
         return vpaddq_s32(vpaddlq_s16(vpaddq_s16(n[0], n[1])), vpaddlq_s16(vpaddq_s16(n[2], n[3])));
     }
     if (most <= 64) {
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t r = 0; r < NEON_ROWS; r++) {
             v[r] = vpaddlq_s16(n[r]);
         }
@@ -140,12 +140,12 @@ static NEON ARM_INLINE void neon_dot_tokens(int32x4_t sums[NEON_TOKENS], const i
                                             int32_t n_token, int32_t most)
 {
     int8x16x2_t w[NEON_ROWS];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         w[r].val[0] = vld1q_s8(q + 16 * r);
         w[r].val[1] = n == 2 ? vld1q_s8(q + 64 + 16 * r) : w[r].val[0];
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t t = 0; t < n_token; t++) {
         int8x16x2_t v;
         v.val[0] = vld1q_s8(x->token[t].q + column);
@@ -163,7 +163,7 @@ static DOTPROD ARM_INLINE int32x4_t dotprod_dot_16(const int8x16x2_t q[4], int32
 {
     int32x4_t v[NEON_ROWS];
     (void)most;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         v[r] = vdotq_s32(vdupq_n_s32(0), q[r].val[h], x);
     }
@@ -175,7 +175,7 @@ static DOTPROD ARM_INLINE int32x4_t dotprod_dot_32(const int8x16x2_t q[4], int8x
 {
     int32x4_t v[NEON_ROWS];
     (void)most;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t r = 0; r < NEON_ROWS; r++) {
         v[r] = vdotq_s32(vdupq_n_s32(0), q[r].val[0], x.val[0]);
         v[r] = vdotq_s32(v[r], q[r].val[1], x.val[1]);
@@ -189,7 +189,7 @@ static NEON void dotprod_pack(int8_t *q, int32_t n_group)
     for (int32_t i = 0; i < 2 * n_group; i++, q += 64) {
         int8x16_t v[4] = {vld1q_s8(q), vld1q_s8(q + 16), vld1q_s8(q + 32), vld1q_s8(q + 48)};
         neon_transpose(v);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             vst1q_s8(q + 16 * j, v[j]);
         }
@@ -201,11 +201,11 @@ static DOTPROD ARM_INLINE void dotprod_dot_tokens(int32x4_t sums[NEON_TOKENS], c
                                                   int32_t n, int32_t n_token, int32_t most)
 {
     (void)most;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < n; i++, q += 64) {
         int8x16_t w0 = vld1q_s8(q), w1 = vld1q_s8(q + 16);
         int8x16_t w2 = vld1q_s8(q + 32), w3 = vld1q_s8(q + 48);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t t = 0; t < n_token; t++) {
             int8x16_t v = vld1q_s8(x->token[t].q + column + 16 * i);
             int32x4_t sum = i == 0 ? vdupq_n_s32(0) : sums[t];
@@ -243,15 +243,15 @@ static I8MM ARM_INLINE void i8mm_dot_tokens(int32x4_t sums[NEON_TOKENS], const i
     int32_t n_pair = (n_token + 1) / 2;
     int32x4_t a[2], b[2];
     (void)most;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < n_pair; j++) {
         a[j] = b[j] = vdupq_n_s32(0);
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < n; i++, q += 64, v += 64) {
         int8x16_t w0 = vld1q_s8(q), w1 = vld1q_s8(q + 16);
         int8x16_t w2 = vld1q_s8(q + 32), w3 = vld1q_s8(q + 48);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int32_t j = 0; j < n_pair; j++) {
             int8x16_t v0 = vld1q_s8(v + 32 * j), v1 = vld1q_s8(v + 32 * j + 16);
             a[j] = vmmlaq_s32(a[j], w0, v0);
@@ -260,7 +260,7 @@ static I8MM ARM_INLINE void i8mm_dot_tokens(int32x4_t sums[NEON_TOKENS], const i
             b[j] = vmmlaq_s32(b[j], w3, v1);
         }
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t t = 0; t < n_token; t++) {
         sums[t] = t % 2 == 0 ? vuzp1q_s32(a[t / 2], b[t / 2]) : vuzp2q_s32(a[t / 2], b[t / 2]);
     }
@@ -567,7 +567,7 @@ static NEON ARM_INLINE uint32_t neon_largest(const float *x, int32_t n)
 static NEON ARM_INLINE int32_t neon_quantize_16(int8_t *q, const float *x, float factor)
 {
     int32x4_t v[4];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         v[j] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4 * j), factor));
         v[j] = vminq_s32(v[j], vdupq_n_s32(127));

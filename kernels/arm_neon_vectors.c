@@ -75,13 +75,13 @@ static NEON ARM_INLINE void neon_scores(const struct kernel_attention_job *job, 
     float32x4_t a[4], b[4];
     const float *q = job->q + i * job->q_stride;
     int64_t dim = job->head_dim, e = 0;
-    ARM_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         a[j] = b[j] = vdupq_n_f32(0);
     }
     for (; e + 8 <= dim; e += 8) {
         float32x4x2_t v = neon_kv(k, e, f16);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             const float *at = q + j * job->q_stride + e;
             a[j] = vfmaq_f32(a[j], v.val[0], vld1q_f32(at));
@@ -90,7 +90,7 @@ static NEON ARM_INLINE void neon_scores(const struct kernel_attention_job *job, 
     }
     if (e < dim) {
         float32x4x2_t v = neon_kv_part(k, e, dim - e, f16);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             const uint8_t *at = (const uint8_t *)(q + j * job->q_stride + e);
             float32x4x2_t x = neon_load_part(neon_load_f32, at, dim - e, sizeof(float));
@@ -98,7 +98,7 @@ static NEON ARM_INLINE void neon_scores(const struct kernel_attention_job *job, 
             b[j] = vfmaq_f32(b[j], v.val[1], x.val[1]);
         }
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         scores[j * KV_PAGE] = vaddvq_f32(vaddq_f32(a[j], b[j]));
     }
@@ -201,21 +201,21 @@ static NEON ARM_INLINE void neon_values_8(float *out, int64_t out_stride, const 
                                           int64_t part, int n, int f16)
 {
     float32x4_t a[4], b[4];
-    ARM_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         a[j] = neon_part(out + j * out_stride, part);
         b[j] = part > 4 ? neon_part(out + j * out_stride + 4, part - 4) : vdupq_n_f32(0);
     }
     for (int32_t p = 0; p < n_position; p++, v += row_bytes) {
         float32x4x2_t x = part == 8 ? neon_kv(v, 0, f16) : neon_kv_part(v, 0, part, f16);
-        ARM_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             float w = weight[j * KV_PAGE + p];
             a[j] = vfmaq_n_f32(a[j], x.val[0], w);
             b[j] = vfmaq_n_f32(b[j], x.val[1], w);
         }
     }
-    ARM_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         neon_store_part(out + j * out_stride, a[j], part);
         if (part > 4) {

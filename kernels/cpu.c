@@ -145,7 +145,9 @@ static const struct cpu_set {
     {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_vectors},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_codes},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_vnni},
+#if defined(__linux__)
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_BF16 | SLM_CPU_AMX_BF16, kernels_set_amx},
+#endif
 #endif
 #if defined(ARM_HAS_NEON)
     {SLM_CPU_NEON, kernels_set_neon},

@@ -25,6 +25,18 @@
 #define SLM_INLINE_TARGET(features) SLM_TARGET(features) __attribute__((always_inline)) inline
 #endif
 
+/* The small loops over tokens, rows and words index registers: they must disappear. gcc unrolls them
+ * at -O2 only when told. */
+#if defined(SLM_DEBUG)
+#define SLM_UNROLL
+#elif defined(__clang__)
+#define SLM_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define SLM_UNROLL _Pragma("GCC unroll 16")
+#else
+#define SLM_UNROLL
+#endif
+
 /* ---- Block formats (shared/spec: quants.md) -------------------------------------------------- */
 
 /* Little-endian bytes only, so that alignment is 1: a model in memory may start at any address. The

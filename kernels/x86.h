@@ -17,16 +17,15 @@
 
 #if defined(__x86_64__) && !defined(SLM_NO_SIMD)
 
+/* As C++ gcc 12 warns of what its own header leaves uninitialised on purpose. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__cplusplus)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
-
-/* The small loops over tokens and words index registers: they must disappear. gcc unrolls them at
- * -O2 only when told. */
-#if defined(SLM_DEBUG)
-#define X86_UNROLL
-#elif defined(__clang__)
-#define X86_UNROLL _Pragma("clang loop unroll(full)")
+#pragma GCC diagnostic pop
 #else
-#define X86_UNROLL _Pragma("GCC unroll 16")
+#include <immintrin.h>
 #endif
 
 /* gcc would add up integers as a tree, with more sums alive than there are registers. */

@@ -1,7 +1,7 @@
 /* x86_amx.c - products of many tokens on AMX: tiles of bf16.
  *
- * Weights of any encoding become bf16 with their scale in them, 256 rows by 512 columns at a time, in
- * a panel that stays in L2 for all tokens of the batch. That rounds a weight and an activation to 8
+ * Weights of any encoding become bf16 with their scale in them, 256 rows by 2048 columns at a time,
+ * in a panel that stays in L2 for all tokens of the batch. That rounds a weight and an activation to 8
  * bits of mantissa each, about a tenth of the error that 8-bit blocks of activations make. F32, F16
  * and BF16 weights keep f32 accuracy: what rounding leaves of weights and activations is a second
  * bf16 part, and the product the sum of two or three products of parts.
@@ -14,9 +14,10 @@
  *   is static and constant, and AMX_FENCE stands before the first and after the last use of a panel.
  * - The system gives the tile registers on request only (platform.c), and a task that holds them
  *   makes every switch save 8 KiB: they are released at the end of each call.
+ * - Only Linux is asked (cpu.c); elsewhere gcc 12 cannot even assemble the strides.
  * - AMX flushes denormals and cannot trap. */
 
-#if defined(__x86_64__) && !defined(SLM_NO_SIMD)
+#if defined(__x86_64__) && defined(__linux__) && !defined(SLM_NO_SIMD)
 
 #define AMX_FEATURES "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16"
 #define AMX SLM_TARGET(AMX_FEATURES)
@@ -27,8 +28,13 @@
 #define AMX_STEP 32            /* columns of a tile */
 #define AMX_TILE 1024          /* bytes of a tile */
 #define AMX_ROWS 256           /* of a panel */
-#define AMX_TILES_OF_ROW 16    /* of a panel's row: 512 columns, or 256 of two parts */
+#define AMX_ROWS_FEW 64        /* of a panel for a few tokens, */
+#define AMX_TOKENS_FEW 64      /* at most this many */
+#define AMX_TILES_OF_ROW 64    /* of a panel's row: 2048 columns, or 1024 of two parts */
 #define AMX_TOKENS 512         /* that a panel is used for before the next is made */
+#define AMX_STEPS 8            /* of columns whose activations and */
+#define AMX_TOGETHER 4         /* pairs of tiles of rows whose sums stay in L1 */
+#define AMX_ROWS_AHEAD 3       /* between a row that is unpacked and the prefetch */
 #define AMX_CHUNK 256          /* columns that are unpacked at a time: the largest block */
 #define AMX_ROW_BYTES_MAX 1024 /* of a chunk of the widest type */
 
@@ -197,62 +203,6 @@ static AMX_INLINE void amx_store32(int8_t *q, __m256i v)
     _mm256_storeu_si256((__m256i *)(void *)q, v);
 }
 
-/* 32 values of 4 bits in 16 bytes: the low halves, then the high ones. */
-static AMX_INLINE __m256i amx_nibbles(const uint8_t *p)
-{
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-
-/* Blocks of 32: header bytes d, m?, qh?, then 16 of nibbles. */
-static AMX_INLINE void amx_unpack_32(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block,
-                                     int has_m, int has_high)
-{
-    int32_t header = 2 + (has_m ? 2 : 0);
-    int32_t bytes = header + (has_high ? 4 : 0) + 16;
-    int8_t offset = has_m ? 0 : has_high ? 16 : 8;
-    for (int32_t b = 0; b < n_block; b++, w += bytes) {
-        float d = amx_half(w), m = has_m ? amx_half(w + 2) : 0;
-        __m256i q = amx_nibbles(w + bytes - 16);
-        if (has_high) {
-            q = _mm256_mask_add_epi8(q, amx_word(w + header), q, _mm256_set1_epi8(16));
-        }
-        amx_store32(chunk->q + 32 * b, _mm256_sub_epi8(q, _mm256_set1_epi8(offset)));
-        chunk->scale[2 * b] = chunk->scale[2 * b + 1] = d;
-        chunk->low[2 * b] = chunk->low[2 * b + 1] = m;
-    }
-}
-
-static AMX void amx_unpack_q4_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    amx_unpack_32(chunk, w, n_block, 0, 0);
-}
-
-static AMX void amx_unpack_q4_1(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    amx_unpack_32(chunk, w, n_block, 1, 0);
-}
-
-static AMX void amx_unpack_q5_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    amx_unpack_32(chunk, w, n_block, 0, 1);
-}
-
-static AMX void amx_unpack_q5_1(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    amx_unpack_32(chunk, w, n_block, 1, 1);
-}
-
-static AMX void amx_unpack_q8_0(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    for (int32_t b = 0; b < n_block; b++, w += 34) {
-        amx_store32(chunk->q + 32 * b, amx_load32(w + 2));
-        chunk->scale[2 * b] = chunk->scale[2 * b + 1] = amx_half(w);
-        chunk->low[2 * b] = chunk->low[2 * b + 1] = 0;
-    }
-}
-
 /* low <- -dmin * mins; scale <- d * scales: 16 small integers each. */
 static AMX_INLINE void amx_scales(struct amx_chunk *chunk, float d, __m512i scales, float dmin,
                                   __m512i mins)
@@ -311,31 +261,6 @@ static AMX_INLINE void amx_scales_45(struct amx_chunk *chunk, const uint8_t *w)
                amx_half(w + 2), _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(mins, mins)));
 }
 
-static AMX void amx_unpack_q4_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    __m256i low4 = _mm256_set1_epi8(15);
-    (void)n_block;
-    for (int32_t u = 0; u < 4; u++) {
-        __m256i v = amx_load32(w + 16 + 32 * u);
-        amx_store32(chunk->q + 64 * u, _mm256_and_si256(v, low4));
-        amx_store32(chunk->q + 64 * u + 32, _mm256_and_si256(_mm256_srli_epi16(v, 4), low4));
-    }
-    amx_scales_45(chunk, w);
-}
-
-static AMX void amx_unpack_q5_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
-{
-    __m256i low4 = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16), high = amx_load32(w + 16);
-    (void)n_block;
-    for (int32_t i = 0; i < 8; i++) {
-        __m256i v = amx_load32(w + 48 + 32 * (i / 2));
-        __mmask32 bit = _mm256_test_epi8_mask(high, _mm256_set1_epi8((char)(1 << i)));
-        v = _mm256_and_si256(i % 2 != 0 ? _mm256_srli_epi16(v, 4) : v, low4);
-        amx_store32(chunk->q + 32 * i, _mm256_mask_add_epi8(v, bit, v, fifth));
-    }
-    amx_scales_45(chunk, w);
-}
-
 static AMX void amx_unpack_q6_k(struct amx_chunk *chunk, const uint8_t *w, int32_t n_block)
 {
     __m256i low4 = _mm256_set1_epi8(15), center = _mm256_set1_epi8(32);
@@ -352,15 +277,127 @@ static AMX void amx_unpack_q6_k(struct amx_chunk *chunk, const uint8_t *w, int32
     amx_scales(chunk, amx_half(w + 208), _mm512_cvtepi8_epi32(scales), 0, _mm512_setzero_si512());
 }
 
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+/* Of 4 or 5 bits: what each code of a group stands for is computed once, 16 or 32 values in one
+ * register, and looked up for its columns. */
+
+static AMX_INLINE __m512 amx_codes_from(int32_t first)
+{
+    const __m512i ramp = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(ramp, _mm512_set1_epi32(first)));
+}
+
+/* code * scale + low as bf16 for codes first..first + 15, twice: bit 4 of an index says nothing. */
+static AMX_INLINE __m512i amx_table_16(int32_t first, float scale, float low)
+{
+    __m512 v = _mm512_fmadd_ps(amx_codes_from(first), _mm512_set1_ps(scale), _mm512_set1_ps(low));
+    return amx_round(v, v);
+}
+
+static AMX_INLINE __m512i amx_table_32(int32_t first, float scale, float low)
+{
+    __m512 d = _mm512_set1_ps(scale), m = _mm512_set1_ps(low);
+    return amx_round(_mm512_fmadd_ps(amx_codes_from(first), d, m),
+                     _mm512_fmadd_ps(amx_codes_from(first + 16), d, m));
+}
+
+/* Bit 4 of the indexes from a mask. */
+static AMX_INLINE __m512i amx_fifth(__m512i v, __mmask32 bits)
+{
+    v = _mm512_and_si512(v, _mm512_set1_epi16(15));
+    return _mm512_mask_add_epi16(v, bits, v, _mm512_set1_epi16(16));
+}
+
+static AMX_INLINE void amx_look_up(uint8_t *to, __m512i index, __m512i table)
+{
+    _mm512_storeu_si512((void *)to, _mm512_permutexvar_epi16(index, table));
+}
+
+/* Blocks of 32: header bytes d, m?, qh?, then 16 of nibbles, the low halves before the high. */
+static AMX_INLINE void amx_load_32(uint8_t *to, const uint8_t *w, int64_t n, int has_m,
+                                   int has_high)
+{
+    int32_t header = 2 + (has_m ? 2 : 0);
+    int32_t bytes = header + (has_high ? 4 : 0) + 16;
+    int32_t first = has_m ? 0 : has_high ? -16 : -8;
+    const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+    for (int64_t i = 0; i < n; i += AMX_STEP, w += bytes, to += AMX_TILE) {
+        float d = amx_half(w), m = has_m ? amx_half(w + 2) : 0;
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(w + bytes - 16));
+        __m512i q = _mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(v));
+        q = _mm512_srlv_epi16(q, shift);
+        if (has_high) {
+            amx_look_up(to, amx_fifth(q, amx_word(w + header)), amx_table_32(first, d, m));
+        } else {
+            amx_look_up(to, q, amx_table_16(first, d, m));
+        }
+    }
+}
+
+static AMX void amx_load_q4_0(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    amx_load_32(to, w, n, 0, 0);
+}
+
+static AMX void amx_load_q4_1(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    amx_load_32(to, w, n, 1, 0);
+}
+
+static AMX void amx_load_q5_0(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    amx_load_32(to, w, n, 0, 1);
+}
+
+static AMX void amx_load_q5_1(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    amx_load_32(to, w, n, 1, 1);
+}
+
+static AMX void amx_load_q4_k(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    struct amx_chunk chunk;
+    for (int64_t i = 0; i < n; i += AMX_CHUNK, w += 144) {
+        amx_scales_45(&chunk, w);
+        for (int32_t u = 0; u < 4; u++, to += 2 * AMX_TILE) {
+            const float *scale = chunk.scale + 4 * u, *low = chunk.low + 4 * u;
+            __m512i v = _mm512_cvtepu8_epi16(amx_load32(w + 16 + 32 * u));
+            amx_look_up(to, v, amx_table_16(0, scale[0], low[0]));
+            amx_look_up(to + AMX_TILE, _mm512_srli_epi16(v, 4), amx_table_16(0, scale[2], low[2]));
+        }
+    }
+}
+
+static AMX void amx_load_q5_k(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    struct amx_chunk chunk;
+    for (int64_t i = 0; i < n; i += AMX_CHUNK, w += 176) {
+        __m256i high = amx_load32(w + 16);
+        amx_scales_45(&chunk, w);
+        for (int32_t u = 0; u < 8; u++, to += AMX_TILE) {
+            __m512i v = _mm512_cvtepu8_epi16(amx_load32(w + 48 + 32 * (u / 2)));
+            v = _mm512_srl_epi16(v, _mm_cvtsi32_si128(u % 2 * 4));
+            v = amx_fifth(v, _mm256_test_epi8_mask(high, _mm256_set1_epi8((char)(1 << u))));
+            amx_look_up(to, v, amx_table_32(0, chunk.scale[2 * u], chunk.low[2 * u]));
+        }
+    }
+}
+
 /* ---- Panels ---------------------------------------------------------------------------------- */
 
 /* A panel: [row / 16][column / 32][part] tiles of [row % 16][32] bf16. */
 
+/* 16 signed bytes. */
+static AMX_INLINE __m512 amx_bytes(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
 static AMX_INLINE __m512 amx_values(const struct amx_chunk *chunk, int32_t i)
 {
-    __m128i q = _mm_loadu_si128((const __m128i *)(const void *)(chunk->q + 16 * i));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)),
-                           _mm512_set1_ps(chunk->scale[i]), _mm512_set1_ps(chunk->low[i]));
+    return _mm512_fmadd_ps(amx_bytes(chunk->q + 16 * i), _mm512_set1_ps(chunk->scale[i]),
+                           _mm512_set1_ps(chunk->low[i]));
 }
 
 static AMX void amx_round_chunk(uint8_t *to, const struct amx_chunk *chunk, int64_t n)
@@ -368,6 +405,15 @@ static AMX void amx_round_chunk(uint8_t *to, const struct amx_chunk *chunk, int6
     for (int32_t i = 0; i < n / AMX_STEP; i++) {
         __m512i v = amx_round(amx_values(chunk, 2 * i), amx_values(chunk, 2 * i + 1));
         _mm512_storeu_si512((void *)(to + AMX_TILE * i), v);
+    }
+}
+
+static AMX void amx_load_q8_0(uint8_t *to, const uint8_t *w, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += AMX_STEP, w += 34, to += AMX_TILE) {
+        __m512 d = _mm512_set1_ps(amx_half(w));
+        __m512 a = amx_bytes(w + 2), b = amx_bytes(w + 18);
+        _mm512_storeu_si512((void *)to, amx_round(_mm512_mul_ps(a, d), _mm512_mul_ps(b, d)));
     }
 }
 
@@ -438,6 +484,10 @@ static AMX void amx_panel_chunk(const struct amx_format *f, uint8_t *to, const u
 
 static AMX void amx_panel_row(const struct amx_format *f, uint8_t *to, const uint8_t *w, int64_t n)
 {
+    if (f->load != NULL && n % AMX_STEP == 0) {
+        f->load(to, w, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i += AMX_CHUNK) {
         int64_t part = min_i64(n - i, AMX_CHUNK);
         amx_panel_chunk(f, to, w, part);
@@ -446,16 +496,23 @@ static AMX void amx_panel_row(const struct amx_format *f, uint8_t *to, const uin
     }
 }
 
-struct amx_scratch {
-    float *sums;    /* [token / 32][row / 32][token / 16 % 2][row / 16 % 2][16 rows][16] */
-    uint8_t *panel; /* [row / 16][AMX_TILES_OF_ROW] tiles */
-};
+/* Panels of a call. */
+static int64_t amx_panel_rows(int64_t n_token)
+{
+    return n_token > AMX_TOKENS_FEW ? AMX_ROWS : AMX_ROWS_FEW;
+}
+
+static size_t amx_panel_bytes(int64_t n_token, int64_t k)
+{
+    int64_t tiles = min_i64((k + AMX_STEP - 1) / AMX_STEP * 2, AMX_TILES_OF_ROW);
+    return (size_t)(amx_panel_rows(n_token) / AMX_SIDE * tiles) * AMX_TILE;
+}
 
 static size_t amx_scratch_bytes(int64_t n_token, int64_t k)
 {
-    (void)k;
     int64_t groups = (min_i64(n_token, AMX_TOKENS) + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE) * 2;
-    return (size_t)(AMX_ROWS / AMX_SIDE * (groups + AMX_TILES_OF_ROW)) * AMX_TILE;
+    return amx_panel_bytes(n_token, k) +
+           (size_t)(amx_panel_rows(n_token) / AMX_SIDE * groups) * AMX_TILE;
 }
 
 /* What a call works on: n_row rows by n_group groups of tokens, both at most what scratch holds. */
@@ -463,25 +520,34 @@ struct amx_block {
     const struct amx_format *f;
     const uint8_t *w;   /* of the first row */
     const uint8_t *act; /* of the first group */
+    float *y;           /* of the first row and token */
+    int64_t y_stride;
     size_t row_bytes, group_bytes;
-    int64_t k, n_row, n_group;
-    float *sums;
-    uint8_t *panel;
+    int64_t k, n_row, n_group, n_token;
+    int64_t columns;    /* of a panel */
+    size_t tiles_bytes; /* of 16 rows of a panel */
+    uint8_t *panel;     /* [row / 16] */
+    float *sums;        /* [token / 32][row / 32][token / 16 % 2][row / 16 % 2][16 rows][16] */
 };
 
 static AMX void amx_make_panel(const struct amx_block *b, int64_t column, int64_t n)
 {
     const struct amx_format *f = b->f;
     const uint8_t *w = b->w + (size_t)(column / f->block_elements * f->block_bytes);
+    size_t bytes = (size_t)(n / f->block_elements * f->block_bytes);
     for (int64_t r = 0; r < (b->n_row + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE) * (2 * AMX_SIDE); r++) {
-        uint8_t *to = b->panel + (size_t)(r / AMX_SIDE * AMX_TILES_OF_ROW) * AMX_TILE +
-                      (size_t)(r % AMX_SIDE) * 64;
+        uint8_t *to =
+            b->panel + (size_t)(r / AMX_SIDE) * b->tiles_bytes + (size_t)(r % AMX_SIDE) * 64;
         if (r < b->n_row) {
+            uintptr_t ahead = (uintptr_t)w + (size_t)(r + AMX_ROWS_AHEAD) * b->row_bytes;
+            for (size_t i = 0; i < bytes; i += 64) {
+                _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+            }
             amx_panel_row(f, to, w + (size_t)r * b->row_bytes, n);
             continue;
         }
-        for (int32_t i = 0; i < AMX_TILES_OF_ROW; i++) {
-            _mm512_storeu_si512((void *)(to + AMX_TILE * i), _mm512_setzero_si512());
+        for (size_t i = 0; i < b->tiles_bytes; i += AMX_TILE) {
+            _mm512_storeu_si512((void *)(to + i), _mm512_setzero_si512());
         }
     }
 }
@@ -490,12 +556,13 @@ static AMX void amx_make_panel(const struct amx_block *b, int64_t column, int64_
 
 /* Two tiles of rows by two (or one) of tokens: registers 0 to 3 are the sums, 4 and 5 weights, 6 and
  * 7 activations. `first`: nothing stands in the sums yet. `ahead`: activations of the next tokens,
- * four lines of which are asked for in every step. */
-static AMX_INLINE void amx_multiply_tiles(float *sums, const uint8_t *panel, const uint8_t *x,
-                                          size_t group_bytes, int32_t n_step, int32_t weight_parts,
-                                          int32_t x_parts, int pair, int first, uintptr_t ahead)
+ * n_ahead lines of which are asked for in every step. */
+static AMX_INLINE void amx_multiply_tiles(const struct amx_block *b, float *sums,
+                                          const uint8_t *panel, const uint8_t *x, int64_t n_step,
+                                          int32_t weight_parts, int32_t x_parts, int pair,
+                                          int first, uintptr_t ahead, int64_t n_ahead)
 {
-    const uint8_t *panel2 = panel + AMX_TILES_OF_ROW * AMX_TILE, *x2 = x + group_bytes;
+    const uint8_t *panel2 = panel + b->tiles_bytes, *x2 = x + b->group_bytes;
     const int32_t tile = AMX_TILE / 4;
     if (first) {
         _tile_zero(0);
@@ -508,9 +575,9 @@ static AMX_INLINE void amx_multiply_tiles(float *sums, const uint8_t *panel, con
         _tile_loadd(2, sums + 2 * tile, 64);
         _tile_loadd(3, sums + 3 * tile, 64);
     }
-    for (int32_t s = 0; s < n_step; s++) {
-        for (int32_t i = 0; i < 4; i++, ahead += 64) {
-            _mm_prefetch((const char *)ahead, _MM_HINT_T0);
+    for (int64_t s = 0; s < n_step; s++) {
+        for (int64_t i = 0; i < n_ahead; i++, ahead += 64) {
+            _mm_prefetch((const char *)ahead, _MM_HINT_T1);
         }
         for (int32_t p = 0; p < weight_parts + x_parts - 1; p++) {
             /* high by high, high by low, low by high */
@@ -535,34 +602,6 @@ static AMX_INLINE void amx_multiply_tiles(float *sums, const uint8_t *panel, con
     }
 }
 
-/* All rows of the panel by all groups of tokens. */
-static AMX_INLINE void amx_multiply_panel(const struct amx_block *b, int64_t column, int64_t n,
-                                          int32_t weight_parts, int32_t x_parts)
-{
-    const uint8_t *act = b->act + (size_t)(column / AMX_STEP * x_parts) * AMX_TILE;
-    int32_t n_step = (int32_t)((n + AMX_STEP - 1) / AMX_STEP);
-    size_t x_bytes = (size_t)(n_step * x_parts) * AMX_TILE; /* of a group */
-    float *sums = b->sums;
-    for (int64_t g = 0; g < b->n_group; g += 2) {
-        const uint8_t *x = act + (size_t)g * b->group_bytes;
-        size_t ahead = 0; /* in the next two groups */
-        for (int64_t r = 0; r * AMX_SIDE < b->n_row; r += 2) {
-            const uint8_t *panel = b->panel + (size_t)(r * AMX_TILES_OF_ROW) * AMX_TILE;
-            uintptr_t next = (uintptr_t)x + 2 * b->group_bytes + ahead % x_bytes +
-                             (ahead < x_bytes ? 0 : b->group_bytes);
-            if (g + 1 < b->n_group) {
-                amx_multiply_tiles(sums, panel, x, b->group_bytes, n_step, weight_parts, x_parts, 1,
-                                   column == 0, next);
-            } else {
-                amx_multiply_tiles(sums, panel, x, b->group_bytes, n_step, weight_parts, x_parts, 0,
-                                   column == 0, next);
-            }
-            sums += AMX_TILE;
-            ahead += (size_t)n_step * 256;
-        }
-    }
-}
-
 /* The sums of a tile, turned, to the rows of y. */
 static AMX void amx_store_sums(float *y, int64_t y_stride, const float *sums, int64_t n_row,
                                int64_t n_token)
@@ -580,16 +619,79 @@ static AMX void amx_store_sums(float *y, int64_t y_stride, const float *sums, in
     }
 }
 
-static AMX void amx_store_block(const struct amx_block *b, float *y, int64_t y_stride,
-                                int64_t n_token)
+/* Four tiles: 32 rows from r on by 32 tokens from t on. */
+static AMX void amx_store_four(const struct amx_block *b, const float *sums, int64_t r, int64_t t)
 {
-    int64_t pairs = (b->n_row + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE);
-    for (int64_t t = 0; t < n_token; t += AMX_SIDE) { /* rows of y are pages apart: outside */
-        for (int64_t r = 0; r < b->n_row; r += AMX_SIDE) {
-            int64_t g = t / AMX_SIDE, four = g / 2 * pairs + r / (2 * AMX_SIDE);
-            int64_t tile = 4 * four + g % 2 * 2 + r / AMX_SIDE % 2;
-            amx_store_sums(y + t * y_stride + r, y_stride, b->sums + tile * (AMX_TILE / 4),
-                           b->n_row - r, n_token - t);
+    for (int64_t i = 0; i < 4; i++, sums += AMX_TILE / 4) {
+        int64_t row = r + i % 2 * AMX_SIDE, token = t + i / 2 * AMX_SIDE;
+        if (row < b->n_row && token < b->n_token) {
+            amx_store_sums(b->y + token * b->y_stride + row, b->y_stride, sums, b->n_row - row,
+                           b->n_token - token);
+        }
+    }
+}
+
+/* Where a call of amx_multiply_tiles stands in its panel. */
+struct amx_place {
+    const uint8_t *act;        /* of the first group, from the panel's first column on */
+    int64_t n_step, n_pair;    /* of the panel: steps of columns, pairs of tiles of rows */
+    int64_t g, row_pair, step; /* where to begin */
+    int64_t steps;             /* how many */
+    int first;                 /* nothing stands in the sums yet */
+};
+
+/* Some steps of two tiles of rows by two of tokens. */
+static AMX_INLINE void amx_multiply_steps(const struct amx_block *b, float *sums,
+                                          const struct amx_place *at, int32_t weight_parts,
+                                          int32_t x_parts)
+{
+    const uint8_t *x = at->act + (size_t)at->g * b->group_bytes;
+    const uint8_t *panel = b->panel + (size_t)(2 * at->row_pair) * b->tiles_bytes +
+                           (size_t)(at->step * weight_parts) * AMX_TILE;
+    /* The next two groups are asked for piece by piece: */
+    size_t slice = (size_t)(at->n_step * x_parts) * AMX_TILE;
+    int64_t n_ahead = (2 * x_parts * AMX_TILE / 64 + at->n_pair - 1) / at->n_pair;
+    size_t done = (size_t)((at->row_pair * at->n_step + at->step) * n_ahead * 64);
+    uintptr_t ahead =
+        (uintptr_t)x + 2 * b->group_bytes + done + (done < slice ? 0 : b->group_bytes - slice);
+    n_ahead = at->g + 2 < b->n_group ? n_ahead : 0;
+    x += (size_t)(at->step * x_parts) * AMX_TILE;
+    if (at->g + 1 < b->n_group) {
+        amx_multiply_tiles(b, sums, panel, x, at->steps, weight_parts, x_parts, 1, at->first, ahead,
+                           n_ahead);
+    } else {
+        amx_multiply_tiles(b, sums, panel, x, at->steps, weight_parts, x_parts, 0, at->first, ahead,
+                           n_ahead);
+    }
+}
+
+/* All rows of the panel by all groups of tokens. For AMX_STEPS of columns and AMX_TOGETHER pairs of
+ * rows in turn activations and sums stay in L1, while the panel comes from L2. */
+static AMX_INLINE void amx_multiply_panel(const struct amx_block *b, int64_t column, int64_t n,
+                                          int32_t weight_parts, int32_t x_parts)
+{
+    struct amx_place at;
+    int whole = b->columns >= b->k; /* then sums need not be kept */
+    int64_t steps = AMX_STEPS / (weight_parts * x_parts);
+    at.act = b->act + (size_t)(column / AMX_STEP * x_parts) * AMX_TILE;
+    at.n_step = (n + AMX_STEP - 1) / AMX_STEP;
+    at.n_pair = (b->n_row + 2 * AMX_SIDE - 1) / (2 * AMX_SIDE);
+    for (at.g = 0; at.g < b->n_group; at.g += 2) {
+        for (int64_t r0 = 0; r0 < at.n_pair; r0 += AMX_TOGETHER) {
+            float *sums = b->sums + (whole ? 0 : at.g / 2 * at.n_pair + r0) * AMX_TILE;
+            int64_t r1 = min_i64(r0 + AMX_TOGETHER, at.n_pair);
+            for (at.step = 0; at.step < at.n_step; at.step += steps) {
+                at.steps = min_i64(steps, at.n_step - at.step);
+                at.first = column == 0 && at.step == 0;
+                for (at.row_pair = r0; at.row_pair < r1; at.row_pair++) {
+                    amx_multiply_steps(b, sums + (at.row_pair - r0) * AMX_TILE, &at, weight_parts,
+                                       x_parts);
+                }
+            }
+            AMX_FENCE;
+            for (int64_t r = r0; r < r1 && column + n == b->k; r++) {
+                amx_store_four(b, sums + (r - r0) * AMX_TILE, r * 2 * AMX_SIDE, at.g * AMX_SIDE);
+            }
         }
     }
 }
@@ -607,9 +709,8 @@ static const struct amx_config {
 
 static SLM_NOINLINE AMX void amx_multiply_block(const struct amx_block *b)
 {
-    int64_t columns = AMX_TILES_OF_ROW * AMX_STEP / b->f->weight_parts;
-    for (int64_t column = 0; column < b->k; column += columns) {
-        int64_t n = min_i64(columns, b->k - column);
+    for (int64_t column = 0; column < b->k; column += b->columns) {
+        int64_t n = min_i64(b->columns, b->k - column);
         amx_make_panel(b, column, n);
         AMX_FENCE;
         if (b->f->activation_parts == 1) {
@@ -628,22 +729,27 @@ static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_str
                              int64_t n_token, int64_t k, void *scratch)
 {
     struct amx_block b;
+    int64_t rows = amx_panel_rows(n_token);
     b.f = f;
     b.k = k;
+    b.y_stride = y_stride;
     b.row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
     b.group_bytes = AMX_SIDE * amx_act_bytes(k) * (size_t)f->activation_parts;
+    b.columns = AMX_TILES_OF_ROW * AMX_STEP / f->weight_parts;
+    b.tiles_bytes =
+        (size_t)((min_i64(k, b.columns) + AMX_STEP - 1) / AMX_STEP * f->weight_parts) * AMX_TILE;
     b.panel = (uint8_t *)scratch;
-    b.sums = (float *)(void *)(b.panel + AMX_ROWS / AMX_SIDE * AMX_TILES_OF_ROW * AMX_TILE);
+    b.sums = (float *)(void *)(b.panel + amx_panel_bytes(n_token, k));
     _tile_loadconfig(&amx_config);
     for (int64_t t = 0; t < n_token; t += AMX_TOKENS) {
-        int64_t tokens = min_i64(n_token - t, AMX_TOKENS);
-        b.n_group = (tokens + AMX_SIDE - 1) / AMX_SIDE;
+        b.n_token = min_i64(n_token - t, AMX_TOKENS);
+        b.n_group = (b.n_token + AMX_SIDE - 1) / AMX_SIDE;
         b.act = (const uint8_t *)act + (size_t)(t / AMX_SIDE) * b.group_bytes;
-        for (int64_t row = row0; row < row1; row += AMX_ROWS) {
-            b.n_row = min_i64(row1 - row, AMX_ROWS);
+        for (int64_t row = row0; row < row1; row += rows) {
+            b.n_row = min_i64(row1 - row, rows);
             b.w = w + (size_t)row * b.row_bytes;
+            b.y = y + t * y_stride + row;
             amx_multiply_block(&b);
-            amx_store_block(&b, y + t * y_stride + row, y_stride, tokens);
         }
     }
     _tile_release();
@@ -656,15 +762,15 @@ static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_str
     X(F32, f32, 1, 4, 2, 2, amx_act_split, NULL, NULL, amx_load_f32)                               \
     X(F16, f16, 1, 2, 2, 2, amx_act_split, NULL, NULL, amx_load_f16)                               \
     X(BF16, bf16, 1, 2, 1, 2, amx_act_split, NULL, NULL, amx_load_bf16)                            \
-    X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, amx_unpack_q4_0, NULL, NULL)                              \
-    X(Q4_1, q4_1, 32, 20, 1, 1, amx_act, amx_unpack_q4_1, NULL, NULL)                              \
-    X(Q5_0, q5_0, 32, 22, 1, 1, amx_act, amx_unpack_q5_0, NULL, NULL)                              \
-    X(Q5_1, q5_1, 32, 24, 1, 1, amx_act, amx_unpack_q5_1, NULL, NULL)                              \
-    X(Q8_0, q8_0, 32, 34, 1, 1, amx_act, amx_unpack_q8_0, NULL, NULL)                              \
+    X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, NULL, NULL, amx_load_q4_0)                                \
+    X(Q4_1, q4_1, 32, 20, 1, 1, amx_act, NULL, NULL, amx_load_q4_1)                                \
+    X(Q5_0, q5_0, 32, 22, 1, 1, amx_act, NULL, NULL, amx_load_q5_0)                                \
+    X(Q5_1, q5_1, 32, 24, 1, 1, amx_act, NULL, NULL, amx_load_q5_1)                                \
+    X(Q8_0, q8_0, 32, 34, 1, 1, amx_act, NULL, NULL, amx_load_q8_0)                                \
     X(Q2_K, q2_k, 256, 84, 1, 1, amx_act, amx_unpack_q2_k, NULL, NULL)                             \
     X(Q3_K, q3_k, 256, 110, 1, 1, amx_act, amx_unpack_q3_k, NULL, NULL)                            \
-    X(Q4_K, q4_k, 256, 144, 1, 1, amx_act, amx_unpack_q4_k, NULL, NULL)                            \
-    X(Q5_K, q5_k, 256, 176, 1, 1, amx_act, amx_unpack_q5_k, NULL, NULL)                            \
+    X(Q4_K, q4_k, 256, 144, 1, 1, amx_act, NULL, NULL, amx_load_q4_k)                              \
+    X(Q5_K, q5_k, 256, 176, 1, 1, amx_act, NULL, NULL, amx_load_q5_k)                              \
     X(Q6_K, q6_k, 256, 210, 1, 1, amx_act, amx_unpack_q6_k, NULL, NULL)                            \
     X(IQ4_NL, iq4_nl, 32, 18, 1, 1, amx_act, NULL, avx2_codes_expand_iq4_nl, NULL)                 \
     X(IQ4_XS, iq4_xs, 256, 136, 1, 1, amx_act, NULL, avx2_codes_expand_iq4_xs, NULL)               \
@@ -716,4 +822,4 @@ static void kernels_set_amx(struct kernels *k)
 #undef AMX_PRODUCT
 #undef AMX_SET
 
-#endif /* x86-64 */
+#endif /* x86-64 with Linux */

@@ -172,7 +172,7 @@ static AVX2_INLINE int32_t avx2_total(__m256i v)
 static AVX2_INLINE __m256i avx2_quantize_32(const float *x, __m256 factor, __m256i *sum)
 {
     __m256i v[4];
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         v[j] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), factor));
         v[j] = _mm256_min_epi32(v[j], _mm256_set1_epi32(127));

@@ -116,7 +116,7 @@ static CODES_INLINE float codes_half(const uint8_t *p)
 static CODES_INLINE __m256 codes_halves(const uint8_t *p, size_t stride)
 {
     uint64_t half[8];
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 8; i++) {
         uint16_t h;
         memcpy(&h, p + (size_t)i * stride, sizeof h);
@@ -227,7 +227,7 @@ static CODES_INLINE void codes_head_iq2_s(struct codes_head *h, const uint8_t *p
 {
     const __m256i at = _mm256_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 1, -1, 1, -1, 1, -1, 1, -1, 2,
                                         -1, 2, -1, 2, -1, 2, -1, 3, -1, 3, -1, 3, -1, 3, -1);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 2; i++) {
         __m256i high = _mm256_shuffle_epi8(_mm256_set1_epi32(codes_word(p + 66 + 4 * i)), at);
         codes_store(h->index + 16 * i,
@@ -250,7 +250,7 @@ static CODES_INLINE void codes_head_iq3_s(struct codes_head *h, const uint8_t *p
         codes_twice(_mm_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2)); /* bit i to bit 8 */
     const __m256i at = _mm256_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 0, -1, 1,
                                         -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 4; i++) {
         __m256i high = _mm256_set1_epi16((int16_t)load_u16(p + 66 + 2 * i));
         high = _mm256_mullo_epi16(_mm256_shuffle_epi8(high, at), factors);
@@ -267,7 +267,7 @@ static CODES_INLINE void codes_head_iq1_s(struct codes_head *h, const uint8_t *p
     const __m256i at = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3, 4, 5, 4, 5,
                                         4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7);
     __m128i words = codes_load_16(p + 34);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 2; i++) {
         __m256i high = _mm256_shuffle_epi8(_mm256_set1_epi64x(codes_long(p + 34 + 8 * i)), at);
         /* the bits 3 l .. 3 l + 2 to 9, and then to 8: one of the shifts is to the right */
@@ -291,7 +291,7 @@ static CODES_INLINE void codes_head_iq1_m(struct codes_head *h, const uint8_t *p
     delta = _mm256_cmpgt_epi8(_mm256_setzero_si256(), delta);
     codes_store(h->signs, _mm256_andnot_si256(delta, _mm256_set1_epi8(2)));
     nibbles = _mm256_and_si256(nibbles, _mm256_set1_epi8(7));
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 2; i++) {
         __m128i high =
             i == 0 ? _mm256_castsi256_si128(nibbles) : _mm256_extracti128_si256(nibbles, 1);
@@ -329,7 +329,7 @@ static CODES_INLINE void codes_head_tq1_0(struct codes_head *h, const uint8_t *p
 static CODES_INLINE void codes_head_mxfp4(struct codes_head *h, const uint8_t *p)
 {
     uint64_t bytes = 0;
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 8; i++) {
         bytes |= (uint64_t)p[17 * i] << 8 * i;
     }
@@ -635,7 +635,7 @@ static CODES_INLINE void codes_expand(struct codes_form f, struct x86_codes *to,
 {
     struct codes_head h;
     codes_read_head(f.type, &h, p);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t g = 0; g < 8; g++) {
         struct codes_32 c = codes_part(f.type, &h, g);
         __m256i q = f.offset != 0 ? _mm256_sub_epi8(c.size, _mm256_set1_epi8((int8_t)f.offset))
@@ -744,7 +744,7 @@ static CODES_INLINE __m256 codes_dot_block(struct codes_form f, __m256 acc, cons
     if (!f.wide) {
         codes_factors(f.type, factor, h.d, x.d);
     }
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t g = 0; g < 8; g++) {
         __m256i pairs = codes_pairs(f.offset, codes_part(f.type, &h, g), x.q + 32 * g);
         if (!f.wide) {
@@ -773,7 +773,7 @@ static CODES_INLINE void codes_fill(struct codes_form f, struct codes_chunk *c, 
 {
     struct codes_head h;
     codes_read_head(f.type, &h, p);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t g = 0; g < 8; g++) {
         struct codes_32 part = codes_part(f.type, &h, g);
         c->size[g] = part.size;
@@ -804,7 +804,7 @@ static CODES_INLINE __m256 codes_dot_chunk(struct codes_form f, __m256 acc,
     if (!f.wide) {
         codes_factors(f.type, factor, c->d, x.d);
     }
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t g = 0; g < 8; g++) {
         struct codes_32 part = {c->size[g], f.offset == 0 ? c->sign[g] : c->size[g]};
         __m256i pairs = codes_pairs(f.offset, part, x.q + 32 * g);

@@ -32,7 +32,7 @@ static AVX2 void avx2_load_f32(float *values, const uint8_t *w, size_t stride, i
     for (int64_t i = 0; i < n; i += 4) {
         __m256i v[4];
         avx2_transpose(v, w + 4 * i, stride, distance);
-        X86_UNROLL
+        SLM_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             avx2_store(values + 8 * (i + j), v[j]);
         }
@@ -46,7 +46,7 @@ static AVX2 void avx2_load_bf16(float *values, const uint8_t *w, size_t stride, 
     for (int64_t i = 0; i < n; i += 8) {
         __m256i v[4];
         avx2_transpose(v, w + 2 * i, stride, distance);
-        X86_UNROLL
+        SLM_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             avx2_store(values + 8 * (i + 2 * j), _mm256_slli_epi32(v[j], 16));
             avx2_store(values + 8 * (i + 2 * j) + 8, _mm256_and_si256(v[j], high));
@@ -60,7 +60,7 @@ static AVX2 void avx2_load_f16(float *values, const uint8_t *w, size_t stride, i
     for (int64_t i = 0; i < n; i += 8) {
         __m256i v[4];
         avx2_transpose(v, w + 2 * i, stride, distance);
-        X86_UNROLL
+        SLM_UNROLL
         for (int32_t j = 0; j < 4; j++) {
             float *to = values + 8 * (i + 2 * j);
             v[j] = avx2_part_halves(v[j]);
@@ -74,7 +74,7 @@ static AVX2 void avx2_load_f16(float *values, const uint8_t *w, size_t stride, i
 static AVX2_INLINE void avx2_expand_bytes(float *values, __m256i q, int32_t offset, __m256 d,
                                           __m256 m)
 {
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         __m256i v = _mm256_and_si256(q, _mm256_set1_epi32(255));
         __m256 f = _mm256_cvtepi32_ps(_mm256_sub_epi32(v, _mm256_set1_epi32(offset)));
@@ -171,13 +171,13 @@ static size_t avx2_float_scratch_bytes(int64_t n_token, int64_t k)
 static AVX2 void avx2_dot_one_f32(float *acc, const float *values, const float *x, int64_t n)
 {
     __m256 sum[4];
-    X86_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < 4; j++) {
         sum[j] = _mm256_setzero_ps();
     }
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < 4; j++) {
             sum[j] = _mm256_fmadd_ps(_mm256_loadu_ps(values + 8 * (i + j)),
                                      _mm256_set1_ps(x[i + j]), sum[j]);
@@ -198,25 +198,25 @@ static AVX2_INLINE void avx2_dot_groups_f32(float *acc, int64_t stride, const fl
     for (int64_t i = 0; i < n;) {
         __m256 sum[2 * AVX2_TOKENS_F32], v[2];
         int64_t end = min_i64(n, i + 64);
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n_group * AVX2_TOKENS_F32; j++) {
             sum[j] = _mm256_setzero_ps();
         }
         for (; i < end; i++) {
-            X86_UNROLL
+            SLM_UNROLL
             for (int g = 0; g < n_group; g++) {
                 v[g] = _mm256_loadu_ps(values + g * AVX2_VALUES + 8 * i);
             }
-            X86_UNROLL
+            SLM_UNROLL
             for (int t = 0; t < AVX2_TOKENS_F32; t++) {
                 __m256 xt = _mm256_set1_ps(x[8 * i + t]);
-                X86_UNROLL
+                SLM_UNROLL
                 for (int g = 0; g < n_group; g++) {
                     sum[n_group * t + g] = _mm256_fmadd_ps(v[g], xt, sum[n_group * t + g]);
                 }
             }
         }
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n_group * AVX2_TOKENS_F32; j++) {
             float *to = acc + j / n_group * stride + j % n_group * 8;
             _mm256_storeu_ps(to, _mm256_add_ps(_mm256_loadu_ps(to), sum[j]));

@@ -77,13 +77,13 @@ static AVX2_INLINE void avx2_scores(const struct kernel_attention_job *job, int3
     __m256 sum[8];
     const float *q = job->q + i * job->q_stride;
     int64_t q_stride = job->q_stride, dim = job->head_dim, e = 0;
-    X86_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < 2 * n; j++) {
         sum[j] = _mm256_setzero_ps();
     }
     for (; e + 8 <= dim; e += 8) {
         __m256 a = avx2_kv(k0, e, f16), b = avx2_kv(k1, e, f16);
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             __m256 v = _mm256_loadu_ps(q + j * q_stride + e);
             sum[2 * j] = _mm256_fmadd_ps(a, v, sum[2 * j]);
@@ -92,14 +92,14 @@ static AVX2_INLINE void avx2_scores(const struct kernel_attention_job *job, int3
     }
     if (e < dim) {
         __m256 a = avx2_kv_part(k0, e, dim - e, f16), b = avx2_kv_part(k1, e, dim - e, f16);
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             __m256 v = _mm256_maskload_ps(q + j * q_stride + e, avx2_mask(dim - e));
             sum[2 * j] = _mm256_fmadd_ps(a, v, sum[2 * j]);
             sum[2 * j + 1] = _mm256_fmadd_ps(b, v, sum[2 * j + 1]);
         }
     }
-    X86_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         scores[j * KV_PAGE] = avx2_sum_lanes(sum[2 * j]);
         if (k1 != k0) {
@@ -205,7 +205,7 @@ static AVX2_INLINE void avx2_values_16(float *out, int64_t out_stride, const flo
 {
     __m256 sum[8];
     __m256i mask0 = avx2_mask(part), mask1 = avx2_mask(part - 8);
-    X86_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         sum[2 * j] = _mm256_maskload_ps(out + j * out_stride, mask0);
         sum[2 * j + 1] = _mm256_maskload_ps(out + j * out_stride + (part > 8 ? 8 : 0), mask1);
@@ -215,14 +215,14 @@ static AVX2_INLINE void avx2_values_16(float *out, int64_t out_stride, const flo
         if (part > 8) {
             b = part == 16 ? avx2_kv(v, 8, f16) : avx2_kv_part(v, 8, part - 8, f16);
         }
-        X86_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < n; j++) {
             __m256 x = _mm256_set1_ps(weight[j * KV_PAGE + p]);
             sum[2 * j] = _mm256_fmadd_ps(x, a, sum[2 * j]);
             sum[2 * j + 1] = _mm256_fmadd_ps(x, b, sum[2 * j + 1]);
         }
     }
-    X86_UNROLL
+    SLM_UNROLL
     for (int j = 0; j < n; j++) {
         _mm256_maskstore_ps(out + j * out_stride, mask0, sum[2 * j]);
         _mm256_maskstore_ps(out + j * out_stride + (part > 8 ? 8 : 0), mask1, sum[2 * j + 1]);
@@ -429,7 +429,8 @@ static AVX2 int64_t avx2_argmax(const float *x, int64_t n)
         __m256i mask = avx2_mask(n - i);
         __m256 v = _mm256_maskload_ps(x + i, mask);
         v = _mm256_blendv_ps(lowest, v, _mm256_castsi256_ps(mask));
-        best = _mm256_max_ps(v, best); /* the second operand where v is NaN */
+        /* NaN is never larger; -ffast-math lets compilers swap what max takes */
+        best = _mm256_blendv_ps(best, v, _mm256_cmp_ps(v, best, _CMP_GT_OQ));
     }
     best = _mm256_set1_ps(avx2_max_lanes(best));
     for (int64_t i = 0; i < n; i += 8) {

@@ -232,7 +232,7 @@ static CODES512_INLINE void codes512_fill(struct codes_form f, struct codes512_c
 {
     struct codes_head h;
     codes_read_head(f.type, &h, p);
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 4; i++) {
         c->part[i] = codes512_part_of(f.type, &h, i);
     }
@@ -241,7 +241,7 @@ static CODES512_INLINE void codes512_fill(struct codes_form f, struct codes512_c
         const __m512i order = _mm512_setr_epi64(0x0006000400020000, 0, 0x000e000c000a0008, 0,
                                                 0x0007000500030001, 0, 0x000f000d000b0009, 0);
         __m512i lanes = _mm512_permutexvar_epi16(order, _mm512_castsi256_si512(h.scale));
-        X86_UNROLL
+        SLM_UNROLL
         for (int32_t i = 0; i < 4; i++) {
             c->scale[i] =
                 _mm512_shuffle_epi8(lanes, _mm512_set1_epi16((int16_t)(0x0100 + 0x0202 * i)));
@@ -288,7 +288,7 @@ static CODES512_INLINE __m512 codes512_dot(struct codes_form f, __m512 acc,
     __m512i sum = _mm512_setzero_si512();
     if (!f.wide) {
         __m512 factors = codes512_factors(f.type, c->d, x.d);
-        X86_UNROLL
+        SLM_UNROLL
         for (int32_t i = 0; i < 4; i++) {
             sum = _mm512_dpbusd_epi32(sums[i], c->part[i].size, _mm512_loadu_si512(x.q + 64 * i));
             acc =
@@ -297,7 +297,7 @@ static CODES512_INLINE __m512 codes512_dot(struct codes_form f, __m512 acc,
         return acc;
     }
     sum = f.scaled ? sum : sums[0];
-    X86_UNROLL
+    SLM_UNROLL
     for (int32_t i = 0; i < 4; i++) {
         __m512i v = _mm512_loadu_si512(x.q + 64 * i);
         if (!f.scaled) {

@@ -82,7 +82,7 @@ static AVX512_INLINE void avx512_transpose(__m512i v[4], const uint8_t *p, size_
                                            size_t distance)
 {
     uintptr_t next = (uintptr_t)p + distance + (((uintptr_t)p & 16) != 0 ? 8 * stride : 0);
-    X86_UNROLL
+    SLM_UNROLL
     for (size_t r = 0; r < 8; r++) {
         X86_PREFETCH(next + r * stride);
     }
@@ -100,7 +100,7 @@ static AVX512_INLINE void avx512_transpose(__m512i v[4], const uint8_t *p, size_
 static AVX512_INLINE int64_t avx512_four_halves(const uint8_t *p, size_t stride)
 {
     uint64_t v = 0;
-    X86_UNROLL
+    SLM_UNROLL
     for (size_t r = 0; r < 4; r++) {
         uint16_t h;
         memcpy(&h, p + r * stride, sizeof h);

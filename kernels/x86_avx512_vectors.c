@@ -6,13 +6,6 @@
 #define ZMM SLM_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 #define ZMM_INLINE SLM_INLINE_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 
-/* Small loops over queries and columns index registers: they must disappear. */
-#if defined(__clang__)
-#define ZMM_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define ZMM_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* ---- Lanes ----------------------------------------------------------------------------------- */
 
 /* The first n of 16 lanes, n >= 1. */
@@ -65,6 +58,10 @@ static ZMM_INLINE __m512 zmm_exp(__m512 x)
 #define ZMM_POSITIONS 64    /* scored together: four vectors */
 #define ZMM_KEY_ELEMENTS 32 /* turned and summed together */
 #define ZMM_COLUMNS 4       /* vectors of a value that are summed together */
+#define ZMM_STREAMS 4       /* parts of a page that few queries read in turn */
+#define ZMM_STREAM (KV_PAGE / ZMM_STREAMS)
+#define ZMM_STREAMS_DIM (64 * KV_PAGE / (ZMM_STREAMS * ZMM_QUERIES))
+#define ZMM_AHEAD 2         /* times four positions of a stream that are asked for */
 #define ZMM_WIDEN_QUERIES 8 /* from here on values in f16 are widened first, for all queries */
 
 SLM_STATIC_ASSERT(ZMM_POSITIONS *ZMM_KEY_ELEMENTS <= 64 * KV_PAGE, "keys fit the scratch");
@@ -75,6 +72,7 @@ struct zmm_rows {
     const uint8_t *at; /* position 0 of the page */
     size_t bytes;      /* of a position */
     int64_t dim;
+    uintptr_t then; /* position 0 of the rows that are wanted after this page; 0: none */
 };
 
 /* Lines of `bytes` from an address on: it may lie behind what is read, where a pointer may not. */
@@ -85,24 +83,33 @@ static ZMM_INLINE void zmm_prefetch(uintptr_t address, size_t bytes)
     }
 }
 
+/* Elements e.. of a row; `left` of them, 16 if `full`. */
+static ZMM_INLINE __m512 zmm_kv(const uint8_t *row, int64_t e, int64_t left, int full, int f16)
+{
+    const void *p = row + e * (f16 ? 2 : 4);
+    if (f16) {
+        return _mm512_cvtph_ps(full ? _mm256_loadu_si256((const __m256i *)p)
+                                    : _mm256_maskz_loadu_epi16(zmm_mask(left), p));
+    }
+    return full ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(zmm_mask(left), p);
+}
+
 static ZMM_INLINE __m128i zmm_load_16_bytes(const uint8_t *p)
 {
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-/* 16 bytes of each of 16 rows: v[j] <- 32-bit word j of rows 0..15. */
-static ZMM_INLINE void zmm_turn(__m512i v[4], const uint8_t *p, size_t stride)
+/* 16 bytes of each of 16 rows, four from p on and then four each `apart` bytes further on: v[j] <-
+ * 32-bit word j of rows 0..15. */
+static ZMM_INLINE void zmm_turn(__m512i v[4], const uint8_t *p, size_t stride, size_t apart)
 {
     __m512i row[4]; /* rows i, i + 4, i + 8, i + 12 */
-    ZMM_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        row[i] = _mm512_castsi128_si512(zmm_load_16_bytes(p + i * stride));
-        row[i] =
-            _mm512_mask_broadcast_i32x4(row[i], 0x00f0, zmm_load_16_bytes(p + (i + 4) * stride));
-        row[i] =
-            _mm512_mask_broadcast_i32x4(row[i], 0x0f00, zmm_load_16_bytes(p + (i + 8) * stride));
-        row[i] =
-            _mm512_mask_broadcast_i32x4(row[i], 0xf000, zmm_load_16_bytes(p + (i + 12) * stride));
+    SLM_UNROLL
+    for (size_t i = 0; i < 4; i++, p += stride) {
+        row[i] = _mm512_castsi128_si512(zmm_load_16_bytes(p));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x00f0, zmm_load_16_bytes(p + apart));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0x0f00, zmm_load_16_bytes(p + 2 * apart));
+        row[i] = _mm512_mask_broadcast_i32x4(row[i], 0xf000, zmm_load_16_bytes(p + 3 * apart));
     }
     __m512i a = _mm512_unpacklo_epi32(row[0], row[1]), b = _mm512_unpackhi_epi32(row[0], row[1]);
     __m512i c = _mm512_unpacklo_epi32(row[2], row[3]), d = _mm512_unpackhi_epi32(row[2], row[3]);
@@ -117,35 +124,50 @@ static const uint16_t zmm_even_odd[32] = {0,  2,  4,  6,  8,  10, 12, 14, 16, 18
                                           22, 24, 26, 28, 30, 1,  3,  5,  7,  9,  11,
                                           13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
 
-/* to[e * ZMM_POSITIONS + p] <- element e of position p, for 16 positions. */
-static ZMM_INLINE void zmm_turn_keys(float *to, const uint8_t *from, size_t row_bytes, int64_t dim,
-                                     int f16)
+/* to[e * ZMM_POSITIONS + p] <- element e of position p, for 16 positions as zmm_turn takes them; f16
+ * stays f16 if not `widen`. next: what is asked for meanwhile, in as many parts; 0 for nothing. */
+static ZMM_INLINE void zmm_turn_keys(uint8_t *to, const uint8_t *from, size_t row_bytes,
+                                     size_t apart, int64_t dim, uintptr_t next, int f16, int widen)
 {
     const __m512i even_odd = _mm512_loadu_si512(zmm_even_odd);
     const int64_t elements = f16 ? 8 : 4; /* in 16 bytes */
+    const size_t step = ZMM_POSITIONS * (f16 && !widen ? sizeof(uint16_t) : sizeof(float));
     uint8_t last[16][16];
     for (int64_t e = 0; e < dim; e += elements, from += 16) {
         __m512i v[4];
+        if (next != 0) {
+            for (size_t i = 0; i < 4; i++) {
+                zmm_prefetch(next + i * apart, 64);
+            }
+            next += 64;
+        }
         if (dim - e >= elements) {
-            zmm_turn(v, from, row_bytes);
+            zmm_turn(v, from, row_bytes, apart);
         } else {
             memset(last, 0, sizeof last);
             for (size_t p = 0; p < 16; p++) {
-                memcpy(last[p], from + p * row_bytes, (size_t)(dim - e) * (f16 ? 2 : 4));
+                memcpy(last[p], from + p % 4 * row_bytes + p / 4 * apart,
+                       (size_t)(dim - e) * (f16 ? 2 : 4));
             }
-            zmm_turn(v, last[0], 16);
+            zmm_turn(v, last[0], 16, 64);
         }
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < 4; j++) {
-            if (f16) {
-                __m512i w = _mm512_permutexvar_epi16(even_odd, v[j]);
-                _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm512_castsi512_si256(w)));
-                to += ZMM_POSITIONS;
-                _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(w, 1)));
-            } else {
-                _mm512_storeu_ps(to, _mm512_castsi512_ps(v[j]));
+            if (!f16) {
+                _mm512_storeu_si512(to, v[j]);
+                to += step;
+                continue;
             }
-            to += ZMM_POSITIONS;
+            __m512i w = _mm512_permutexvar_epi16(even_odd, v[j]);
+            __m256i even = _mm512_castsi512_si256(w), odd = _mm512_extracti64x4_epi64(w, 1);
+            if (widen) {
+                _mm512_storeu_ps(to, _mm512_cvtph_ps(even));
+                _mm512_storeu_ps(to + step, _mm512_cvtph_ps(odd));
+            } else {
+                _mm256_storeu_si256((__m256i *)(void *)to, even);
+                _mm256_storeu_si256((__m256i *)(void *)(to + step), odd);
+            }
+            to += 2 * step;
         }
     }
 }
@@ -154,26 +176,27 @@ static ZMM_INLINE void zmm_turn_keys(float *to, const uint8_t *from, size_t row_
  * stored for the elements before is added at the end: one long chain of sums would round too often.
  */
 static ZMM_INLINE void zmm_scores(const float *q, int64_t q_stride, int n, int vectors,
-                                  const float *keys, int64_t dim, int begin, float *scores)
+                                  const uint8_t *keys, int64_t dim, int begin, float *scores,
+                                  int f16)
 {
     __m512 sum[ZMM_QUERIES * ZMM_POSITIONS / 16];
-    ZMM_UNROLL
+    SLM_UNROLL
     for (int i = 0; i < n * vectors; i++) {
         sum[i] = _mm512_setzero_ps();
     }
-    for (int64_t e = 0; e < dim; e++, keys += ZMM_POSITIONS) {
+    for (int64_t e = 0; e < dim; e++, keys += ZMM_POSITIONS * (f16 ? 2 : 4)) {
         __m512 key[ZMM_POSITIONS / 16];
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int p = 0; p < vectors; p++) {
-            key[p] = _mm512_loadu_ps(keys + 16 * p);
+            key[p] = zmm_kv(keys, 16 * p, 16, 1, f16);
         }
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int i = 0; i < n * vectors; i++) {
             __m512 x = _mm512_set1_ps(q[i / vectors * q_stride + e]);
             sum[i] = _mm512_fmadd_ps(x, key[i % vectors], sum[i]);
         }
     }
-    ZMM_UNROLL
+    SLM_UNROLL
     for (int i = 0; i < n * vectors; i++) {
         float *to = scores + i / vectors * KV_PAGE + 16 * (i % vectors);
         _mm512_storeu_ps(to, begin ? sum[i] : _mm512_add_ps(_mm512_loadu_ps(to), sum[i]));
@@ -182,49 +205,117 @@ static ZMM_INLINE void zmm_scores(const float *q, int64_t q_stride, int n, int v
 
 /* All queries: elements e..e+dim-1, at the positions that `scores` points to. */
 static ZMM_INLINE void zmm_scores_all(const struct kernel_attention_job *job, int vectors,
-                                      const float *keys, int64_t e, int64_t dim, float *scores)
+                                      const uint8_t *keys, int64_t e, int64_t dim, float *scores,
+                                      int f16)
 {
     const float *q = job->q + e;
     int32_t left = job->n_q;
     for (; left >= ZMM_QUERIES; left -= ZMM_QUERIES) {
-        zmm_scores(q, job->q_stride, ZMM_QUERIES, vectors, keys, dim, e == 0, scores);
+        zmm_scores(q, job->q_stride, ZMM_QUERIES, vectors, keys, dim, e == 0, scores, f16);
         q += ZMM_QUERIES * job->q_stride;
         scores += ZMM_QUERIES * KV_PAGE;
     }
     if (left == 3) {
-        zmm_scores(q, job->q_stride, 3, vectors, keys, dim, e == 0, scores);
+        zmm_scores(q, job->q_stride, 3, vectors, keys, dim, e == 0, scores, f16);
     } else if (left == 2) {
-        zmm_scores(q, job->q_stride, 2, vectors, keys, dim, e == 0, scores);
+        zmm_scores(q, job->q_stride, 2, vectors, keys, dim, e == 0, scores, f16);
     } else if (left == 1) {
-        zmm_scores(q, job->q_stride, 1, vectors, keys, dim, e == 0, scores);
+        zmm_scores(q, job->q_stride, 1, vectors, keys, dim, e == 0, scores, f16);
+    }
+}
+
+/* `vectors` times 16 positions from `row` on: a lot of elements that fits the scratch is turned, then
+ * multiplied. step: bytes between vectors; then as for zmm_turn_keys. */
+static ZMM_INLINE void zmm_scores_block(const struct kernel_attention_job *job,
+                                        const struct zmm_rows *k, const uint8_t *row, size_t step,
+                                        size_t apart, int vectors, const uintptr_t *next,
+                                        float *scores, uint8_t *keys, int f16, int widen)
+{
+    const int wide = !f16 || widen;
+    const int64_t lot = widen ? ZMM_KEY_ELEMENTS : f16 ? 256 : 128;
+    for (int64_t e0 = 0; e0 < k->dim; e0 += lot) {
+        int64_t all = min_i64(k->dim - e0, lot);
+        for (int i = 0; i < vectors; i++) {
+            zmm_turn_keys(keys + i * 16 * (wide ? 4 : 2), row + (size_t)i * step, k->bytes, apart,
+                          all, next != NULL && e0 == 0 ? next[i] : 0, f16, widen);
+        }
+        for (int64_t e = 0; e < all; e += ZMM_KEY_ELEMENTS) {
+            const uint8_t *at = keys + e * ZMM_POSITIONS * (wide ? 4 : 2);
+            int64_t dim = min_i64(all - e, ZMM_KEY_ELEMENTS);
+            if (vectors == 4) {
+                zmm_scores_all(job, 4, at, e0 + e, dim, scores, !wide);
+            } else {
+                zmm_scores_all(job, 2, at, e0 + e, dim, scores, !wide);
+            }
+        }
+        row += (size_t)lot * (f16 ? 2 : 4);
+    }
+}
+
+/* Scores in the order of zmm_page_streams to the order of positions: number 64 g + 16 v + 4 s + i
+ * belongs to position 32 s + 16 g + 4 v + i. */
+static ZMM_INLINE void zmm_scores_order(float *scores)
+{
+    __m512 x[8], y[8];
+    SLM_UNROLL
+    for (int i = 0; i < 8; i++) {
+        x[i] = _mm512_loadu_ps(scores + 16 * i);
+    }
+    SLM_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm512_shuffle_f32x4(x[i], x[i + 1], 0x88);     /* streams 0, 2 of both */
+        y[i + 1] = _mm512_shuffle_f32x4(x[i], x[i + 1], 0xdd); /* streams 1, 3 */
+    }
+    SLM_UNROLL
+    for (int g = 0; g < 2; g++) {
+        SLM_UNROLL
+        for (int s = 0; s < 4; s++) {
+            __m512 a = y[4 * g + s % 2], b = y[4 * g + 2 + s % 2];
+            /* a: vectors 0, 1 of stream s % 2, vectors 0, 1 of stream s % 2 + 2 - by pairs */
+            a = s < 2 ? _mm512_shuffle_f32x4(a, b, 0x88) : _mm512_shuffle_f32x4(a, b, 0xdd);
+            _mm512_storeu_ps(scores + ZMM_STREAM * s + 16 * g, a);
+        }
+    }
+}
+
+/* A whole page that few queries see: a race with memory. The CPU's prefetcher goes further ahead with
+ * several streams than with one, so that a vector takes four positions from each part of the page. */
+static ZMM_INLINE void zmm_page_streams(const struct kernel_attention_job *job,
+                                        const struct zmm_rows *k, float *scores, uint8_t *keys,
+                                        int f16)
+{
+    size_t apart = ZMM_STREAM * k->bytes, step = 4 * k->bytes;
+    for (size_t g = 0; g < 2; g++) {
+        uintptr_t next[4];
+        for (size_t v = 0; v < 4; v++) {
+            size_t b = 4 * g + v + ZMM_AHEAD;
+            next[v] = b < 8          ? (uintptr_t)k->at + b * step
+                      : k->then != 0 ? k->then + (b - 8) * step
+                                     : 0;
+        }
+        zmm_scores_block(job, k, k->at + 4 * g * step, step, apart, 4, next, scores + 64 * g, keys,
+                         f16, 0);
+    }
+    for (int32_t i = 0; i < job->n_q; i++) {
+        zmm_scores_order(scores + (int64_t)i * KV_PAGE);
     }
 }
 
 /* Positions first..last-1 of the page, and those around them that make up whole vectors: what they
  * hold may be anything, and is not used. */
 static ZMM_INLINE void zmm_page_scores(const struct kernel_attention_job *job,
-                                       const struct zmm_rows *k, const struct zmm_rows *v,
-                                       int32_t first, int32_t last, float *scores, float *keys,
-                                       int f16)
+                                       const struct zmm_rows *k, int32_t first, int32_t last,
+                                       float *scores, uint8_t *keys, int f16, int widen)
 {
-    int few = job->n_q < ZMM_WIDEN_QUERIES;
+    size_t step = 16 * k->bytes, apart = 4 * k->bytes;
     int32_t n = 0;
     for (int32_t p = first & -32; p < last; p += n) {
+        const uint8_t *row = k->at + (size_t)p * k->bytes;
         n = last - p > 32 && p + ZMM_POSITIONS <= KV_PAGE ? ZMM_POSITIONS : 32;
-        for (int64_t e = 0; e < k->dim; e += ZMM_KEY_ELEMENTS) {
-            int64_t dim = min_i64(k->dim - e, ZMM_KEY_ELEMENTS);
-            const uint8_t *row = k->at + (size_t)p * k->bytes + (size_t)e * (f16 ? 2 : 4);
-            for (int32_t i = 0; i < n; i += 16) {
-                if (few && e == 0) { /* wanted next, in an order that no prefetcher guesses */
-                    zmm_prefetch((uintptr_t)v->at + (size_t)(p + i) * v->bytes, 16 * v->bytes);
-                }
-                zmm_turn_keys(keys + i, row + (size_t)i * k->bytes, k->bytes, dim, f16);
-            }
-            if (n == ZMM_POSITIONS) {
-                zmm_scores_all(job, 4, keys, e, dim, scores + p);
-            } else {
-                zmm_scores_all(job, 2, keys, e, dim, scores + p);
-            }
+        if (n == ZMM_POSITIONS) {
+            zmm_scores_block(job, k, row, step, apart, 4, NULL, scores + p, keys, f16, widen);
+        } else {
+            zmm_scores_block(job, k, row, step, apart, 2, NULL, scores + p, keys, f16, widen);
         }
     }
 }
@@ -294,17 +385,6 @@ static ZMM void zmm_page_weights(const struct kernel_attention_job *job, int32_t
 
 /* ---- Attention: values ----------------------------------------------------------------------- */
 
-/* Elements e.. of a row; `left` of them, 16 if `full`. */
-static ZMM_INLINE __m512 zmm_kv(const uint8_t *row, int64_t e, int64_t left, int full, int f16)
-{
-    const void *p = row + e * (f16 ? 2 : 4);
-    if (f16) {
-        return _mm512_cvtph_ps(full ? _mm256_loadu_si256((const __m256i *)p)
-                                    : _mm256_maskz_loadu_epi16(zmm_mask(left), p));
-    }
-    return full ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(zmm_mask(left), p);
-}
-
 /* f16 to f32 */
 static ZMM_INLINE void zmm_widen(float *to, const uint8_t *from, int64_t n)
 {
@@ -313,53 +393,53 @@ static ZMM_INLINE void zmm_widen(float *to, const uint8_t *from, int64_t n)
     }
 }
 
-/* Values of a page in ZMM_COLUMNS vectors of columns, and the keys that are wanted after them. */
+/* Values of a page in ZMM_COLUMNS vectors of columns. */
 struct zmm_values {
     struct zmm_rows v; /* dim: of these columns */
     int64_t column;    /* of out, the first */
-    uintptr_t next;    /* address of position 0, 0: nothing */
-    size_t next_bytes; /* of a position */
+    uintptr_t next;    /* what is asked for meanwhile, a row for each position; 0: nothing */
 };
 
-/* out of n queries += weights * values of n_position rows from row `first` on: `columns` vectors
- * from element e on, of which the last has `left` elements if not `full`. */
+/* sums of n queries += weights * values of n_position rows from row `first` on: `columns` vectors
+ * from element e on, of which the last has `left` elements if not `full`. begin: the sums begin; add:
+ * they are added to what stands there, in the end. */
 static ZMM_INLINE void zmm_values_block(float *out, int64_t out_stride, const float *weight,
                                         const struct zmm_values *values, int32_t first,
                                         int32_t n_position, int64_t e, int n, int columns, int full,
-                                        int f16)
+                                        int begin, int add, int f16)
 {
     __m512 sum[ZMM_QUERIES * ZMM_COLUMNS];
     int64_t left = values->v.dim - e;
     const uint8_t *row = values->v.at + (size_t)first * values->v.bytes;
-    uintptr_t next = values->next + (size_t)first * values->next_bytes;
-    ZMM_UNROLL
+    uintptr_t next = values->next;
+    SLM_UNROLL
     for (int i = 0; i < n * columns; i++) {
         const float *from = out + i / columns * out_stride + e + 16 * (i % columns);
-        sum[i] = full ? _mm512_loadu_ps(from) : zmm_load(from, left);
+        sum[i] = begin ? _mm512_setzero_ps() : _mm512_loadu_ps(from);
     }
     for (int32_t p = 0; p < n_position; p++, row += values->v.bytes) {
         __m512 value[ZMM_COLUMNS];
-        if (values->next != 0) {
+        if (next != 0) {
             zmm_prefetch(next, (size_t)columns * (f16 ? 32 : 64));
-            next += values->next_bytes;
+            next += values->v.bytes;
         }
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int c = 0; c < columns; c++) {
             value[c] = zmm_kv(row, e + 16 * c, left, full, f16);
         }
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int i = 0; i < n * columns; i++) {
             __m512 x = _mm512_set1_ps(weight[i / columns * KV_PAGE + p]);
             sum[i] = _mm512_fmadd_ps(x, value[i % columns], sum[i]);
         }
     }
-    ZMM_UNROLL
+    SLM_UNROLL
     for (int i = 0; i < n * columns; i++) {
         float *to = out + i / columns * out_stride + e + 16 * (i % columns);
         if (full) {
-            _mm512_storeu_ps(to, sum[i]);
+            _mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), sum[i]) : sum[i]);
         } else {
-            zmm_store(to, left, sum[i]);
+            zmm_store(to, left, _mm512_add_ps(zmm_load(to, left), sum[i]));
         }
     }
 }
@@ -373,42 +453,34 @@ static ZMM_INLINE void zmm_values_run(const struct kernel_attention_job *job,
     float *out = job->out + i * job->out_stride + values->column;
     if (values->v.dim == 16 * ZMM_COLUMNS) {
         zmm_values_block(out, job->out_stride, weight, values, first, last - first, 0, n,
-                         ZMM_COLUMNS, 1, f16);
+                         ZMM_COLUMNS, 1, 1, 1, f16);
         return;
     }
     for (int64_t e = 0; e < values->v.dim; e += 16) {
-        zmm_values_block(out, job->out_stride, weight, values, first, last - first, e, n, 1, 0,
-                         f16);
+        zmm_values_block(out, job->out_stride, weight, values, first, last - first, e, n, 1, 0, 1,
+                         1, f16);
     }
 }
 
-/* Positions that only some of the n queries see are done query by query: what a query does not see
- * may hold anything, and 0 * NaN is NaN. */
+/* Positions p0..p1-1 of one stream. Queries that don't see the same of them go through it one by
+ * one: what a query does not see may hold anything, and 0 * NaN is NaN. */
 static ZMM_INLINE void zmm_values_queries(const struct kernel_attention_job *job,
                                           const struct zmm_values *values, int32_t i, int n,
                                           int32_t p0, int32_t p1, const float *weights, int f16)
 {
-    int32_t base = p0 - p0 % KV_PAGE, first = p0, last = p1;
-    for (int j = 0; j < n; j++) {
-        first = max_i32(first, job->from[i + j]);
-        last = min_i32(last, job->to[i + j]);
+    int32_t base = p0 - p0 % KV_PAGE, same = 1;
+    int32_t first = max_i32(p0, job->from[i]), last = min_i32(p1, job->to[i]);
+    for (int j = 1; j < n; j++) {
+        same &= first == max_i32(p0, job->from[i + j]) && last == min_i32(p1, job->to[i + j]);
     }
-    int common = n > 1 && first < last;
-    for (int j = 0; j < n; j++) {
-        int32_t from = max_i32(p0, job->from[i + j]), to = min_i32(p1, job->to[i + j]);
-        to = common ? first : to;
-        if (from < to) {
-            zmm_values_run(job, values, i + j, 1, from - base, to - base, weights, f16);
-        }
+    if (same && first < last) {
+        zmm_values_run(job, values, i, n, first - base, last - base, weights, f16);
     }
-    if (!common) {
-        return;
-    }
-    zmm_values_run(job, values, i, n, first - base, last - base, weights, f16);
-    for (int j = 0; j < n; j++) {
-        int32_t to = min_i32(p1, job->to[i + j]);
-        if (last < to) {
-            zmm_values_run(job, values, i + j, 1, last - base, to - base, weights, f16);
+    for (int j = 0; !same && j < n; j++) {
+        first = max_i32(p0, job->from[i + j]);
+        last = min_i32(p1, job->to[i + j]);
+        if (first < last) {
+            zmm_values_run(job, values, i + j, 1, first - base, last - base, weights, f16);
         }
     }
 }
@@ -420,7 +492,6 @@ static ZMM_INLINE void zmm_page_values(const struct kernel_attention_job *job,
     int32_t i = 0, left = job->n_q;
     for (; left >= ZMM_QUERIES; left -= ZMM_QUERIES, i += ZMM_QUERIES) {
         zmm_values_queries(job, values, i, ZMM_QUERIES, p0, p1, weights, f16);
-        values->next = 0;
     }
     if (left == 3) {
         zmm_values_queries(job, values, i, 3, p0, p1, weights, f16);
@@ -449,38 +520,127 @@ static int zmm_seen(const struct kernel_attention_job *job, int32_t p0, int32_t 
     return *first < *last;
 }
 
-/* `wide` is room for 64 * KV_PAGE floats. */
+/* Positions first..last-1 of the page, stream by stream: the sums of each begin at 0, whoever goes
+ * through them and in which order. `wide` is room for 64 * KV_PAGE floats. */
+static ZMM_INLINE void zmm_page_columns(const struct kernel_attention_job *job,
+                                        const struct zmm_rows *v, int32_t base, int32_t first,
+                                        int32_t last, const float *weights, float *wide, int f16,
+                                        int widen)
+{
+    for (int64_t e = 0; e < v->dim; e += 16 * ZMM_COLUMNS) {
+        struct zmm_values values = {*v, e, 0};
+        values.v.at += (size_t)e * (f16 ? 2 : 4);
+        values.v.dim = min_i64(v->dim - e, 16 * ZMM_COLUMNS);
+        if (widen) {
+            for (int32_t p = first; p < last; p++) {
+                zmm_widen(wide + p * 16 * ZMM_COLUMNS, values.v.at + (size_t)p * v->bytes,
+                          values.v.dim);
+            }
+            values.v.at = (const uint8_t *)wide;
+            values.v.bytes = 16 * ZMM_COLUMNS * sizeof(float);
+        }
+        for (int32_t p = first; p < last; p = (p | (ZMM_STREAM - 1)) + 1) {
+            int32_t end = min_i32((p | (ZMM_STREAM - 1)) + 1, last);
+            zmm_page_values(job, &values, base + p, base + end, weights, f16 && !widen);
+        }
+    }
+}
+
+/* The same of a whole page that n queries from query i on see, a few positions of each stream in
+ * turn. sums: [ZMM_STREAMS][n][head_dim_v] */
+static ZMM_INLINE void zmm_streams_values(const struct kernel_attention_job *job,
+                                          const struct zmm_rows *v, int32_t i, int n,
+                                          const float *weights, float *sums, int f16)
+{
+    const int32_t lot = 8;
+    const float *weight = weights + (int64_t)i * KV_PAGE;
+    for (int32_t at = 0; at < ZMM_STREAM; at += lot) {
+        for (int32_t s = 0; s < ZMM_STREAMS; s++) {
+            int32_t p = ZMM_STREAM * s + at;
+            size_t ahead = (size_t)(p + lot) * v->bytes;
+            uintptr_t next = at + lot < ZMM_STREAM ? (uintptr_t)v->at + ahead
+                             : v->then != 0        ? v->then + ahead - ZMM_STREAM * v->bytes
+                                                   : 0;
+            for (int64_t e = 0; e < v->dim; e += 16 * ZMM_COLUMNS) {
+                struct zmm_values values = {*v, e, next};
+                values.v.at += (size_t)e * (f16 ? 2 : 4);
+                float *sum = sums + s * n * v->dim + e;
+                if (at == 0) {
+                    zmm_values_block(sum, v->dim, weight + p, &values, p, lot, 0, n, ZMM_COLUMNS, 1,
+                                     1, 0, f16);
+                } else {
+                    zmm_values_block(sum, v->dim, weight + p, &values, p, lot, 0, n, ZMM_COLUMNS, 1,
+                                     0, 0, f16);
+                }
+                next += next != 0 ? (uintptr_t)(16 * ZMM_COLUMNS * (f16 ? 2 : 4)) : 0;
+            }
+        }
+    }
+    for (int32_t s = 0; s < ZMM_STREAMS; s++) {
+        for (int j = 0; j < n; j++, sums += v->dim) {
+            float *out = job->out + (i + j) * job->out_stride;
+            for (int64_t e = 0; e < v->dim; e += 16) {
+                __m512 sum = _mm512_add_ps(_mm512_loadu_ps(out + e), _mm512_loadu_ps(sums + e));
+                _mm512_storeu_ps(out + e, sum);
+            }
+        }
+    }
+}
+
+static ZMM_INLINE void zmm_page_streams_values(const struct kernel_attention_job *job,
+                                               const struct zmm_rows *v, const float *weights,
+                                               float *sums, int f16)
+{
+    int32_t i = 0, left = job->n_q;
+    for (; left >= ZMM_QUERIES; left -= ZMM_QUERIES, i += ZMM_QUERIES) {
+        zmm_streams_values(job, v, i, ZMM_QUERIES, weights, sums, f16);
+    }
+    if (left == 3) {
+        zmm_streams_values(job, v, i, 3, weights, sums, f16);
+    } else if (left == 2) {
+        zmm_streams_values(job, v, i, 2, weights, sums, f16);
+    } else if (left == 1) {
+        zmm_streams_values(job, v, i, 1, weights, sums, f16);
+    }
+}
+
+/* Do all queries see the whole page? */
+static int zmm_sees_all(const struct kernel_attention_job *job, int32_t p0, int32_t p1)
+{
+    int all = p1 - p0 == KV_PAGE;
+    for (int32_t i = 0; i < job->n_q; i++) {
+        all &= job->from[i] <= p0 && p1 <= job->to[i];
+    }
+    return all;
+}
+
 static ZMM_INLINE void zmm_page(const struct kernel_attention_job *job, int32_t p0, int32_t p1,
                                 float *scores, float *wide, int f16, int widen)
 {
     size_t width = f16 ? 2 : 4;
     const uint8_t *page = job->pages[p0 / KV_PAGE];
-    struct zmm_rows k = {page + job->k_offset, (size_t)job->head_dim * width, job->head_dim};
-    struct zmm_rows v = {page + job->v_offset, (size_t)job->head_dim_v * width, job->head_dim_v};
     int32_t first, last, base = p0 - p0 % KV_PAGE;
     if (!zmm_seen(job, p0, p1, &first, &last)) {
         return;
     }
-    int more = job->n_q < ZMM_WIDEN_QUERIES && base + KV_PAGE < job->position1;
-    uintptr_t next = more ? (uintptr_t)job->pages[p0 / KV_PAGE + 1] + job->k_offset : 0;
-    zmm_page_scores(job, &k, &v, first - base, last - base, scores, wide, f16);
+    int more = base + KV_PAGE < job->position1;
+    struct zmm_rows v = {page + job->v_offset, (size_t)job->head_dim_v * width, job->head_dim_v,
+                         more ? (uintptr_t)job->pages[p0 / KV_PAGE + 1] + job->k_offset : 0};
+    struct zmm_rows k = {page + job->k_offset, (size_t)job->head_dim * width, job->head_dim,
+                         (uintptr_t)v.at};
+    int streams = !widen && zmm_sees_all(job, p0, p1);
+    if (streams) {
+        zmm_page_streams(job, &k, scores, (uint8_t *)wide, f16);
+    } else {
+        zmm_page_scores(job, &k, first - base, last - base, scores, (uint8_t *)wide, f16, widen);
+    }
     for (int32_t i = 0; i < job->n_q; i++) {
         zmm_page_weights(job, i, p0, p1, scores);
     }
-    for (int64_t e = 0; e < v.dim; e += 16 * ZMM_COLUMNS) {
-        const uint8_t *at = v.at + (size_t)e * width;
-        struct zmm_values values = {{at, v.bytes, min_i64(v.dim - e, 16 * ZMM_COLUMNS)},
-                                    e,
-                                    e < k.dim && next != 0 ? next + (size_t)e * width : 0,
-                                    k.bytes};
-        if (widen) {
-            for (int32_t p = first - base; p < last - base; p++) {
-                zmm_widen(wide + p * 16 * ZMM_COLUMNS, at + (size_t)p * v.bytes, values.v.dim);
-            }
-            values.v.at = (const uint8_t *)wide;
-            values.v.bytes = 16 * ZMM_COLUMNS * sizeof(float);
-        }
-        zmm_page_values(job, &values, p0, p1, scores, f16 && !widen);
+    if (streams && v.dim % (16 * ZMM_COLUMNS) == 0 && v.dim <= ZMM_STREAMS_DIM) {
+        zmm_page_streams_values(job, &v, scores, wide, f16);
+    } else {
+        zmm_page_columns(job, &v, base, first - base, last - base, scores, wide, f16, widen);
     }
 }
 
@@ -599,21 +759,27 @@ static ZMM void zmm_vector_add(float *y, const float *x, int64_t n)
 
 #define ZMM_ARGMAX_STRETCH 4096
 
+/* x where it is larger: NaN never is. Not max, whose operands -ffast-math lets compilers swap. */
+static ZMM_INLINE __m512 zmm_larger(__m512 best, __m512 x)
+{
+    return _mm512_mask_mov_ps(best, _mm512_cmp_ps_mask(x, best, _CMP_GT_OQ), x);
+}
+
 /* The largest value of x[0..n-1], -infinity where all are NaN. */
 static ZMM_INLINE float zmm_max(const float *x, int64_t n)
 {
     __m512 lowest = _mm512_castsi512_ps(_mm512_set1_epi32((int32_t)0xff800000u));
     __m512 best[4] = {lowest, lowest, lowest, lowest};
     int64_t i = 0;
-    /* max gives its second operand where a value is NaN */
     for (; i + 64 <= n; i += 64) {
-        ZMM_UNROLL
+        SLM_UNROLL
         for (int j = 0; j < 4; j++) {
-            best[j] = _mm512_max_ps(_mm512_loadu_ps(x + i + 16 * j), best[j]);
+            best[j] = zmm_larger(best[j], _mm512_loadu_ps(x + i + 16 * j));
         }
     }
     for (; i < n; i += 16) {
-        best[0] = _mm512_mask_max_ps(best[0], zmm_mask(n - i), zmm_load(x + i, n - i), best[0]);
+        __mmask16 lanes = zmm_mask(n - i);
+        best[0] = _mm512_mask_mov_ps(best[0], lanes, zmm_larger(best[0], zmm_load(x + i, n - i)));
     }
     best[0] = _mm512_max_ps(best[0], best[1]);
     best[2] = _mm512_max_ps(best[2], best[3]);
@@ -663,10 +829,13 @@ static void kernels_set_avx512_vectors(struct kernels *k)
 
 #undef ZMM
 #undef ZMM_INLINE
-#undef ZMM_UNROLL
 #undef ZMM_QUERIES
 #undef ZMM_POSITIONS
 #undef ZMM_COLUMNS
+#undef ZMM_STREAMS
+#undef ZMM_STREAM
+#undef ZMM_STREAMS_DIM
+#undef ZMM_AHEAD
 #undef ZMM_WIDEN_QUERIES
 #undef ZMM_KEY_ELEMENTS
 #undef ZMM_ARGMAX_STRETCH

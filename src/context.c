@@ -387,6 +387,7 @@ static int context_create(struct slm_context **out, struct slm_model *m,
     if (arena.base == NULL) {
         return memory_error(&memory, bytes, "context", err);
     }
+    platform_prefer_large_pages(&memory, arena.base, bytes);
     struct slm_context *c = (struct slm_context *)(void *)arena.base;
     *c = measured;
     context_layout(c, &arena);

@@ -271,7 +271,7 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
         *data = source->data + t->offset;
         SLM_TRY(bind_progress(b, t->size));
     } else {
-        uint8_t *bytes = (uint8_t *)arena_take(&b->arena, t->size, 1);
+        uint8_t *bytes = (uint8_t *)arena_take(&b->arena, t->size, 64);
         if (bytes == NULL) {
             return SLM_OK;
         }
@@ -646,6 +646,7 @@ static int model_bind(struct slm_model *m, struct binder *b, struct text family)
         return memory_error(&m->memory, bytes, "model", err);
     }
     m->block_bytes = bytes;
+    platform_prefer_large_pages(&m->memory, m->block, bytes);
     memset(&b->arena, 0, sizeof b->arena);
     b->arena.base = m->block;
     bind_strings(b, family);

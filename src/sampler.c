@@ -223,8 +223,36 @@ static void sampler_top_k(struct slm_sampler *s, const struct sampler_stage *sta
     }
 }
 
-/* The shortest row of best candidates with a probability of at least `value` together. Rarely
- * more than a few hundred of a vocabulary: these are sorted out in batches that grow. */
+/* Candidates are told apart by how far they lie below the best: buckets of a quarter, e to the
+ * power of which is 0.78. The last one is for all that is farther away. */
+#define SAMPLER_BUCKETS 256
+
+static int32_t sampler_bucket(float logit, float max)
+{
+    if (sampler_key(logit) >= sampler_key(max)) {
+        return 0;
+    }
+    float distance = (max - logit) * 4;
+    return distance < SAMPLER_BUCKETS - 1 ? (int32_t)distance : SAMPLER_BUCKETS - 1;
+}
+
+/* Moves what lies in buckets up to `last` to the front; returns how many that is. */
+static int32_t sampler_gather(slm_candidate *c, int32_t n, float max, int32_t last)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < n; i++) {
+        if (sampler_bucket(c[i].logit, max) <= last) {
+            slm_candidate out = c[count];
+            c[count++] = c[i];
+            c[i] = out;
+        }
+    }
+    return count;
+}
+
+/* The shortest row of best candidates with a probability of at least `value` together. How many
+ * that takes nobody knows before, so the buckets that hold so much are found first, and only what
+ * is in them is sorted. */
 static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *stage,
                           slm_candidate *c, int32_t *n)
 {
@@ -233,25 +261,29 @@ static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *sta
         return;
     }
     float max = c[sampler_best(c, *n)].logit;
-    double sum = 0;
+    double sum = 0, bucket[SAMPLER_BUCKETS] = {0};
     for (int32_t i = 0; i < *n; i++) {
-        sum += (double)sampler_weight(c[i].logit, max);
+        double weight = (double)sampler_weight(c[i].logit, max);
+        sum += weight;
+        bucket[sampler_bucket(c[i].logit, max)] += weight;
     }
     double wanted = (double)stage->set.value * sum;
-    double running = 0;
-    int32_t batch = 256;
-    for (int32_t done = 0; done < *n;) {
-        int32_t end = done + min_i32(batch, *n - done);
-        sampler_select(c + done, *n - done, end - done);
-        for (int32_t i = done; i < end; i++) {
-            running += (double)sampler_weight(c[i].logit, max);
-            if (running >= wanted && i + 1 >= stage->set.n) {
-                *n = i + 1;
+    double running = 0, so_far = 0;
+    int32_t done = 0;
+    for (int32_t b = 0; done < *n && b < SAMPLER_BUCKETS; b++) {
+        so_far += bucket[b];
+        if (so_far < wanted && b < SAMPLER_BUCKETS - 1) {
+            continue;
+        }
+        int32_t end = done + sampler_gather(c + done, *n - done, max, b);
+        sampler_select(c + done, end - done, end - done);
+        for (; done < end; done++) {
+            running += (double)sampler_weight(c[done].logit, max);
+            if (running >= wanted && done + 1 >= stage->set.n) {
+                *n = done + 1;
                 return;
             }
         }
-        done = end;
-        batch = batch < 65536 ? batch * 8 : batch;
     }
 }
 

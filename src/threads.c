@@ -19,10 +19,13 @@
  * parts_left once more; the caller sets parts_left and then looks at workers_sleep. All four are
  * sequentially consistent, so at least one of the two sees the other: no wake-up is lost, and the
  * mutex is touched only when somebody sleeps. caller_sleeps and parts_running mirror this at the
- * end of a region. Whoever wakes takes the mutex only to be sure that the sleeper waits already,
- * and broadcasts after giving it back, or the woken would run into it. A flag left set by a wake-up
- * for nothing costs one broadcast, no more. A woken worker that finds nothing left spins for the
- * next region.
+ * end of a region. Whoever wakes others does so after giving the mutex back, or the woken would run
+ * into it. A woken worker that finds nothing left spins for the next region.
+ *
+ * A pool of more threads than CPUs must not spin against itself. Workers begin asleep and only a
+ * wake-up gets one out, which takes one of workers_sleep and leaves it in wake_ups: so the caller
+ * knows how many are awake, and never wakes more than there are CPUs beside its own. The others
+ * sleep until one of those does; no region needs them.
  *
  * One context owns the pool during its call; another that calls meanwhile computes alone. After
  * fork the workers do not exist in the child, and the mutex may be held by one of them for ever:
@@ -41,8 +44,8 @@ struct slm_threads {
     struct memory memory;
     uint64_t bytes; /* of this block */
     int64_t process_id;
-    int32_t may_spin;
-    int32_t n_workers; /* threads that run */
+    int32_t n_workers;   /* threads that run */
+    int32_t n_awake_max; /* of them: CPUs there are for them. 0: the caller does not spin, either */
 
     uint8_t line0[THREADS_LINE];
     int32_t parts_left;
@@ -54,10 +57,11 @@ struct slm_threads {
     int32_t parts_running;
 
     uint8_t line2[THREADS_LINE];
-    int32_t workers_sleep;
+    int32_t workers_sleep; /* or will soon: not yet called by a wake-up. Written under mutex */
     int32_t caller_sleeps;
 #ifndef SLM_NO_THREADS
-    int32_t quit; /* guarded by mutex */
+    int32_t wake_ups; /* that no worker has taken yet; guarded by mutex */
+    int32_t quit;     /* guarded by mutex */
     struct platform_mutex mutex;
     struct platform_cond work;       /* there are parts, or quit */
     struct platform_cond done;       /* parts_running is 0 */
@@ -74,7 +78,7 @@ static int32_t threads_resolve(int32_t n_threads)
     (void)n_threads;
     return 1;
 #else
-    return n_threads == SLM_AUTO ? min_i32(platform_cpu_count(), LIMIT_THREADS) : n_threads;
+    return n_threads == SLM_AUTO ? min_i32(platform_core_count(), LIMIT_THREADS) : n_threads;
 #endif
 }
 
@@ -167,34 +171,68 @@ static int threads_do_part(struct slm_threads *t)
     return 1;
 }
 
+/* Counted as asleep, until a wake-up comes; 0 if the pool ends. The mutex is held. */
+static int threads_await_wake_up(struct slm_threads *t)
+{
+    while (!t->quit && t->wake_ups == 0) {
+        platform_cond_wait(&t->work, &t->mutex);
+    }
+    if (t->quit) {
+        return 0;
+    }
+    t->wake_ups--;
+    return 1;
+}
+
 /* Sleeps until there may be work; 0 if the pool ends. */
 static int threads_sleep(struct slm_threads *t)
 {
+    int goes_on = 1;
     platform_mutex_lock(&t->mutex);
-    __atomic_store_n(&t->workers_sleep, 1, __ATOMIC_SEQ_CST);
-    if (!t->quit && __atomic_load_n(&t->parts_left, __ATOMIC_SEQ_CST) == 0) {
-        /* Not a loop: who was woken too late for one region must be awake for the next. */
-        platform_cond_wait(&t->work, &t->mutex);
+    __atomic_add_fetch(&t->workers_sleep, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&t->parts_left, __ATOMIC_SEQ_CST) == 0) {
+        goes_on = threads_await_wake_up(t);
+    } else {
+        __atomic_sub_fetch(&t->workers_sleep, 1, __ATOMIC_RELAXED);
     }
-    int quit = t->quit;
     platform_mutex_unlock(&t->mutex);
-    return !quit;
+    return goes_on;
 }
 
 static void *threads_worker(void *arg)
 {
     struct slm_threads *t = (struct slm_threads *)arg;
     struct threads_wait wait = {0, 0};
-    for (;;) {
+    platform_mutex_lock(&t->mutex);
+    int goes_on = threads_await_wake_up(t);
+    platform_mutex_unlock(&t->mutex);
+    while (goes_on) {
         if (threads_do_part(t)) {
             wait.until = 0;
-        } else if (!t->may_spin || __atomic_load_n(&t->busy, __ATOMIC_RELAXED) == 0 ||
-                   !threads_spin(&wait)) {
-            if (!threads_sleep(t)) {
-                return NULL;
-            }
+        } else if (__atomic_load_n(&t->busy, __ATOMIC_RELAXED) == 0 || !threads_spin(&wait)) {
+            goes_on = threads_sleep(t);
             wait.until = 0;
         }
+    }
+    return NULL;
+}
+
+/* Sees to it that as many workers are awake as can be of use. */
+static void threads_wake(struct slm_threads *t, int32_t n_parts)
+{
+    int32_t wanted = min_i32(n_parts - 1, t->n_awake_max);
+    if (t->n_workers - __atomic_load_n(&t->workers_sleep, __ATOMIC_SEQ_CST) >= wanted) {
+        return;
+    }
+    platform_mutex_lock(&t->mutex);
+    int32_t n = wanted - (t->n_workers - __atomic_load_n(&t->workers_sleep, __ATOMIC_RELAXED));
+    if (n > 0) {
+        __atomic_sub_fetch(&t->workers_sleep, n, __ATOMIC_RELAXED);
+        t->wake_ups += n;
+    }
+    platform_mutex_unlock(&t->mutex);
+    while (n-- > 0) {
+        platform_cond_signal(&t->work);
     }
 }
 
@@ -206,16 +244,11 @@ static void threads_run_pool(struct slm_threads *t, int32_t n_parts, slm_task_fn
     t->arg = arg;
     __atomic_store_n(&t->parts_running, n_parts, __ATOMIC_RELAXED);
     __atomic_store_n(&t->parts_left, n_parts, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&t->workers_sleep, __ATOMIC_SEQ_CST) != 0) {
-        platform_mutex_lock(&t->mutex);
-        __atomic_store_n(&t->workers_sleep, 0, __ATOMIC_RELAXED);
-        platform_mutex_unlock(&t->mutex);
-        platform_cond_broadcast(&t->work);
-    }
+    threads_wake(t, n_parts);
     while (threads_do_part(t)) {
     }
     while (__atomic_load_n(&t->parts_running, __ATOMIC_ACQUIRE) != 0) {
-        if (t->may_spin && threads_spin(&wait)) {
+        if (t->n_awake_max > 0 && threads_spin(&wait)) {
             continue;
         }
         platform_mutex_lock(&t->mutex);
@@ -260,6 +293,8 @@ static int threads_start(struct slm_threads *t, slm_error *err)
         platform_mutex_destroy(&t->mutex);
         return status;
     }
+    t->workers_sleep = t->n_threads - 1;
+    t->n_awake_max = min_i32(t->n_threads, platform_cpu_count()) - 1;
     while (t->n_workers < t->n_threads - 1) {
         status = platform_thread_start(&t->workers[t->n_workers], threads_worker, t, err);
         if (status != SLM_OK) {
@@ -332,7 +367,6 @@ static int threads_create(struct slm_threads **out, const slm_threads_options *o
     t->memory = memory;
     t->bytes = bytes;
     t->process_id = platform_process_id();
-    t->may_spin = n_threads <= platform_cpu_count();
     if (n_pool > 1) {
         int status = threads_start(t, err);
         if (status != SLM_OK) {

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
 #include <sys/mman.h>
+#endif
 
 /* ---- Random numbers, guarded memory ---------------------------------------------------------- */
 
@@ -50,27 +52,50 @@ struct guarded {
     uint8_t *p;
 };
 
-static struct guarded guarded_take(size_t bytes, int at_end, size_t align)
+#if defined(_WIN32)
+static void guarded_map(struct guarded *g, size_t room)
 {
-    struct guarded g;
-    size_t room = (bytes + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
-    g.map_bytes = room + 2 * GUARD_PAGE;
-    g.map = (uint8_t *)mmap(NULL, g.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0);
-    if (g.map == (uint8_t *)MAP_FAILED) {
-        fprintf(stderr, "check_kernels: no memory\n");
-        exit(2);
+    g->map = (uint8_t *)VirtualAlloc(NULL, g->map_bytes, MEM_RESERVE, PAGE_NOACCESS);
+    if (g->map != NULL && room > 0 &&
+        VirtualAlloc(g->map + GUARD_PAGE, room, MEM_COMMIT, PAGE_READWRITE) == NULL) {
+        g->map = NULL;
     }
-    mprotect(g.map, GUARD_PAGE, PROT_NONE);
-    mprotect(g.map + GUARD_PAGE + room, GUARD_PAGE, PROT_NONE);
-    g.p = g.map + GUARD_PAGE + (at_end ? (room - bytes) / align * align : 0);
-    memset(g.map + GUARD_PAGE, 0xa5, room);
-    return g;
+}
+
+static void guarded_give(struct guarded *g)
+{
+    VirtualFree(g->map, 0, MEM_RELEASE);
+}
+#else
+static void guarded_map(struct guarded *g, size_t room)
+{
+    void *map = mmap(NULL, g->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g->map = map == MAP_FAILED ? NULL : (uint8_t *)map;
+    if (g->map != NULL && room > 0 &&
+        mprotect(g->map + GUARD_PAGE, room, PROT_READ | PROT_WRITE) != 0) {
+        g->map = NULL;
+    }
 }
 
 static void guarded_give(struct guarded *g)
 {
     munmap(g->map, g->map_bytes);
+}
+#endif
+
+static struct guarded guarded_take(size_t bytes, int at_end, size_t align)
+{
+    struct guarded g;
+    size_t room = (bytes + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
+    g.map_bytes = room + 2 * GUARD_PAGE;
+    guarded_map(&g, room);
+    if (g.map == NULL) {
+        fprintf(stderr, "check_kernels: no memory\n");
+        exit(2);
+    }
+    g.p = g.map + GUARD_PAGE + (at_end ? (room - bytes) / align * align : 0);
+    memset(g.map + GUARD_PAGE, 0xa5, room);
+    return g;
 }
 
 /* ---- Oracle: the value of one weight, from the format's description -------------------------- */

@@ -35,7 +35,7 @@ done
 story() {
     out=$work/story-$1
     shift
-    "$@" -O2 $strict tests/portability/story.c slm.c -o "$out" -pthread
+    "$@" ${level:--O2} $strict tests/portability/story.c slm.c -o "$out" -pthread
 }
 
 # tells EMULATOR... - runs what `story` built; text and bits as told by the plain build.
@@ -45,7 +45,9 @@ tells() {
 }
 
 # One that only has to tell the story, natively.
+# Compiled the quick way, with asserts: switches are not about the code of kernels.
 switches() {
+    level='-O1 -DSLM_DEBUG'
     for cc in $compilers; do
         story "$name-$cc" $cc -std=c11 -pedantic "$@" && tells || exit 1
     done
@@ -172,9 +174,11 @@ mingw64)
     WINEPREFIX=$(cd "$work" && pwd)/wine
     export WINEPREFIX WINEDEBUG=-all
     tells wine || exit 1
-    # Without test_math: what stands for libm there is no oracle, sqrt is off by a bit.
+    # Without test_math: what stands for libm there is no oracle, sqrt is off by a bit. The others are
+    # about what POSIX has.
     ar=x86_64-w64-mingw32-ar
-    suite x86_64-w64-mingw32-gcc -static wine $(tests_without test_math)
+    suite x86_64-w64-mingw32-gcc -static wine \
+        $(tests_without test_math test_platform test_sweep test_threads)
     ;;
 macos)
     needs clang clang
@@ -185,7 +189,7 @@ macos)
     awk -v to="$headers" '/^==== / { file = to "/" $2; next } file != "" { print >file }' \
         tests/portability/macos.txt
     for target in arm64-apple-macos11 x86_64-apple-macos11; do
-        clang --target=$target -std=c11 -ffreestanding -nostdlibinc -O1 $strict -isystem "$headers" -c slm.c \
+        clang --target=$target -std=c11 -ffreestanding -nostdlibinc -O0 -DSLM_DEBUG $strict -isystem "$headers" -c slm.c \
             -o "$work/macos.o" || exit 1
     done
     echo "compiled for arm64 and x86-64 with stub headers; never run"

@@ -8,7 +8,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/types.h>
+#if !defined(_WIN32)
 #include <sys/wait.h>
+#endif
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -628,6 +630,7 @@ static void contexts_of_several_threads_share_a_model_and_a_pool(void **state)
 }
 
 /* What the child finds; 0 if all is as slm.h says. */
+#if !defined(_WIN32)
 static int child_after_fork(slm_context *c, slm_threads *pool)
 {
     slm_context_options o;
@@ -675,6 +678,7 @@ static void after_fork_the_child_may_use_the_model_and_not_the_context(void **st
     slm_context_free(c);
     slm_threads_free(pool);
 }
+#endif
 
 /* ---- Wrong arguments ------------------------------------------------------------------------- */
 
@@ -815,7 +819,9 @@ int main(void)
         cmocka_unit_test(exact_activations_are_closer_than_rounded_ones),
         cmocka_unit_test(any_executor_gives_the_same_bits),
         cmocka_unit_test(contexts_of_several_threads_share_a_model_and_a_pool),
+#if !defined(_WIN32)
         cmocka_unit_test(after_fork_the_child_may_use_the_model_and_not_the_context),
+#endif
         cmocka_unit_test(wrong_spans_are_named_and_change_nothing),
         cmocka_unit_test(a_full_context_is_a_status_and_not_a_shift),
         cmocka_unit_test(wrong_options_are_named),

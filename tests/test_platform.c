@@ -428,7 +428,10 @@ static void affinity_mask_is_honoured(void **state)
         }
         CPU_ZERO(&set);
         CPU_SET(cpu, &set);
-        _exit(sched_setaffinity(0, sizeof set, &set) == 0 && platform_cpu_count() == 1 ? 0 : 1);
+        _exit(sched_setaffinity(0, sizeof set, &set) == 0 && platform_cpu_count() == 1 &&
+                      platform_core_count() == 1
+                  ? 0
+                  : 1);
     }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -484,6 +487,266 @@ static void quota_of_cgroup_1_is_honoured(void **state)
     write_fake("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     assert_int_equal(platform_quota_cpus(), 2);
     remove_fakes();
+    write_fake("/proc/self/cgroup", "5:cpuacct,cpu:/a\n");
+    write_fake("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "300001\n");
+    write_fake("/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n");
+    assert_int_equal(platform_quota_cpus(), 4);
+    remove_fakes();
+}
+
+static void quota_above_a_path_too_long_to_read_is_honoured(void **state)
+{
+    (void)state;
+    char line[2000];
+    int n = snprintf(line, sizeof line, "0::/outer");
+    for (size_t i = (size_t)n; i < sizeof line - 1; i++) {
+        line[i] = (i - (size_t)n) % 10 == 0 ? '/' : 'x';
+    }
+    line[sizeof line - 1] = 0;
+    use_fakes();
+    write_fake("/proc/self/cgroup", line);
+    write_fake("/sys/fs/cgroup/outer/cpu.max", "100000 100000\n");
+    write_fake("/sys/fs/cgroup/cpu.max", "700000 100000\n");
+    assert_int_equal(platform_quota_cpus(), 1);
+    remove_fakes();
+}
+
+/* ---- Cores ----------------------------------------------------------------------------------- */
+
+static struct platform_cpus cpus_of(const char *list)
+{
+    struct platform_cpus set;
+    struct text text = {list, strlen(list)};
+    platform_parse_cpus(text, &set);
+    return set;
+}
+
+static void assert_cpus(const struct platform_cpus *set, const char *list)
+{
+    struct platform_cpus expected = cpus_of(list);
+    assert_memory_equal(set, &expected, sizeof expected);
+}
+
+static void lists_of_cpus_are_understood(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list;
+        int32_t count, first, last;
+    } cases[] = {
+        {"0\n", 1, 0, 0},
+        {"0-3\n", 4, 0, 3},
+        {"0,4\n", 2, 0, 4},
+        {"1-2,5,62-65\n", 7, 1, 65},
+        {"8191", 1, 8191, 8191},
+        {"8191-8192", 1, 8191, 8191},
+        {"0-99999999999999999999999", 8192, 0, 8191},
+        {"8192,7", 1, 7, 7},
+        {"3-1", 0, 0, 0},
+        {"", 0, 0, 0},
+        {"\n", 0, 0, 0},
+        {"-3", 0, 0, 0},
+        {"x,1", 0, 0, 0},
+        {"1,,2", 1, 1, 1},
+        {"1, 2", 1, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct platform_cpus set = cpus_of(cases[i].list);
+        assert_int_equal(platform_cpus_count(&set), cases[i].count);
+        if (cases[i].count > 0) {
+            assert_true(platform_cpus_has(&set, cases[i].first));
+            assert_true(platform_cpus_has(&set, cases[i].last));
+        }
+    }
+}
+
+/* A list that the buffer cuts off within a number must not name another CPU. */
+static void the_cut_end_of_a_long_list_is_left_out(void **state)
+{
+    (void)state;
+    use_fakes();
+    for (int zeros = 0; zeros < 6; zeros++) { /* move the place of the cut */
+        struct platform_cpus set;
+        char list[1024];
+        char path[256];
+        size_t n = (size_t)snprintf(list, sizeof list, "%0*d", zeros + 1, 0);
+        for (int32_t cpu = 4000; n < 1000; cpu++) {
+            n += (size_t)snprintf(list + n, sizeof list - n, ",%d", cpu);
+        }
+        write_fake("/list", list);
+        snprintf(path, sizeof path, "%s/fake/list", directory);
+        platform_read_cpus(path, &set);
+        assert_true(platform_cpus_count(&set) > 80);
+        for (int32_t cpu = 1; cpu < 4000; cpu++) {
+            assert_false(platform_cpus_has(&set, cpu));
+        }
+    }
+    remove_fakes();
+}
+
+static void write_cpu(int32_t cpu, const char *file, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/%s", cpu, file);
+    write_fake(path, text);
+}
+
+static int32_t cores_of(const char *list)
+{
+    struct platform_cpus set = cpus_of(list);
+    return platform_count_cores(&set);
+}
+
+static void siblings_count_as_one_core(void **state)
+{
+    (void)state;
+    use_fakes();
+    assert_int_equal(cores_of("0-7"), 8);   /* nothing is known */
+    for (int32_t cpu = 0; cpu < 8; cpu++) { /* 0 and 4, 1 and 5, ... */
+        char list[32];
+        snprintf(list, sizeof list, "%d,%d\n", cpu % 4, cpu % 4 + 4);
+        write_cpu(cpu, "topology/thread_siblings_list", list);
+    }
+    assert_int_equal(cores_of("0-7"), 4);
+    assert_int_equal(cores_of("0-2,4"), 3);
+    assert_int_equal(cores_of("4-7"), 4); /* only the second siblings may be used */
+    assert_int_equal(cores_of("5"), 1);
+    assert_int_equal(cores_of("0-8191"), 4 + 8192 - 8);
+    write_cpu(0, "topology/core_cpus_list", "0-3\n"); /* the newer file counts */
+    write_cpu(4, "topology/core_cpus_list", "4-7\n");
+    assert_int_equal(cores_of("0-7"), 2);
+    write_cpu(4, "topology/core_cpus_list", "garbage\n");
+    assert_int_equal(cores_of("0-7"), 2 + 3);
+    write_cpu(0, "topology/core_cpus_list", "0-99999999999\n");
+    assert_int_equal(cores_of("0-7"), 1);
+    write_cpu(0, "topology/core_cpus_list", "1-7\n"); /* a core without its CPU: the other file */
+    write_cpu(0, "topology/thread_siblings_list", "7\n");
+    assert_int_equal(cores_of("0"), 1);
+    remove_fakes();
+}
+
+static void performance_cores_of_hybrids_are_preferred(void **state)
+{
+    (void)state;
+    use_fakes();
+    struct platform_cpus set = cpus_of("0-19");
+    platform_keep_performance(&set);
+    assert_cpus(&set, "0-19");
+    write_fake("/sys/devices/cpu_core/cpus", "0-11\n");
+    platform_keep_performance(&set);
+    assert_cpus(&set, "0-11");
+    set = cpus_of("10-19");
+    platform_keep_performance(&set);
+    assert_cpus(&set, "10-11");
+    set = cpus_of("12-19"); /* bound to efficient cores: better than none */
+    platform_keep_performance(&set);
+    assert_cpus(&set, "12-19");
+    remove_fakes();
+}
+
+static void big_cores_of_arm_are_preferred(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        const char *file;
+        int32_t percent;
+        const char *speeds[9];
+        const char *kept;
+    } chips[] = {
+        {"a phone of three kinds",
+         "cpu_capacity",
+         60,
+         {"325", "325", "325", "811", "811", "811", "811", "1024", NULL},
+         "3-7"},
+        {"a board of two kinds",
+         "cpu_capacity",
+         60,
+         {"530", "530", "530", "530", "1024", "1024", "1024", "1024", NULL},
+         "4-7"},
+        {"the same by its clock",
+         "cpufreq/cpuinfo_max_freq",
+         80,
+         {"1800000", "1800000", "1800000", "1800000", "2400000", "2400000", "2256000", "2256000",
+          NULL},
+         "4-7"},
+        {"all alike", "cpu_capacity", 60, {"1024", "1024", "1024", "1024", NULL}, "0-3"},
+        {"one that does not tell", "cpu_capacity", 60, {"100", "", "1024", "1024", NULL}, "0-3"},
+        {"garbage", "cpu_capacity", 60, {"100", "x", "-5", "1024", NULL}, "0-3"},
+        {"numbers over all bounds",
+         "cpu_capacity",
+         60,
+         {"99999999999999999999999999", "1", "99999999999999999999999999", NULL},
+         "0,2"},
+    };
+    use_fakes();
+    for (size_t i = 0; i < sizeof chips / sizeof chips[0]; i++) {
+        struct platform_speed_source source = {chips[i].file, chips[i].percent};
+        char list[16];
+        int32_t n = 0;
+        for (; chips[i].speeds[n] != NULL; n++) {
+            write_cpu(n, chips[i].file, chips[i].speeds[n]);
+        }
+        snprintf(list, sizeof list, "0-%d", n - 1);
+        struct platform_cpus set = cpus_of(list);
+        platform_keep_fast(&source, &set);
+        assert_cpus(&set, chips[i].kept);
+        remove_fakes();
+    }
+}
+
+/* Whatever the files say, between one and all of the CPUs that may be used. */
+static void files_of_random_bytes_do_no_harm(void **state)
+{
+    static const char *const files[] = {"/proc/self/cgroup",
+                                        "/sys/fs/cgroup/cpu.max",
+                                        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
+                                        "/sys/fs/cgroup/cpu/cpu.cfs_period_us",
+                                        "/sys/devices/cpu_core/cpus",
+                                        "/sys/devices/system/cpu/cpu0/cpu_capacity",
+                                        "/sys/devices/system/cpu/cpu1/cpu_capacity",
+                                        "/sys/devices/system/cpu/cpu0/topology/core_cpus_list",
+                                        "/sys/devices/system/cpu/cpu1/topology/core_cpus_list"};
+    static const char likely[] = "0123456789,-:/\n max";
+    uint32_t random = 12345;
+    (void)state;
+    use_fakes();
+    for (int32_t round = 0; round < 300; round++) {
+        for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
+            uint8_t bytes[5000];
+            char path[256];
+            random = random * 1664525u + 1013904223u;
+            size_t n = random >> 16;
+            n = round % 10 == 0 ? n % sizeof bytes : n % 40;
+            for (size_t i = 0; i < n; i++) {
+                random = random * 1664525u + 1013904223u;
+                bytes[i] = (uint8_t)(random >> 24);
+                if (round % 3 != 0) {
+                    bytes[i] = (uint8_t)likely[bytes[i] % (sizeof likely - 1)];
+                }
+            }
+            write_fake(files[f], "");
+            snprintf(path, sizeof path, "%s/fake%s", directory, files[f]);
+            write_file(path, bytes, n);
+        }
+        int32_t cores = platform_core_count();
+        assert_true(cores >= 1 && cores <= platform_cpu_count());
+    }
+    remove_fakes();
+}
+
+static void the_quota_also_bounds_the_cores(void **state)
+{
+    (void)state;
+    use_fakes();
+    int32_t all = platform_core_count();
+    assert_true(all >= 1);
+    write_fake("/proc/self/cgroup", "0::/\n");
+    write_fake("/sys/fs/cgroup/cpu.max", "10000 100000\n");
+    assert_int_equal(platform_core_count(), 1);
+    write_fake("/sys/fs/cgroup/cpu.max", "999900000 100000\n");
+    assert_int_equal(platform_core_count(), all);
+    remove_fakes();
 }
 
 /* ---- Clock and process ----------------------------------------------------------------------- */
@@ -532,6 +795,14 @@ int main(void)
         cmocka_unit_test_setup(affinity_mask_is_honoured, reset_hook),
         cmocka_unit_test_setup(quota_of_cgroup_2_and_its_parents_is_honoured, reset_hook),
         cmocka_unit_test_setup(quota_of_cgroup_1_is_honoured, reset_hook),
+        cmocka_unit_test_setup(quota_above_a_path_too_long_to_read_is_honoured, reset_hook),
+        cmocka_unit_test_setup(lists_of_cpus_are_understood, reset_hook),
+        cmocka_unit_test_setup(the_cut_end_of_a_long_list_is_left_out, reset_hook),
+        cmocka_unit_test_setup(siblings_count_as_one_core, reset_hook),
+        cmocka_unit_test_setup(performance_cores_of_hybrids_are_preferred, reset_hook),
+        cmocka_unit_test_setup(big_cores_of_arm_are_preferred, reset_hook),
+        cmocka_unit_test_setup(files_of_random_bytes_do_no_harm, reset_hook),
+        cmocka_unit_test_setup(the_quota_also_bounds_the_cores, reset_hook),
         cmocka_unit_test_setup(clock_is_monotonic_and_in_nanoseconds, reset_hook),
         cmocka_unit_test_setup(process_id_differs_in_a_child, reset_hook),
     };

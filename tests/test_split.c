@@ -7,6 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#if defined(_WIN32)
+#define mkdir(path, mode) mkdir(path)
+#endif
+
 #define SHARDS 3
 
 struct split {

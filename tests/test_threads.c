@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,13 +74,22 @@ static slm_threads_options options_of(int32_t n_threads, struct heap *heap)
     return options;
 }
 
-static struct slm_threads *pool_of(int32_t n_threads, struct heap *heap)
+/* As it is made here: with more threads than CPUs only some are ever awake. */
+static struct slm_threads *plain_pool_of(int32_t n_threads, struct heap *heap)
 {
     struct slm_threads *t = NULL;
     slm_error err;
     slm_threads_options options = options_of(n_threads, heap);
     assert_int_equal(threads_create(&t, &options, &err), SLM_OK);
     assert_int_equal(threads_count(t), n_threads);
+    return t;
+}
+
+/* As on a machine that has a CPU for each of them. */
+static struct slm_threads *pool_of(int32_t n_threads, struct heap *heap)
+{
+    struct slm_threads *t = plain_pool_of(n_threads, heap);
+    t->n_awake_max = n_threads - 1;
     return t;
 }
 
@@ -475,6 +485,42 @@ static void tiles_run_once_and_parts_never_overlap(void **state)
     }
 }
 
+struct balance {
+    int64_t end_ns[16]; /* when the last tile of each part was done */
+    int32_t longest;    /* tile that takes five times as long */
+};
+
+static void balance_tile(void *arg, int32_t tile, int32_t part)
+{
+    struct balance *b = (struct balance *)arg;
+    sleep_us(tile == b->longest ? 10000 : 2000);
+    b->end_ns[part] = platform_clock_ns();
+}
+
+/* Tiles that sleep take no CPU: on any machine 16 of them run at the same time. On a busy one a
+ * thread may be late for reasons of its own, so one good try of ten is enough. */
+static void parts_finish_within_a_tile_of_each_other(void **state)
+{
+    (void)state;
+    struct slm_threads *t = pool_of(16, NULL);
+    int64_t best = INT64_MAX;
+    for (int32_t try = 0; try < 10 && best > 3500000; try++) {
+        struct balance b = {{0}, try % 2 == 0 ? -1 : 5};
+        int64_t first = INT64_MAX;
+        int64_t last = 0;
+        int owned = threads_begin(t);
+        threads_tiles(t, owned, 16 * 5 + 7, balance_tile, &b);
+        threads_end(t, owned);
+        for (int32_t i = 0; i < 16; i++) {
+            first = min_i64(first, b.end_ns[i]);
+            last = b.end_ns[i] > last ? b.end_ns[i] : last;
+        }
+        best = min_i64(best, last - first);
+    }
+    assert_true(best <= 3500000);
+    threads_release(t);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 static void number_of_threads_is_checked(void **state)
@@ -496,7 +542,7 @@ static void number_of_threads_is_checked(void **state)
     struct slm_threads *t = NULL;
     slm_threads_options options = options_of(SLM_AUTO, NULL);
     assert_int_equal(threads_create(&t, &options, NULL), SLM_OK);
-    assert_int_equal(threads_count(t), platform_cpu_count());
+    assert_int_equal(threads_count(t), platform_core_count());
     threads_release(t);
     threads_release(NULL);
 }
@@ -566,39 +612,87 @@ static void every_failure_of_the_system_is_an_error_and_leaks_nothing(void **sta
     assert_null(t);
 }
 
+/* CPU time and voluntary switches of this process while nothing is asked of it. */
+static void assert_asleep(int64_t us)
+{
+    struct rusage before;
+    struct rusage after;
+    int64_t start = process_cpu_ns();
+    getrusage(RUSAGE_SELF, &before);
+    sleep_us(us);
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(process_cpu_ns() - start < 10000000);
+    assert_true(after.ru_nvcsw - before.ru_nvcsw < 40);
+}
+
 static void idle_pool_uses_no_cpu(void **state)
 {
     (void)state;
-    struct slm_threads *t = pool_of(2, NULL);
-    for (int32_t in_call = 0; in_call <= 1; in_call++) {
+    const int32_t sizes[] = {2, 16};
+    for (int32_t s = 0; s < 2; s++) {
+        struct slm_threads *t = s == 0 ? pool_of(sizes[s], NULL) : plain_pool_of(sizes[s], NULL);
         struct region r;
+        assert_asleep(100000); /* before the first call */
         int owned = threads_begin(t);
         for (int32_t i = 0; i < 100; i++) {
             assert_true(region_once(t, owned, &r, 8, i));
         }
-        if (!in_call) {
-            threads_end(t, owned);
-        }
-        int64_t before = process_cpu_ns();
-        sleep_us(200000);
-        assert_true(process_cpu_ns() - before < 10000000);
-        if (in_call) {
-            threads_end(t, owned);
-        }
+        assert_asleep(200000); /* in a call that computes nothing */
+        assert_true(region_once(t, owned, &r, 8, 1));
+        threads_end(t, owned);
+        assert_asleep(2000000);
+        threads_release(t);
     }
-    threads_release(t);
 }
 
-static void more_threads_than_cpus_never_spin(void **state)
+static int32_t workers_awake(struct slm_threads *t)
+{
+    return t->n_workers - __atomic_load_n(&t->workers_sleep, __ATOMIC_SEQ_CST);
+}
+
+struct crowd {
+    struct slm_threads *t;
+    int32_t most;
+    int32_t inside;
+    int32_t most_inside;
+};
+
+static void crowd_part(void *arg, int32_t i)
+{
+    struct crowd *c = (struct crowd *)arg;
+    int32_t inside = __atomic_add_fetch(&c->inside, 1, __ATOMIC_SEQ_CST);
+    (void)i;
+    if (inside > __atomic_load_n(&c->most_inside, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&c->most_inside, inside, __ATOMIC_SEQ_CST);
+    }
+    if (workers_awake(c->t) > __atomic_load_n(&c->most, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&c->most, workers_awake(c->t), __ATOMIC_SEQ_CST);
+    }
+    sleep_us(i % 7 == 0 ? 300 : 20);
+    __atomic_sub_fetch(&c->inside, 1, __ATOMIC_SEQ_CST);
+}
+
+static void no_more_workers_are_awake_than_there_are_cpus_for(void **state)
 {
     (void)state;
-    int32_t cpus = platform_cpu_count();
-    struct slm_threads *fits = pool_of(cpus, NULL);
-    struct slm_threads *crowd = pool_of(cpus + 1, NULL);
-    assert_int_equal(fits->may_spin, 1);
-    assert_int_equal(crowd->may_spin, 0);
-    threads_release(fits);
-    threads_release(crowd);
+    struct slm_threads *t = plain_pool_of(16, NULL);
+    assert_int_equal(t->n_awake_max, min_i32(16, platform_cpu_count()) - 1);
+    for (int32_t most = 0; most <= 3; most++) {
+        struct crowd c = {t, 0, 0, 0};
+        t->n_awake_max = most;
+        sleep_us(2000); /* those of the last round go to sleep */
+        for (int32_t call = 0; call < 20; call++) {
+            int owned = threads_begin(t);
+            for (int32_t i = 0; i < 10; i++) {
+                threads_run(t, owned, 2 + i, crowd_part, &c);
+            }
+            threads_end(t, owned);
+        }
+        assert_true(c.most <= most);
+        assert_true(c.most_inside <= most + 1);
+        assert_int_equal(c.inside, 0);
+    }
+    threads_release(t);
 }
 
 static void child_of_a_fork_can_only_free(void **state)
@@ -671,9 +765,9 @@ static int64_t bench_region(struct slm_threads *t, int owned, slm_task_fn fn, in
 
 static void bench(void)
 {
-    printf("usable CPUs: %d\n", platform_cpu_count());
+    printf("usable CPUs: %d, cores: %d\n", platform_cpu_count(), platform_core_count());
     for (int32_t n = 2; n <= 8; n *= 2) {
-        struct slm_threads *t = pool_of(n, NULL);
+        struct slm_threads *t = plain_pool_of(n, NULL);
         int owned = threads_begin(t);
         for (int32_t permille = 100; permille <= 900; permille += 400) {
             int64_t empty = bench_region(t, owned, empty_part, n, permille);
@@ -714,12 +808,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(second_owner_computes_alone),
         cmocka_unit_test(workers_work_and_block_signals),
         cmocka_unit_test(tiles_run_once_and_parts_never_overlap),
+        cmocka_unit_test(parts_finish_within_a_tile_of_each_other),
         cmocka_unit_test(number_of_threads_is_checked),
         cmocka_unit_test(pools_come_and_go),
         cmocka_unit_test(heap_bytes_are_what_is_allocated),
         cmocka_unit_test(every_failure_of_the_system_is_an_error_and_leaks_nothing),
         cmocka_unit_test(idle_pool_uses_no_cpu),
-        cmocka_unit_test(more_threads_than_cpus_never_spin),
+        cmocka_unit_test(no_more_workers_are_awake_than_there_are_cpus_for),
         cmocka_unit_test(child_of_a_fork_can_only_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

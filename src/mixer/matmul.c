@@ -23,11 +23,15 @@ struct matmul_job {
 };
 
 #define MATMUL_JOBS_MAX 4
-/* A tile is long enough to stream (decode kernels read it as eight streams, which the prefetcher
- * has to find anew in each tile) and short enough that the parts finish together. */
+/* For a few tokens a tile is long enough to stream (decode kernels read it as eight streams, which
+ * the prefetcher has to find anew in each tile) and short enough that the parts finish together. For
+ * many, it is the rows that kernels unpack at a time: fewer would read all activations more often. */
 #define MATMUL_TILE_BYTES 524288
-#define MATMUL_TILE_ROWS 32 /* a multiple of this, for kernels that take several at a time */
-#define MATMUL_TILES_A_PART 4
+#define MATMUL_MANY 32
+#define MATMUL_PANEL_ROWS 256
+/* A tile is a multiple of what kernels take at a time. */
+#define MATMUL_ROWS_FEW 8
+#define MATMUL_ROWS_MANY 32
 #define MATMUL_INPUT_TOKENS 4 /* of a tile when the input is made, if no form wants more */
 
 struct matmul_run {
@@ -101,23 +105,28 @@ static void matmul_prepare_tile(void *arg, int32_t tile, int32_t part)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
+static void matmul_scale_rows(float *y, int64_t n, float scale)
+{
+    for (int64_t i = 0; f32_to_bits(scale) != f32_to_bits(1.0f) && i < n; i++) {
+        y[i] *= scale;
+    }
+}
+
 /* scale, bias and residual of rows row0..row1-1, while they are warm. */
-static void matmul_finish_rows(const struct matmul_job *job, int32_t n_tokens, int64_t row0,
-                               int64_t row1)
+static void matmul_finish_rows(const struct kernels *kernels, const struct matmul_job *job,
+                               int32_t n_tokens, int64_t row0, int64_t row1)
 {
     const struct linear *w = job->w;
-    int scaled = f32_to_bits(w->scale) != f32_to_bits(1.0f);
-    if (!scaled && w->bias == NULL && job->residual == NULL) {
-        return;
-    }
+    int64_t n = row1 - row0;
     for (int64_t t = 0; t < n_tokens; t++) {
-        float *y = job->y + t * job->y_stride;
-        for (int64_t r = row0; r < row1; r++) {
-            float v = scaled ? y[r] * w->scale : y[r];
-            y[r] = w->bias != NULL ? v + w->bias[r] : v;
+        float *y = job->y + t * job->y_stride + row0;
+        matmul_scale_rows(y, n, w->scale);
+        if (w->bias != NULL) {
+            kernels->add(y, w->bias + row0, n);
         }
-        for (int64_t r = row0; job->residual != NULL && r < row1; r++) {
-            job->residual[t * job->y_stride + r] += y[r] * job->residual_scale;
+        if (job->residual != NULL) {
+            matmul_scale_rows(y, n, job->residual_scale);
+            kernels->add(job->residual + t * job->y_stride + row0, y, n);
         }
     }
 }
@@ -134,15 +143,22 @@ static void matmul_row_tile(void *arg, int32_t tile, int32_t part)
     int64_t row1 = min_i64(row0 + r->tile_rows[j], job->w->n_out);
     r->products[j]->multiply(job->y, job->y_stride, job->w->data, row0, row1, r->acts[j],
                              r->in->n_tokens, r->in->k, context_scratch(r->c, part));
-    matmul_finish_rows(job, r->in->n_tokens, row0, row1);
+    matmul_finish_rows(&r->c->model->kernels, job, r->in->n_tokens, row0, row1);
 }
 
-static int32_t matmul_tile_rows(const struct linear *w, int64_t n_rows, int32_t n_parts)
+/* A part gets as many tiles as the others: as few as their limit allows. */
+static int32_t matmul_tile_rows(const struct linear *w, int32_t n_tokens, int64_t n_rows,
+                                int32_t n_parts)
 {
     const struct kernel_format *f = &kernel_formats[w->type];
     int64_t row_bytes = w->n_in / f->block_elements * f->block_bytes;
-    int64_t rows = min_i64(MATMUL_TILE_BYTES / (row_bytes + 1), n_rows / n_parts);
-    return (int32_t)(max_i64(rows / MATMUL_TILE_ROWS, 1) * MATMUL_TILE_ROWS);
+    int many = n_tokens >= MATMUL_MANY;
+    int64_t limit = many ? MATMUL_PANEL_ROWS : MATMUL_TILE_BYTES / (row_bytes + 1) + 1;
+    int64_t multiple = many ? MATMUL_ROWS_MANY : MATMUL_ROWS_FEW;
+    int64_t rows_of_part = (n_rows + n_parts - 1) / n_parts;
+    int64_t tiles_of_part = (rows_of_part + limit - 1) / limit;
+    int64_t rows = (rows_of_part + tiles_of_part - 1) / tiles_of_part;
+    return (int32_t)((rows + multiple - 1) / multiple * multiple);
 }
 
 static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, int32_t n_jobs)
@@ -168,7 +184,7 @@ static void matmul_setup(struct matmul_run *r, const struct matmul_job *jobs, in
                 r->acts[j] = c->prepared[f];
             }
         }
-        r->tile_rows[j] = matmul_tile_rows(w, n_rows, c->n_threads * MATMUL_TILES_A_PART);
+        r->tile_rows[j] = matmul_tile_rows(w, r->in->n_tokens, n_rows, c->n_threads);
         r->first_tile[j + 1] =
             r->first_tile[j] + (int32_t)((w->n_out + r->tile_rows[j] - 1) / r->tile_rows[j]);
     }

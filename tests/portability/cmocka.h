@@ -14,8 +14,8 @@ typedef int (*cmocka_fixture)(void **state);
 
 struct CMUnitTest {
     const char *name;
-    void (*test)(void **state);
-    cmocka_fixture setup, teardown;
+    void (*test_func)(void **state);
+    cmocka_fixture setup_func, teardown_func;
     void *initial_state;
 };
 
@@ -99,12 +99,12 @@ static __attribute__((unused)) void cmocka_range(uintmax_t value, uintmax_t low,
 static int cmocka_run_one(const struct CMUnitTest *t)
 {
     void *state = t->initial_state;
-    int result = t->setup != NULL && t->setup(&state) != 0 ? CMOCKA_FAILED : 0;
+    int result = t->setup_func != NULL && t->setup_func(&state) != 0 ? CMOCKA_FAILED : 0;
     if (result == 0) {
         /* setjmp may stand only where a controlling expression is. */
         switch (setjmp(cmocka_jump)) {
         case 0:
-            t->test(&state);
+            t->test_func(&state);
             break;
         case CMOCKA_SKIPPED:
             result = CMOCKA_SKIPPED;
@@ -114,7 +114,7 @@ static int cmocka_run_one(const struct CMUnitTest *t)
             break;
         }
     }
-    if (t->teardown != NULL && t->teardown(&state) != 0) {
+    if (t->teardown_func != NULL && t->teardown_func(&state) != 0) {
         result = CMOCKA_FAILED;
     }
     return result;
