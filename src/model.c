@@ -544,21 +544,25 @@ static int model_read_vocab_size(struct slm_model *m, slm_error *err)
     return SLM_OK;
 }
 
-/* Does the family have a place for experts? */
-static int model_takes_experts(const struct slm_arch *arch)
+/* Does the family have layers of this size? */
+static int model_has_dim(const struct slm_arch *arch, enum arch_dim dim)
 {
     for (int32_t i = 0; i < arch->n_layer; i++) {
-        if ((arch->layer[i].flags & TENSOR_STACK) != 0) {
+        if (arch->layer[i].in == dim || arch->layer[i].out == dim) {
             return 1;
         }
     }
     return 0;
 }
 
+/* A layer has an ordinary feed-forward or experts: what the family has a place for. */
 static int model_check_experts(const struct slm_model *m, slm_error *err)
 {
     const struct hparams *h = &m->hparams;
-    if (h->n_expert > 0 && !model_takes_experts(m->arch)) {
+    if (h->n_expert == 0 && !model_has_dim(m->arch, DIM_FF)) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "key '%s.expert_count' is missing or 0", m->arch->name);
+    }
+    if (h->n_expert > 0 && !model_has_dim(m->arch, DIM_EXPERTS)) {
         SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
                  "the model is a mixture of %d experts, which this version cannot run for '%s'",
                  h->n_expert, m->arch->name);

@@ -4,6 +4,9 @@
 #include "../slm.h"
 
 #include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
 
@@ -157,12 +160,13 @@ static void a_tensor_of_another_shape_is_told(void **state)
             slm_model *model = NULL;
             slm_error err;
             uint8_t *width = g.image + find_name(&g, names[i]) + strlen(names[i]) + 4;
-            *width = (uint8_t)(*width - 1);
+            uint8_t old = *width;
+            *width = (uint8_t)(old == 1 ? 2 : old - 1); /* a width of 0 is no tensor at all */
             int status = open_image(&model, &g, &err);
-            *width = (uint8_t)(*width + 1);
+            *width = old;
             slm_model_free(model);
             if (status != SLM_E_MODEL || !tiny_says(&err, names[i], "shape")) {
-                fail_msg("%s with one column less in '%s': %s", g.title, names[i],
+                fail_msg("%s with another width of '%s': %s", g.title, names[i],
                          status != SLM_OK ? err.message : "ok");
             }
         }
@@ -190,6 +194,63 @@ static void another_number_of_experts_is_told(void **state)
     *used = 0;
     assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
     assert_true(tiny_says(&err, "expert_used_count' is 0", "1 to 8"));
+    golden_free(&g);
+}
+
+/* One value of a key, 4 bytes, is set for a while. */
+static void assert_key_is_told(struct golden *g, const char *key, uint32_t value, const char *told,
+                               const char *also)
+{
+    slm_model *model = NULL;
+    slm_error err;
+    uint8_t old[4];
+    uint8_t *at = g->image + find_name(g, key) + strlen(key) + 4;
+    const uint8_t bytes[4] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                              (uint8_t)(value >> 24)};
+    memcpy(old, at, 4);
+    memcpy(at, bytes, 4);
+    int status = open_image(&model, g, &err);
+    memcpy(at, old, 4);
+    slm_model_free(model);
+    if (status != SLM_E_MODEL || !tiny_says(&err, told, also)) {
+        fail_msg("%s with %s = %u: %s", g->title, key, (unsigned)value,
+                 status != SLM_OK ? err.message : "ok");
+    }
+}
+
+static void a_family_of_experts_without_any_is_told(void **state)
+{
+    static const char *const names[][2] = {{"qwen3moe", "qwen3moe"},
+                                           {"x-qwen2moe", "qwen2moe"},
+                                           {"x-olmoe", "olmoe"},
+                                           {"granite-moe-shared", "granitemoe"},
+                                           {"x-gpt-oss", "gpt-oss"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct golden g;
+        char key[64];
+        load(&g, names[i][0]);
+        snprintf(key, sizeof key, "%s.expert_count", names[i][1]);
+        assert_key_is_told(&g, key, 0, key, "missing or 0");
+        golden_free(&g);
+    }
+}
+
+static void sizes_of_experts_that_overflow_are_told(void **state)
+{
+    static const uint32_t sizes[] = {0, 1, 65536, 0x7fffffff, 0x80000000, 0xffffffff};
+    struct golden g;
+    (void)state;
+    load(&g, "qwen3moe");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_key_is_told(&g, "qwen3moe.expert_feed_forward_length", sizes[i], "", NULL);
+        assert_key_is_told(&g, "qwen3moe.expert_count", sizes[i], "", NULL);
+    }
+    golden_free(&g);
+    load(&g, "granite-moe-shared");
+    for (size_t i = 1; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_key_is_told(&g, "granitemoe.expert_shared_feed_forward_length", sizes[i], "", NULL);
+    }
     golden_free(&g);
 }
 
@@ -230,6 +291,8 @@ int main(void)
         cmocka_unit_test(a_tensor_that_is_missing_is_told),
         cmocka_unit_test(a_tensor_of_another_shape_is_told),
         cmocka_unit_test(another_number_of_experts_is_told),
+        cmocka_unit_test(a_family_of_experts_without_any_is_told),
+        cmocka_unit_test(sizes_of_experts_that_overflow_are_told),
         cmocka_unit_test(positions_end_where_no_more_were_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,6 +161,8 @@ static void subjects_make(struct subjects *s)
     subjects_add_golden(s, "tests/golden/models/qwen2.txt");
     subjects_add_golden(s, "tests/golden/models/qwen3.txt");
     subjects_add_golden(s, "tests/golden/models/llama-fused-qkv.txt");
+    subjects_add_golden(s, "tests/golden/models/granite-moe-shared.txt");
+    subjects_add_golden(s, "tests/golden/models/x-gpt-oss.txt");
 }
 
 static void subjects_free(struct subjects *s)

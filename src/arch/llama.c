@@ -6,9 +6,10 @@
  *                  x += Wdown (silu(Wgate n) * Wup n)                n = rms_norm(x, ffn_norm)
  *     logits = output rms_norm(x, output_norm)
  *
- * Mixtral has experts for its feed-forward (src/mixer/experts.c). Llama 3.2 stretches its context through rope_freqs, a divisor for each frequency. Traps: Q and K
- * of GGUF files are permuted so that neighbours are rotated; attention.sliding_window (Mistral 7B
- * v0.1) and attention.scale are not used by this family, whatever the file says. */
+ * Mixtral has experts for its feed-forward (src/mixer/experts.c). Llama 3.2 stretches its context
+ * through rope_freqs, a divisor for each frequency. Traps: Q and K of GGUF files are permuted so
+ * that neighbours are rotated; attention.sliding_window (Mistral 7B v0.1) and attention.scale are
+ * not used by this family, whatever the file says. */
 
 static const struct arch_tensor arch_llama_globals[] = {
     ARCH_GLOBAL("token_embd", token_embd, DIM_EMBD, DIM_VOCAB, 0),
