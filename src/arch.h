@@ -43,11 +43,20 @@ struct layer {
     int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
     int64_t v_at;        /* in a KV page: elements to V [n_kv_head][KV_PAGE][head_dim_v] */
 
-    struct norm attn_norm;      /* n_embd, before attention */
-    struct linear attn_q;       /* [n_embd] -> [n_head][head_dim] */
-    struct linear attn_k;       /* [n_embd] -> [n_kv_head][head_dim] */
-    struct linear attn_v;       /* [n_embd] -> [n_kv_head][head_dim_v] */
-    struct linear attn_output;  /* [n_head][head_dim_v] -> [n_embd] */
+    struct norm attn_norm;     /* n_embd, before attention */
+    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim] */
+    struct linear attn_k;      /* [n_embd] -> [n_kv_head][head_dim] */
+    struct linear attn_v;      /* [n_embd] -> [n_kv_head][head_dim_v] */
+    struct linear attn_output; /* [n_head][head_dim_v] -> [n_embd] */
+
+    /* Latent attention: Q, K and V from rows shorter than they are (src/mixer/latent.c). */
+    struct linear latent_q;      /* [n_embd] -> [n_q_rank]; Q is attn_q of its norm */
+    struct linear latent_kv;     /* [n_embd] -> [n_kv_rank] */
+    struct linear latent_k_rope; /* [n_embd] -> [n_rot], the rotated end of K of every head */
+    struct linear attn_kv;       /* [n_kv_rank] -> [n_head][head_dim - n_rot + head_dim_v] */
+    struct norm latent_q_norm;   /* n_q_rank */
+    struct norm latent_kv_norm;  /* n_kv_rank */
+
     struct norm attn_q_norm;    /* a head, or all of Q */
     struct norm attn_k_norm;    /* a head, or all of K */
     struct norm attn_sub_norm;  /* all of what attention gives, before attn_output */
@@ -118,7 +127,10 @@ struct hparams {
     int32_t expert_softmax_selected; /* the softmax goes over the selected, not over all */
     int32_t head_dim;                /* of Q and K */
     int32_t head_dim_v;
-    int32_t n_rot; /* elements of a head that are rotated */
+    int32_t n_rot;    /* elements of a head that are rotated */
+    int32_t rot_at;   /* the first of them */
+    int32_t n_q_rank; /* of latent attention; 0: there is none */
+    int32_t n_kv_rank;
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -161,7 +173,10 @@ enum arch_dim {
     DIM_HEADS,     /* n_head */
     DIM_KV_HEADS,  /* n_kv_head */
     DIM_CTX,       /* n_ctx_train */
-    DIM_ROT_HALF   /* n_rot / 2 */
+    DIM_ROT_HALF,  /* n_rot / 2 */
+    DIM_Q_RANK,
+    DIM_KV_RANK,
+    DIM_KV /* n_head * (head_dim - n_rot + head_dim_v) */
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -174,6 +189,9 @@ enum arch_dim {
 #define TENSOR_NO_WEIGHT 64u /* a norm that stands in no file: its weights are 1 */
 #define TENSOR_STACK 256u    /* n_expert matrices, one behind the other */
 #define TENSOR_GATE_UP 128u  /* may instead be rows of a ffn_up of twice the size: gate, then up */
+
+/* n_kv_rank rows for the slot, then n_rot rows for latent_k_rope. */
+#define TENSOR_LATENT_KV 512u
 
 struct arch_tensor {
     const char *name; /* without "blk.N." and ".weight" */

@@ -55,6 +55,12 @@ struct slm_context {
     float *y;      /* [n_embd] output of a product that is added to x */
     float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
 
+    /* For latent attention, if the model has it. */
+    float *latent_q;  /* [n_q_rank] */
+    float *latent_kv; /* [n_kv_rank] */
+    float *k_rope;    /* [n_rot] */
+    float *kv;        /* [n_head][head_dim - n_rot + head_dim_v] */
+
     /* For layers of experts, if the model has any. */
     struct context_experts {
         float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
@@ -168,6 +174,13 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->gate = context_rows(c, a, m->n_ff_max);
     c->up = context_rows(c, a, m->n_ff_max);
     c->y = context_rows(c, a, h->n_embd);
+    if (h->n_kv_rank > 0) {
+        c->latent_q = context_rows(c, a, h->n_q_rank);
+        c->latent_kv = context_rows(c, a, h->n_kv_rank);
+        c->k_rope = context_rows(c, a, h->n_rot);
+        c->kv =
+            context_rows(c, a, (int64_t)m->n_head_max * (h->head_dim - h->n_rot + h->head_dim_v));
+    }
     if (h->n_expert > 0) {
         uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
         c->experts.logits = context_rows(c, a, h->n_expert);

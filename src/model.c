@@ -124,6 +124,12 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_ctx_train;
     case DIM_ROT_HALF:
         return h->n_rot / 2;
+    case DIM_Q_RANK:
+        return h->n_q_rank;
+    case DIM_KV_RANK:
+        return h->n_kv_rank;
+    case DIM_KV:
+        return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
     case DIM_ONE:
         break;
     }
@@ -369,6 +375,17 @@ static int bind_fused_gate_up(struct binder *b, int32_t i, struct layer *l, uint
     return SLM_OK;
 }
 
+static int bind_latent_kv(struct binder *b, int32_t i, struct layer *l, const char *name)
+{
+    struct linear fused;
+    const struct hparams *h = &b->model->hparams;
+    int64_t rank = h->n_kv_rank;
+    SLM_TRY(bind_linear(b, i, name, 0, h->n_embd, rank + h->n_rot, &fused));
+    linear_slice(&fused, 0, rank, &l->latent_kv);
+    linear_slice(&fused, rank, h->n_rot, &l->latent_k_rope);
+    return SLM_OK;
+}
+
 /* Is the tensor in the file? */
 static int bind_has(const struct binder *b, int32_t layer, const char *name)
 {
@@ -392,6 +409,9 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     if ((a->flags & TENSOR_VECTOR) != 0) {
         return bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
                            (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot);
+    }
+    if ((a->flags & TENSOR_LATENT_KV) != 0) {
+        return bind_latent_kv(b, index, layer, a->name);
     }
     if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
         return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;

@@ -27,6 +27,7 @@ static const char *const manifests[] = {"llama-bias",
                                         "phi2",
                                         "granite",
                                         "minicpm-longrope",
+                                        "minicpm3",
                                         "olmo2",
                                         "exaone4",
                                         "cohere2",
@@ -254,6 +255,20 @@ static void sizes_of_experts_that_overflow_are_told(void **state)
     golden_free(&g);
 }
 
+static void ranks_of_latent_attention_that_do_not_fit_are_told(void **state)
+{
+    static const uint32_t sizes[] = {0, 1, 65536, 0x7fffffff, 0x80000000, 0xffffffff};
+    struct golden g;
+    (void)state;
+    load(&g, "minicpm3");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_key_is_told(&g, "minicpm3.attention.q_lora_rank", sizes[i], "", NULL);
+        assert_key_is_told(&g, "minicpm3.attention.kv_lora_rank", sizes[i], "", NULL);
+    }
+    assert_key_is_told(&g, "minicpm3.attention.head_count_kv", 2, "head_count_kv 2", NULL);
+    golden_free(&g);
+}
+
 static void positions_end_where_no_more_were_learned(void **state)
 {
     struct golden g;
@@ -293,6 +308,7 @@ int main(void)
         cmocka_unit_test(another_number_of_experts_is_told),
         cmocka_unit_test(a_family_of_experts_without_any_is_told),
         cmocka_unit_test(sizes_of_experts_that_overflow_are_told),
+        cmocka_unit_test(ranks_of_latent_attention_that_do_not_fit_are_told),
         cmocka_unit_test(positions_end_where_no_more_were_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

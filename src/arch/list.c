@@ -12,6 +12,7 @@ static const struct slm_arch *const arch_list[] = {
     &arch_phi2,
     &arch_granite,
     &arch_minicpm,
+    &arch_minicpm3,
     &arch_internlm2,
     &arch_ernie4_5,
     &arch_exaone,

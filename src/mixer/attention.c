@@ -385,7 +385,7 @@ static void attention_heads(const struct slm_context *c, const struct layer *l, 
         norm_apply(c->model, norm, x, x, n);
     }
     for (int32_t i = 0; l->rope != LAYER_ROPE_NONE && i < n_head; i++) {
-        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * h->head_dim,
+        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * h->head_dim + h->rot_at,
                                                      c->rope_cos[l->rope] + token * half,
                                                      c->rope_sin[l->rope] + token * half, h->n_rot);
     }
@@ -427,6 +427,8 @@ static void attention_token_heads(void *arg, int32_t token, int32_t part)
     }
 }
 
+static void latent_qkv(struct slm_context *c, const struct layer *l);
+
 /* x += Wo attention(Wq n, Wk n, Wv n), n = norm(x, attn_norm). `x` is c->x, or in a parallel layer
  * what c->x becomes. */
 static void attention(struct slm_context *c, const struct layer *l, float *x)
@@ -448,7 +450,11 @@ static void attention(struct slm_context *c, const struct layer *l, float *x)
     struct matmul_job output = {&l->attn_output, c->y, h->n_embd, is_normed ? NULL : x,
                                 h->residual_scale};
     struct attention_run r = {c, l, 0, 0, 0, 0};
-    matmul(c, &in, qkv, 3);
+    if (l->latent_kv.n_out > 0) {
+        latent_qkv(c, l);
+    } else {
+        matmul(c, &in, qkv, 3);
+    }
     context_tiles(c, (n_q + n_k) * 8 * n, n, attention_token_heads, &r);
     attention_scores(c, l);
     matmul(c, &heads, &output, 1);
