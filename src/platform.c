@@ -134,8 +134,8 @@ static int64_t platform_process_id(void)
 #endif
 }
 
-/* Asks for pages of 2 MiB: reading memory in streams would spend up to a fifth of its time on finding
- * pages of 4 KiB, more on a virtual machine. A wish, nobody says if it is granted. */
+/* Asks for pages of 2 MiB: reading memory in streams would spend up to a fifth of its time on
+ * finding pages of 4 KiB, more on a virtual machine. A wish, nobody says if it is granted. */
 static void platform_wish_large_pages(const void *memory, uint64_t bytes)
 {
 #if defined(PLATFORM_LINUX)

@@ -1,6 +1,6 @@
-/* platform_cpus.c - two numbers: the CPUs that this process may use at once, by its affinity mask and
- * the quota of its control groups; and how many of them are worth a thread by default. Siblings of
- * one core share its arithmetic, and a region waits for its slowest part: one thread a core, fast
+/* platform_cpus.c - two numbers: the CPUs that this process may use at once, by its affinity mask
+ * and the quota of its control groups; and how many of them are worth a thread by default. Siblings
+ * of one core share its arithmetic, and a region waits for its slowest part: one thread a core, fast
  * cores only.
  *
  * Files of the system are read as if they came from a stranger: into buffers of fixed size, numbers
