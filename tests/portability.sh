@@ -69,7 +69,8 @@ suite() {
         $(printf "$folder/%s " "$@") || exit 1
     for test in "$@"; do
         shift
-        set -- "$@" "$test=$emulator $folder/$test"
+        [ -f "$folder/$test.exe" ] && program=$test.exe || program=$test # as Windows' linkers add it
+        set -- "$@" "$test=$emulator $folder/$program"
     done
     tests/run.sh "$folder" "$@"
 }
