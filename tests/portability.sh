@@ -92,6 +92,7 @@ cross() {
     ar=$1-linux-gnu-ar
     compiler=$1-linux-gnu-gcc
     emulator=$2
+    export EMULATED="$2" # for tests of what an emulator cannot do
     shift 2
     story "$name" "$compiler" -static || exit 1
     tells $emulator || exit 1
