@@ -27,6 +27,7 @@
 #include "src/base.c"
 #include "src/math.c"
 #include "src/platform.c"
+#include "src/platform_cpus.c"
 #include "src/threads.c"
 
 /* Numbers in bulk: formats, the table of kernels, one file per instruction set. */

@@ -528,8 +528,9 @@ typedef void (*slm_parallel_fn)(void *user, int32_t n, slm_task_fn task, void *a
 
 typedef struct slm_threads_options {
     uint32_t struct_size;
-    int32_t n_threads;        /* including the calling one; default SLM_AUTO: the CPUs this process
-                                 may use, after affinity mask and cgroup quota. At most 1024 */
+    int32_t n_threads;        /* including the calling one; default SLM_AUTO: one for each core that
+                                 the affinity mask has, of the fast ones where there are two kinds,
+                                 and no more than the cgroup quota pays for. At most 1024 */
     slm_parallel_fn parallel; /* the host's executor: no threads are made. n_threads then says how
                                  many tasks may run at once, a hint */
     void *parallel_user;

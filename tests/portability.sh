@@ -69,7 +69,8 @@ suite() {
         $(printf "$folder/%s " "$@") || exit 1
     for test in "$@"; do
         shift
-        set -- "$@" "$test=$emulator $folder/$test"
+        [ -f "$folder/$test.exe" ] && program=$test.exe || program=$test # as Windows' linkers add it
+        set -- "$@" "$test=$emulator $folder/$program"
     done
     tests/run.sh "$folder" "$@"
 }
@@ -91,6 +92,7 @@ cross() {
     ar=$1-linux-gnu-ar
     compiler=$1-linux-gnu-gcc
     emulator=$2
+    export EMULATED="$2" # for tests of what an emulator cannot do
     shift 2
     story "$name" "$compiler" -static || exit 1
     tells $emulator || exit 1

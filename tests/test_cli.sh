@@ -70,6 +70,7 @@ usage_error run -m "$model" --temp warm
 usage_error run -m "$model" --temp=nan
 usage_error run -m "$model" --seed -1
 usage_error run -m "$model" -t 0
+usage_error run -m "$model" --threads 0
 usage_error run -m "$model" -p a -f b
 usage_error run -m "$model" -p a --isa mmx
 usage_error run -m "$model" -p a --stats=yes

@@ -659,6 +659,9 @@ static int child_after_fork(slm_context *c, slm_threads *pool)
 
 static void after_fork_the_child_may_use_the_model_and_not_the_context(void **state)
 {
+    if (getenv("EMULATED") != NULL) {
+        skip(); /* qemu-user fails an assertion of its own in a child that makes a thread */
+    }
     (void)state;
     slm_context_options o = options_of(1, 64);
     slm_threads *pool = NULL;

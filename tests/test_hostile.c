@@ -210,8 +210,8 @@ static void key_longer_token(struct build *b)
 {
     key_long_token(b);
     build_put(&b->keys, "x", 1);
-    uint64_t n = 65536;
-    memcpy(b->keys.data + b->keys.size - n - 8, &n, 3); /* little-endian */
+    static const uint8_t n[3] = {0x00, 0x00, 0x01}; /* 65536, its lower bytes */
+    memcpy(b->keys.data + b->keys.size - 65536 - 8, n, sizeof n);
 }
 
 /* CVE-2025-49847: the length of a piece as a signed number of 32 bits. */

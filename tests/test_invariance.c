@@ -3,8 +3,8 @@
  * this CPU.
  *
  * Models are built here, one layer of llama whose matrices all have the encoding in question.
- * Prompts are longer than what any kernel for many tokens begins at. Sizes of chunks are random:
- * `test_invariance SEED` repeats a run. */
+ * Prompts are longer than what any kernel for many tokens begins at. Sizes of chunks are drawn at
+ * random, the same in each run; `test_invariance SEED` draws others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

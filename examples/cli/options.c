@@ -216,6 +216,7 @@ static const struct option options[] = {
     {EVAL, "-t", "N", parse_int, AT(n_threads), 1, 1024,
      "threads to compute with (default: one for each core that this\n"
      "process may use, of fast ones if there are two kinds)"},
+    {EVAL, "--threads", "N", parse_int, AT(n_threads), 1, 1024, "the same as -t"},
     {CLI_RUN, "--stats", NULL, parse_flag, AT(stats), 0, 0,
      "timings and the seed on standard error at the end"},
     {EVAL, "--kv", "TYPE", parse_kv, AT(kv_type), 0, 0,
@@ -226,11 +227,6 @@ static const struct option options[] = {
      "instruction set to stay within: ref, avx2, ... (default: all\n"
      "that this CPU has)"},
 };
-
-/* Long names of options that have a short one. */
-static const struct {
-    const char *name, *short_name;
-} long_names[] = {{"--threads", "-t"}};
 
 static const struct cli_settings defaults = {
     .type = "q4_k_m",
@@ -252,14 +248,7 @@ static const struct cli_settings defaults = {
 static void print_option(const struct option *option)
 {
     char head[64];
-    const char *long_name = NULL;
-    for (int i = 0; i < CLI_COUNT(long_names); i++) {
-        if (strcmp(long_names[i].short_name, option->name) == 0) {
-            long_name = long_names[i].name;
-        }
-    }
-    snprintf(head, sizeof head, "  %s%s%s%s%s", option->name, long_name != NULL ? ", " : "",
-             long_name != NULL ? long_name : "", option->argument != NULL ? " " : "",
+    snprintf(head, sizeof head, "  %s%s%s", option->name, option->argument != NULL ? " " : "",
              option->argument != NULL ? option->argument : "");
     printf("%-*s ", HELP_COLUMN, head);
     for (const char *p = option->help; *p != 0; p++) {
@@ -290,12 +279,6 @@ static int print_help(const struct cli_usage *usage)
 
 static const struct option *find_option(unsigned command, const char *name, size_t size)
 {
-    for (int i = 0; i < CLI_COUNT(long_names); i++) {
-        if (strlen(long_names[i].name) == size && memcmp(long_names[i].name, name, size) == 0) {
-            name = long_names[i].short_name;
-            size = strlen(name);
-        }
-    }
     for (int i = 0; i < CLI_COUNT(options); i++) {
         const struct option *option = &options[i];
         if ((option->commands & command) && strlen(option->name) == size &&
