@@ -100,12 +100,14 @@
 #include "src/arch/granitemoe.c"
 #include "src/arch/olmoe.c"
 #include "src/arch/gpt_oss.c"
+#include "src/arch/lfm2.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
 #include "src/rope.c"
 #include "src/model.c"
 #include "src/cache.c"
+#include "src/states.c"
 #include "src/context.c"
 #include "src/mixer/norm.c"
 #include "src/mixer/matmul.c"
@@ -113,6 +115,9 @@
 #include "src/mixer/latent.c"
 #include "src/mixer/ffn.c"
 #include "src/mixer/experts.c"
+#include "src/mixer/conv.c"
+#include "src/mixer/shortconv.c"
+#include "src/mixer/recurrent.c"
 #include "src/forward.c"
 
 /* From logits to text. */

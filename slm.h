@@ -177,6 +177,7 @@
 #define slm_sequence_length SLM_NAME(sequence_length)
 #define slm_sequence_fork SLM_NAME(sequence_fork)
 #define slm_sequence_rewind SLM_NAME(sequence_rewind)
+#define slm_sequence_checkpoint SLM_NAME(sequence_checkpoint)
 #define slm_eval_options_init SLM_NAME(eval_options_init)
 #define slm_eval SLM_NAME(eval)
 #define slm_logits SLM_NAME(logits)
@@ -388,6 +389,8 @@ typedef struct slm_model_info {
     uint64_t heap_bytes;       /* of the allocator, now */
     uint64_t heap_peak_bytes;  /* of the allocator, at most so far: while loading */
     uint64_t cpu;              /* SLM_CPU_ bits in use */
+    int32_t is_recurrent;      /* 1 if sequences have states: see slm_sequence_checkpoint */
+    int32_t reserved;
 } slm_model_info;
 
 /* Fills *info, whose struct_size the caller has set. Any thread. */
@@ -569,19 +572,19 @@ typedef struct slm_context slm_context;
 
 typedef struct slm_context_options {
     uint32_t struct_size;
-    uint32_t flags;       /* SLM_CONTEXT_ bits; default 0 */
-    int32_t n_ctx;        /* positions a sequence may have; default SLM_AUTO: min(trained, 4096) */
-    int32_t n_sequences;  /* default 1, at most 256 */
-    int32_t n_pages;      /* KV pages of 128 positions shared by all sequences; default SLM_AUTO:
+    uint32_t flags;        /* SLM_CONTEXT_ bits; default 0 */
+    int32_t n_ctx;         /* positions a sequence may have; default SLM_AUTO: min(trained, 4096) */
+    int32_t n_sequences;   /* default 1, at most 256 */
+    int32_t n_pages;       /* KV pages of 128 positions shared by all sequences; default SLM_AUTO:
                             enough for every sequence to be full */
-    int32_t n_batch;      /* tokens computed at once; default 512, at most 4096 */
-    int32_t n_logits;     /* rows of logits one slm_eval can give; default SLM_AUTO: n_sequences */
-    int32_t kv_type;      /* SLM_KV_; default SLM_KV_F16 */
-    int32_t n_threads;    /* a pool of the context's own; default SLM_AUTO. Unused if threads is
+    int32_t n_batch;       /* tokens computed at once; default 512, at most 4096 */
+    int32_t n_logits;      /* rows of logits one slm_eval can give; default SLM_AUTO: n_sequences */
+    int32_t kv_type;       /* SLM_KV_; default SLM_KV_F16 */
+    int32_t n_threads;     /* a pool of the context's own; default SLM_AUTO. Unused if threads is
                             set */
-    int32_t reserved;     /* 0 */
-    slm_threads *threads; /* a pool to share, kept by the context; default NULL */
-    slm_alloc_fn alloc;   /* NULL: malloc and free */
+    int32_t n_checkpoints; /* that a sequence can keep; default 0, at most 1024 */
+    slm_threads *threads;  /* a pool to share, kept by the context; default NULL */
+    slm_alloc_fn alloc;    /* NULL: malloc and free */
     void *alloc_user;
     uint64_t max_bytes; /* cap on this context's heap bytes; default UINT64_MAX */
 } slm_context_options;
@@ -601,6 +604,7 @@ typedef struct slm_plan {
     uint64_t context_heap_bytes;
     uint64_t kv_bytes;    /* the part of it that is KV pages */
     uint64_t stack_bytes; /* of the pool's workers */
+    uint64_t state_bytes; /* the part of context_heap_bytes that is states of recurrent layers */
 } slm_plan;
 
 /* For a context of these options on this model; nothing is allocated for good. Any thread. */
@@ -635,19 +639,29 @@ SLM_API int slm_context_get_info(const slm_context *context, slm_context_info *i
 /* ---- Sequences ------------------------------------------------------------------------------- */
 
 /* A sequence is a row of token positions 0..length-1 with their keys and values, numbered 0 to
- * n_sequences - 1. All begin empty. The calls below take no time to speak of and allocate
- * nothing. */
+ * n_sequences - 1. All begin empty. The calls below allocate nothing, and take no time to speak of
+ * but for copying states, where a model has any: slm_model_info.is_recurrent says so. Such models
+ * (Mamba, Qwen3.5, LFM2, Granite 4 H, RWKV and their kin) hold the past in states of fixed size,
+ * which cannot be taken back by a few tokens: a checkpoint is a copy to return to. */
 
 SLM_API int slm_sequence_length(const slm_context *context, int32_t sequence, int32_t *length,
                                 slm_error *err);
 
-/* Makes `to` a copy of `from`, whatever it was before. Pages are shared until one side writes. */
+/* Makes `to` a copy of `from`, checkpoints included, whatever it was before. Pages are shared until
+ * one side writes. */
 SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, slm_error *err);
 
 /* Keeps the first `length` positions; 0 empties the sequence. SLM_E_ARGUMENT if it has not so
- * many. */
+ * many, and in a recurrent model, where nothing changes then, unless `length` is 0, what it is now,
+ * or that of a checkpoint. Checkpoints beyond `length` are gone afterwards. */
 SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
                                 slm_error *err);
+
+/* Remembers the sequence as it is now in its checkpoint `index`, 0 to n_checkpoints - 1 of the
+ * context's options, whatever that held before: slm_sequence_rewind to the present length will be
+ * exact. Where the model is not recurrent every length is, and nothing is kept. */
+SLM_API int slm_sequence_checkpoint(slm_context *context, int32_t sequence, int32_t index,
+                                    slm_error *err);
 
 /* ---- Evaluation ------------------------------------------------------------------------------ */
 

@@ -211,6 +211,7 @@ SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm
     o.n_ctx_train = model->hparams.n_ctx_train;
     o.n_embd = model->hparams.n_embd;
     o.n_layer = model->hparams.n_layer;
+    o.is_recurrent = model->n_state_floats > 0;
     o.n_head = model->hparams.n_head;
     o.n_kv_head = model->hparams.n_kv_head;
     o.head_dim = model->hparams.head_dim;
@@ -568,6 +569,7 @@ SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, sl
     SLM_TRY(api_sequence(context, to, err));
     SLM_TRY(context_enter(context, err));
     cache_fork(&context->cache, from, to);
+    states_fork(&context->states, from, to);
     context_leave(context);
     return SLM_OK;
 }
@@ -585,11 +587,33 @@ SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t 
         status = error_set(err, SLM_E_ARGUMENT, length,
                            "sequence %d cannot be rewound to %d: its length is %d", sequence,
                            length, now);
+    } else if (!states_can_rewind(&context->states, sequence, now, length)) {
+        status = error_set(err, SLM_E_ARGUMENT, length,
+                           "sequence %d cannot be rewound from %d to %d: the model is recurrent, "
+                           "and there is no checkpoint",
+                           sequence, now, length);
     } else {
+        states_rewind(&context->states, sequence, now, length);
         cache_rewind(&context->cache, sequence, length);
     }
     context_leave(context);
     return status;
+}
+
+SLM_API int slm_sequence_checkpoint(slm_context *context, int32_t sequence, int32_t index,
+                                    slm_error *err)
+{
+    error_clear(err);
+    API_NEED(context, "context", err);
+    SLM_TRY(api_sequence(context, sequence, err));
+    if (index < 0 || index >= context->states.n_checkpoints) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, index, "checkpoint %d: a sequence of the context has %d",
+                 index, context->states.n_checkpoints);
+    }
+    SLM_TRY(context_enter(context, err));
+    states_checkpoint(&context->states, sequence, index, context->cache.sequences[sequence].length);
+    context_leave(context);
+    return SLM_OK;
 }
 
 /* ---- Evaluation ------------------------------------------------------------------------------ */

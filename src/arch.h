@@ -32,10 +32,19 @@ struct norm {
 #define LAYER_ROPE_COUNT 2
 #define LAYER_ROPE_NONE -1
 
+/* A mixer with a state, which a layer has beside attention or instead (src/mixer/recurrent.c). */
+enum layer_recurrent {
+    RECURRENT_NONE,
+    RECURRENT_SHORT_CONV,
+    RECURRENT_COUNT
+};
+
 struct layer {
     int32_t n_head;
-    int32_t n_kv_head;
-    int32_t n_ff;        /* 0 in a layer of experts */
+    int32_t n_kv_head;   /* 0: no attention */
+    int32_t recurrent;   /* RECURRENT_ */
+    int64_t state_at;    /* of its part in the state of a sequence, in floats */
+    int32_t n_ff;        /* 0 in a layer of experts, or without a feed-forward */
     int32_t n_expert;    /* 0: an ordinary feed-forward */
     int32_t window;      /* positions a query sees, itself included; 0: all */
     int32_t rope;        /* LAYER_ROPE_ */
@@ -73,6 +82,7 @@ struct layer {
 
     /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
     struct linear ffn_router; /* [n_embd] -> [n_expert] */
+    const float *expert_bias; /* [n_expert] added to scores for the selection only; or NULL */
     struct linear gate_exps;  /* [n_embd] -> [n_expert][n_ff_expert] */
     struct linear up_exps;    /* [n_embd] -> [n_expert][n_ff_expert] */
     struct linear down_exps;  /* [n_ff_expert] -> [n_expert][n_embd] */
@@ -82,6 +92,14 @@ struct layer {
     struct linear shared_gate;   /* [n_embd] -> [n_ff_shared] */
     struct linear shared_up;     /* [n_embd] -> [n_ff_shared] */
     struct linear shared_down;   /* [n_ff_shared] -> [n_embd] */
+
+    /* A convolution of each channel by itself (src/mixer/conv.c). */
+    const float *conv;      /* [n_conv][n_channel], the oldest first */
+    const float *conv_bias; /* [n_channel] or NULL */
+
+    /* A gated short convolution (src/mixer/shortconv.c). */
+    struct linear short_in;  /* [n_embd] -> [3][n_embd] */
+    struct linear short_out; /* [n_embd] -> [n_embd] */
 };
 
 struct globals {
@@ -101,6 +119,11 @@ struct globals {
 #define ROPE_SCALING_YARN 2
 #define ROPE_SCALING_LONGROPE 3
 
+/* How scores of experts come from the router: a softmax over all, over the selected, or a sigmoid. */
+#define EXPERT_SCORE_SOFTMAX 0
+#define EXPERT_SCORE_SOFTMAX_SELECTED 1
+#define EXPERT_SCORE_SIGMOID 2
+
 #define NORM_RMS 0
 #define NORM_LAYER 1
 
@@ -116,21 +139,28 @@ struct hparams {
     int32_t n_ctx_train;
     int32_t n_embd;
     int32_t n_layer;
-    int32_t n_head; /* of layer 0; layers have their own */
+    int32_t n_head; /* of the first layer with attention; layers have their own */
     int32_t n_kv_head;
+    int32_t is_hybrid; /* layers may be without attention */
     int32_t n_ff;
     int32_t n_expert;      /* of each layer; 0: no mixture of experts */
     int32_t n_expert_used; /* by a token */
     int32_t n_ff_expert;
-    int32_t n_ff_shared;             /* 0: no shared expert */
-    int32_t expert_weights_norm;     /* weights of the experts of a token are brought to sum 1 */
-    int32_t expert_softmax_selected; /* the softmax goes over the selected, not over all */
-    int32_t head_dim;                /* of Q and K */
+    int32_t n_ff_shared;         /* 0: no shared expert */
+    int32_t expert_weights_norm; /* weights of the experts of a token are brought to sum 1 */
+    int32_t expert_score;        /* EXPERT_SCORE_ */
+    int32_t n_dense_layer;       /* the first so many have an ordinary feed-forward */
+    int32_t head_dim;            /* of Q and K */
     int32_t head_dim_v;
     int32_t n_rot;    /* elements of a head that are rotated */
     int32_t rot_at;   /* the first of them */
     int32_t n_q_rank; /* of latent attention; 0: there is none */
     int32_t n_kv_rank;
+    int32_t n_conv;     /* taps of a convolution; 0: there is none */
+    int32_t ssm_inner;  /* n_ssm_head * elements of a head */
+    int32_t ssm_state;  /* columns of a head's state */
+    int32_t n_ssm_head; /* time_step_rank in a file */
+    int32_t n_ssm_group;
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -176,7 +206,15 @@ enum arch_dim {
     DIM_ROT_HALF,  /* n_rot / 2 */
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_KV, /* n_head * (head_dim - n_rot + head_dim_v) */
+    /* 0 in layers that have no recurrent mixer: */
+    DIM_MIX,   /* n_embd */
+    DIM_MIX_3, /* 3 * n_embd */
+    DIM_CONV,
+    DIM_SSM_INNER,
+    DIM_SSM_STATE,
+    DIM_SSM_HEADS,
+    DIM_SSM_GROUPS
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -192,6 +230,8 @@ enum arch_dim {
 
 /* n_kv_rank rows for the slot, then n_rot rows for latent_k_rope. */
 #define TENSOR_LATENT_KV 512u
+#define TENSOR_BARE 1024u       /* a vector whose name is all there is: no .weight behind it */
+#define TENSOR_TRANSPOSED 2048u /* a vector of `out` rows of `in`, copied as `in` rows of `out` */
 
 struct arch_tensor {
     const char *name; /* without "blk.N." and ".weight" */

@@ -64,6 +64,7 @@
 #define LIMIT_HEADS 1024
 #define LIMIT_HEAD_DIM 1024
 #define LIMIT_EXPERTS 1024 /* of a layer */
+#define LIMIT_TAPS 64      /* of a convolution */
 
 /* The vocabulary, and texts for it */
 #define LIMIT_VOCABULARY (1 << 24)
@@ -76,6 +77,7 @@
 /* The context */
 #define LIMIT_CONTEXT (1 << 24)
 #define LIMIT_SEQUENCES 256
+#define LIMIT_CHECKPOINTS 1024 /* of a sequence */
 #define LIMIT_PAGES (INT32_MAX / 2)
 #define LIMIT_BATCH 4096
 #define LIMIT_THREADS 1024

@@ -101,13 +101,35 @@ static int config_f32(const struct config *c, const char *name, int needed, int 
     return SLM_OK;
 }
 
+/* Heads of layer i; `least` 0 where a layer may be without attention. */
+static int config_heads(const struct config *c, int32_t i, int32_t n_layer, int32_t least,
+                        int32_t *n_head, int32_t *n_kv_head)
+{
+    SLM_TRY(config_layer_i32(c, "attention.head_count", 1, least, LIMIT_HEADS, i, n_layer, n_head));
+    *n_kv_head = *n_head;
+    return config_layer_i32(c, "attention.head_count_kv", 0, least, LIMIT_HEADS, i, n_layer,
+                            n_kv_head);
+}
+
+/* Heads of the first layer that has any. Whether layers may be without is known when the family has
+ * had its say: config_read_layer checks it. */
+static int config_attention_heads(const struct config *c, struct hparams *h)
+{
+    for (int32_t i = 0; i < h->n_layer && h->n_kv_head == 0; i++) {
+        SLM_TRY(config_heads(c, i, h->n_layer, 0, &h->n_head, &h->n_kv_head));
+    }
+    return SLM_OK;
+}
+
 static int config_attention(const struct config *c, int32_t norm, struct hparams *h)
 {
-    SLM_TRY(
-        config_layer_i32(c, "attention.head_count", 1, 1, LIMIT_HEADS, 0, h->n_layer, &h->n_head));
-    h->n_kv_head = h->n_head;
-    SLM_TRY(config_layer_i32(c, "attention.head_count_kv", 0, 1, LIMIT_HEADS, 0, h->n_layer,
-                             &h->n_kv_head));
+    SLM_TRY(config_f32(
+        c, norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+        1, 0, &h->norm_eps));
+    SLM_TRY(config_attention_heads(c, h));
+    if (h->n_kv_head == 0 || h->n_head == 0) {
+        return SLM_OK;
+    }
     h->head_dim = h->n_embd / h->n_head;
     if (!config_has(c, "attention.key_length") && h->head_dim * h->n_head != h->n_embd) {
         SLM_FAIL(c->err, SLM_E_MODEL, -1,
@@ -122,9 +144,7 @@ static int config_attention(const struct config *c, int32_t norm, struct hparams
                  LIMIT_HEAD_DIM);
     }
     h->attn_scale = (float)(1.0 / math_sqrt((double)h->head_dim));
-    return config_f32(
-        c, norm == NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
-        1, 0, &h->norm_eps);
+    return SLM_OK;
 }
 
 static int config_rope_scaling(const struct config *c, struct hparams *h)
@@ -154,7 +174,9 @@ static int config_rope(const struct config *c, struct hparams *h)
     h->rope_ctx_orig = h->n_ctx_train;
     h->yarn_beta_fast = 32;
     h->yarn_beta_slow = 1;
-    SLM_TRY(config_i32(c, "rope.dimension_count", 0, 2, h->head_dim, &h->n_rot));
+    if (h->head_dim > 0) {
+        SLM_TRY(config_i32(c, "rope.dimension_count", 0, 2, h->head_dim, &h->n_rot));
+    }
     SLM_TRY(config_f64(c, "rope.freq_base", 0, 1, &h->rope_base));
     SLM_TRY(config_rope_scaling(c, h));
     SLM_TRY(config_f64(c, "rope.scale_linear", 0, 0, &factor)); /* the name until 2023 */
@@ -271,15 +293,12 @@ static int config_scales(const struct config *c, struct hparams *h)
 static int config_read_layer(const struct config *c, const struct hparams *h, int32_t i,
                              struct layer *l)
 {
-    SLM_TRY(
-        config_layer_i32(c, "attention.head_count", 1, 1, LIMIT_HEADS, i, h->n_layer, &l->n_head));
-    l->n_kv_head = l->n_head;
-    SLM_TRY(config_layer_i32(c, "attention.head_count_kv", 0, 1, LIMIT_HEADS, i, h->n_layer,
-                             &l->n_kv_head));
+    SLM_TRY(config_heads(c, i, h->n_layer, h->is_hybrid ? 0 : 1, &l->n_head, &l->n_kv_head));
     SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
-    l->n_expert = h->n_expert;
+    l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
+    l->n_expert = i < h->n_dense_layer ? 0 : h->n_expert;
     l->n_ff = l->n_expert > 0 ? 0 : l->n_ff;
-    if (l->n_head % l->n_kv_head != 0) {
+    if (l->n_kv_head > 0 && l->n_head % l->n_kv_head != 0) {
         SLM_FAIL(c->err, SLM_E_MODEL, i,
                  "layer %d: head_count %d is no multiple of head_count_kv %d", i, l->n_head,
                  l->n_kv_head);

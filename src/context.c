@@ -41,6 +41,7 @@ struct slm_context {
     int32_t pool_owned; /* during a call: threads_begin's answer */
 
     struct kv_cache cache;
+    struct states states;
     struct batch batch;
 
     /* [n_batch] rows each */
@@ -54,6 +55,8 @@ struct slm_context {
     float *up;     /* [n_ff] */
     float *y;      /* [n_embd] output of a product that is added to x */
     float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
+
+    float *mix; /* [n_mix_max] of a recurrent mixer, which has its own order in it */
 
     /* For latent attention, if the model has it. */
     float *latent_q;  /* [n_q_rank] */
@@ -191,6 +194,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->experts.tokens = (int32_t *)arena_take(a, (uint64_t)c->n_batch, sizeof(int32_t));
         c->experts.scales = context_rows(c, a, 1);
     }
+    c->mix = context_rows(c, a, m->n_mix_max);
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;
@@ -215,11 +219,13 @@ static void context_layout(struct slm_context *c, struct arena *a)
     c->n_forms = 0;
     c->part_bytes = context_visit_model(c);
     cache_layout(&c->cache, a);
+    states_layout(&c->states, a);
     context_layout_batch(c, a);
     context_layout_activations(c, a);
     c->pages = (const uint8_t **)arena_take(
         a, (uint64_t)c->cache.n_sequences * (uint64_t)c->cache.max_pages, sizeof(uint8_t *));
     attention_layout(c, a, &c->part_bytes);
+    c->part_bytes = (uint64_t)max_i64((int64_t)c->part_bytes, c->model->mix_part_bytes);
     c->part_bytes = (c->part_bytes + MEMORY_ALIGN - 1) & ~(uint64_t)(MEMORY_ALIGN - 1);
     c->part_scratch = (uint8_t *)arena_take(a, (uint64_t)c->n_threads, c->part_bytes);
 }
@@ -282,9 +288,7 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     if ((o->flags & ~(SLM_CONTEXT_EXACT | SLM_CONTEXT_BATCH_INVARIANT)) != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "context options: flags %x are not known", o->flags);
     }
-    if (o->reserved != 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "context options: reserved is %d, not 0", o->reserved);
-    }
+    SLM_TRY(context_check("n_checkpoints", o->n_checkpoints, 0, LIMIT_CHECKPOINTS, err));
     int32_t max_pages = cache_pages_for(n_ctx);
     int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
     SLM_TRY(context_check("n_pages", n_pages, 1, LIMIT_PAGES, err));
@@ -303,6 +307,9 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     c->cache.n_sequences = o->n_sequences;
     c->cache.max_pages = max_pages;
     c->cache.n_ctx = n_ctx;
+    c->states.n_floats = m->n_state_floats;
+    c->states.n_sequences = o->n_sequences;
+    c->states.n_checkpoints = o->n_checkpoints;
     context_choose_ropes(c);
     return SLM_OK;
 }
@@ -358,6 +365,8 @@ static int context_plan(struct slm_model *m, const slm_context_options *o, slm_p
     plan->model_heap_bytes = m->planned_bytes;
     plan->context_heap_bytes = bytes + own_pool;
     plan->kv_bytes = (uint64_t)c.cache.n_pages * c.cache.page_bytes;
+    plan->state_bytes = (uint64_t)c.states.n_floats * sizeof(float) *
+                        (uint64_t)c.states.n_sequences * (2 + (uint64_t)c.states.n_checkpoints);
     plan->stack_bytes = o->threads == NULL ? threads_stack_bytes(c.n_threads) : 0;
     return SLM_OK;
 }

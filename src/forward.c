@@ -113,7 +113,8 @@ static void forward_logits(struct slm_context *c)
     }
 }
 
-/* Attention, then the feed-forward or the experts; or both from the same x, which changes after them. */
+/* Attention or another mixer, then the feed-forward or the experts; or both from the same x, which
+ * changes after them. */
 static void forward_layer(struct slm_context *c, const struct layer *l)
 {
     float *x = c->x;
@@ -122,10 +123,15 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
         memcpy(x, c->x,
                (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
     }
-    attention(c, l, x);
+    if (l->n_kv_head > 0) {
+        attention(c, l, x);
+    }
+    if (l->recurrent != RECURRENT_NONE) {
+        recurrent_mixers[l->recurrent].run(c, l, x);
+    }
     if (l->n_expert > 0) {
         experts(c, l, x);
-    } else {
+    } else if (l->n_ff > 0) {
         ffn(c, l, x);
     }
     if (l->is_parallel) {
@@ -291,6 +297,11 @@ static void eval_fill(struct eval_call *e, int32_t limit)
         if (n == 0) {
             continue;
         }
+        /* A state is written once in a batch: a second span of the sequence waits for the next. */
+        if (c->states.n_floats > 0 &&
+            c->cache.wanted[s->sequence] > c->cache.sequences[s->sequence].length) {
+            break;
+        }
         struct segment *segment = &b->segments[b->n_segments++];
         segment->sequence = s->sequence;
         segment->first = b->n_tokens;
@@ -324,8 +335,10 @@ static void eval_commit(struct eval_call *e)
 {
     struct slm_context *c = e->c;
     int32_t left = c->batch.n_tokens;
-    for (int32_t i = 0; i < c->cache.n_sequences; i++) {
-        c->cache.sequences[i].length = c->cache.wanted[i];
+    for (int32_t i = 0; i < c->batch.n_segments; i++) {
+        int32_t sequence = c->batch.segments[i].sequence;
+        states_commit(&c->states, sequence);
+        c->cache.sequences[sequence].length = c->cache.wanted[sequence];
     }
     for (int32_t i = 0; i < e->n_spans && left > 0; i++) {
         slm_span *s = eval_span(e, i);

@@ -27,7 +27,10 @@ struct slm_model {
     struct rope_table ropes[MODEL_ROPE_COUNT];
     int is_parallel;          /* some layer is */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
-    int32_t n_head_max;       /* over the layers */
+    int64_t n_state_floats; /* the state of all recurrent layers of a sequence; 0: there are none */
+    int64_t n_mix_max;      /* scratch of a recurrent mixer for a token, in floats */
+    int64_t mix_part_bytes; /* and for a thread */
+    int32_t n_head_max;     /* over the layers */
     int32_t n_kv_head_max;
     int32_t n_ff_max;
     int32_t n_group_max;        /* queries that share a kv head */
@@ -90,6 +93,28 @@ static int bind_progress(struct binder *b, uint64_t bytes)
     return SLM_OK;
 }
 
+static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
+{
+    switch (dim) {
+    case DIM_MIX:
+        return h->n_embd;
+    case DIM_MIX_3:
+        return 3 * (int64_t)h->n_embd;
+    case DIM_CONV:
+        return h->n_conv;
+    case DIM_SSM_INNER:
+        return h->ssm_inner;
+    case DIM_SSM_STATE:
+        return h->ssm_state;
+    case DIM_SSM_HEADS:
+        return h->n_ssm_head;
+    case DIM_SSM_GROUPS:
+        return h->n_ssm_group;
+    default:
+        return 0;
+    }
+}
+
 static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch_dim dim)
 {
     const struct hparams *h = &b->model->hparams;
@@ -115,7 +140,7 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_O:
         return (int64_t)l->n_head * h->head_dim_v;
     case DIM_HEAD:
-        return h->head_dim;
+        return l->n_head > 0 ? h->head_dim : 0;
     case DIM_HEADS:
         return l->n_head;
     case DIM_KV_HEADS:
@@ -131,9 +156,10 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_KV:
         return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
     case DIM_ONE:
-        break;
+        return 1;
+    default:
+        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, dim) : 0;
     }
-    return 1;
 }
 
 /* "blk.3.attn_q.weight"; layer -1 for tensors outside the layers. */
@@ -207,6 +233,28 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
     return bind_progress(b, t->size);
 }
 
+/* Copies a tensor of shape[1] rows of shape[0] elements as shape[0] rows of shape[1]. */
+static int bind_decode_transposed(struct binder *b, const struct gguf_tensor *t, float *y)
+{
+    const struct kernel_format *f = &kernel_formats[t->type];
+    struct source *source = &b->model->gguf.parts[t->part].source;
+    uint8_t raw[512];
+    float values[sizeof raw / 2];
+    int64_t elements = t->shape[0] * t->shape[1];
+    int64_t step = (int64_t)sizeof raw / f->block_bytes;
+    for (int64_t i = 0; i < elements; i += step) {
+        int64_t n = min_i64(step, elements - i);
+        SLM_TRY(source_read(source, t->offset + (uint64_t)(i * f->block_bytes), raw,
+                            (uint64_t)(n * f->block_bytes), b->err));
+        SLM_TRY(bind_check_finite(b, t, raw, n));
+        f->decode(values, raw, n);
+        for (int64_t e = i; e < i + n; e++) {
+            y[e % t->shape[0] * t->shape[1] + e / t->shape[0]] = values[e - i];
+        }
+    }
+    return bind_progress(b, t->size);
+}
+
 /* n_out vectors of n_in elements, one after the other. */
 static int bind_vectors(struct binder *b, struct text name, int needed, int64_t n_in, int64_t n_out,
                         const float **out)
@@ -220,6 +268,28 @@ static int bind_vectors(struct binder *b, struct text name, int needed, int64_t 
     float *y = (float *)arena_take(&b->arena, (uint64_t)(n_in * n_out), sizeof(float));
     *out = y;
     return y == NULL ? SLM_OK : bind_decode(b, t, y);
+}
+
+/* The same as n_in vectors of n_out elements: element o of vector i is element i of the file's
+ * vector o. */
+static int bind_transposed(struct binder *b, struct text name, int needed, int64_t n_in,
+                           int64_t n_out, const float **out)
+{
+    const struct gguf_tensor *t = NULL;
+    SLM_TRY(bind_find(b, name, needed, n_in, n_out, 1, &t));
+    *out = NULL;
+    if (t == NULL) {
+        return SLM_OK;
+    }
+    const struct kernel_format *f = &kernel_formats[t->type];
+    if (f->block_elements != 1 || f->block_bytes < 2) {
+        SLM_FAIL(b->err, SLM_E_UNSUPPORTED, (int64_t)t->offset,
+                 "tensor '%.*s': %s, but a float encoding is expected", text_width(name), name.s,
+                 f->name);
+    }
+    float *y = (float *)arena_take(&b->arena, (uint64_t)(n_in * n_out), sizeof(float));
+    *out = y;
+    return y == NULL ? SLM_OK : bind_decode_transposed(b, t, y);
 }
 
 static int bind_vector(struct binder *b, struct text name, int needed, int64_t n, const float **out)
@@ -407,8 +477,12 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
         return bind_norm(b, index, a->name, a->flags, in, out, (struct norm *)slot);
     }
     if ((a->flags & TENSOR_VECTOR) != 0) {
-        return bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
-                           (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot);
+        const char *suffix = (a->flags & TENSOR_BARE) != 0 ? "" : ".weight";
+        struct text name = bind_name(buffer, index, a->name, suffix);
+        int needed = (a->flags & TENSOR_OPTIONAL) == 0;
+        return (a->flags & TENSOR_TRANSPOSED) != 0
+                   ? bind_transposed(b, name, needed, in, out, (const float **)slot)
+                   : bind_vectors(b, name, needed, in, out, (const float **)slot);
     }
     if ((a->flags & TENSOR_LATENT_KV) != 0) {
         return bind_latent_kv(b, index, layer, a->name);
@@ -462,16 +536,21 @@ static int bind_check_factors(const struct binder *b)
     return SLM_OK;
 }
 
-/* Places of a layer's K and V in a page, in elements. */
+static void recurrent_bind(struct slm_model *m, struct layer *l);
+
+/* Places of a layer's K and V in a page, in elements, and of its state. */
 static void bind_cache(struct binder *b, struct layer *l)
 {
     struct slm_model *m = b->model;
+    recurrent_bind(m, l);
     l->k_at = m->kv_page_elements;
     l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim;
     m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
     m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
-    m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
+    if (l->n_kv_head > 0) {
+        m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
+    }
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
     if (l->n_expert > 0) {
         m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
@@ -513,6 +592,7 @@ static int bind_tensors(struct binder *b, struct text family)
     struct layer unused;
     b->bytes_done = 0;
     m->kv_page_elements = 0;
+    m->n_state_floats = 0;
     m->n_in_max = 0;
     m->layers =
         (struct layer *)arena_take(&b->arena, (uint64_t)m->hparams.n_layer, sizeof(struct layer));

@@ -21,7 +21,7 @@ static const struct arch_tensor arch_gpt_oss_layer[] = {
 
 static int arch_gpt_oss_configure(const struct config *c, struct hparams *h)
 {
-    h->expert_softmax_selected = 1;
+    h->expert_score = EXPERT_SCORE_SOFTMAX_SELECTED;
     SLM_TRY(config_expert_widths(c, 0, h));
     return config_window(c, h);
 }

@@ -36,6 +36,8 @@ static const struct slm_arch *const arch_list[] = {
     &arch_granitemoe,
     &arch_olmoe,
     &arch_gpt_oss,
+    &arch_lfm2,
+    &arch_lfm2moe,
 };
 /* clang-format on */
 

@@ -34,14 +34,19 @@ static int experts_have(const int32_t *selected, int32_t n, int32_t expert)
     return 0;
 }
 
-/* The n best of p, best first, the first among equals. Different ones whatever p holds, NaN too. */
-static void experts_best(const float *p, int32_t n_expert, int32_t n, int32_t *selected)
+/* The n best of p + bias, best first, the first among equals. Different ones whatever p holds, NaN
+ * too. */
+static void experts_best(const float *p, const float *bias, int32_t n_expert, int32_t n,
+                         int32_t *selected)
 {
     for (int32_t i = 0; i < n; i++) {
         int32_t best = -1;
+        float most = 0;
         for (int32_t e = 0; e < n_expert; e++) {
-            if ((best < 0 || p[e] > p[best]) && !experts_have(selected, i, e)) {
+            float score = bias != NULL ? p[e] + bias[e] : p[e];
+            if ((best < 0 || score > most) && !experts_have(selected, i, e)) {
                 best = e;
+                most = score;
             }
         }
         selected[i] = best;
@@ -50,24 +55,33 @@ static void experts_best(const float *p, int32_t n_expert, int32_t n, int32_t *s
 
 #define EXPERTS_LEAST_SUM 6.103515625e-5f /* what weights are divided by is never less */
 
+struct experts_router {
+    struct slm_context *c;
+    const struct layer *l;
+};
+
 static void experts_select(void *arg, int32_t token, int32_t part)
 {
-    struct slm_context *c = (struct slm_context *)arg;
+    const struct experts_router *r = (const struct experts_router *)arg;
+    struct slm_context *c = r->c;
     const struct hparams *h = &c->model->hparams;
     float *p = c->experts.logits + (int64_t)token * h->n_expert;
     int32_t *selected = c->experts.selected + (int64_t)token * h->n_expert_used;
     float *weights = c->experts.weights + (int64_t)token * h->n_expert_used;
     float sum = 0;
     (void)part;
-    if (!h->expert_softmax_selected) {
+    if (h->expert_score == EXPERT_SCORE_SOFTMAX) {
         experts_softmax(p, h->n_expert);
     }
-    experts_best(p, h->n_expert, h->n_expert_used, selected);
+    for (int32_t i = 0; h->expert_score == EXPERT_SCORE_SIGMOID && i < h->n_expert; i++) {
+        p[i] = 1 / (1 + math_expf(-p[i]));
+    }
+    experts_best(p, r->l->expert_bias, h->n_expert, h->n_expert_used, selected);
     for (int32_t i = 0; i < h->n_expert_used; i++) {
         weights[i] = p[selected[i]];
         sum += weights[i];
     }
-    if (h->expert_softmax_selected) {
+    if (h->expert_score == EXPERT_SCORE_SOFTMAX_SELECTED) {
         experts_softmax(weights, h->n_expert_used);
         return;
     }
@@ -158,9 +172,10 @@ static void experts(struct slm_context *c, const struct layer *l, float *x)
     int32_t n = c->batch.n_tokens;
     struct matmul_input in = {c->x, ACT_NONE, NULL, &l->ffn_norm, h->n_embd, n};
     struct matmul_job router = {&l->ffn_router, c->experts.logits, h->n_expert, NULL, 1};
+    struct experts_router select = {c, l};
     memset(c->y, 0, (size_t)n * (size_t)h->n_embd * sizeof(float));
     matmul(c, &in, &router, 1);
-    context_tiles(c, (int64_t)n * h->n_expert * h->n_expert_used, n, experts_select, c);
+    context_tiles(c, (int64_t)n * h->n_expert * h->n_expert_used, n, experts_select, &select);
     for (int32_t i = 0; i < h->n_expert; i++) {
         int32_t n_rows = experts_gather(c, i);
         if (n_rows > 0) {

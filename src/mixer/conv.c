@@ -1,0 +1,78 @@
+/* conv.c - the causal convolution of each channel by itself that stands before most recurrent mixers:
+ *
+ *     y[t] = bias + sum over j < n_conv of conv[j] * x[t - (n_conv - 1) + j]
+ *
+ * in place, then through SiLU where `silu` is set. The state is the last n_conv - 1 rows of x, the
+ * oldest first; before the first position they are zeros. */
+
+#define CONV_CHANNELS 256 /* of a task */
+
+struct conv_run {
+    struct slm_context *c;
+    const struct layer *l;
+    float *x;       /* [n_tokens] rows `stride` apart, [n_channel] each */
+    int64_t stride; /* in floats */
+    int64_t n_channel;
+    int64_t state_at; /* of [n_conv - 1][n_channel] in the layer's part of the state */
+    int32_t silu;
+};
+
+/* One row: x[n] becomes y, the state moves on. kernel and state rows are `width` apart. */
+static void conv_row(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
+                     int64_t n, int64_t width)
+{
+    float y[CONV_CHANNELS];
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = bias != NULL ? bias[i] : 0;
+    }
+    for (int32_t j = 0; j < n_conv; j++) {
+        const float *from = j + 1 < n_conv ? state + j * width : x;
+        const float *k = kernel + j * width;
+        for (int64_t i = 0; i < n; i++) {
+            y[i] += k[i] * from[i];
+        }
+    }
+    for (int32_t j = 0; j + 1 < n_conv; j++) {
+        const float *from = j + 2 < n_conv ? state + (j + 1) * width : x;
+        memcpy(state + j * width, from, (size_t)n * sizeof(float));
+    }
+    memcpy(x, y, (size_t)n * sizeof(float));
+}
+
+static void conv_tile(void *arg, int32_t tile, int32_t part)
+{
+    const struct conv_run *r = (const struct conv_run *)arg;
+    const struct slm_context *c = r->c;
+    int32_t n_blocks = (int32_t)((r->n_channel + CONV_CHANNELS - 1) / CONV_CHANNELS);
+    const struct segment *s = &c->batch.segments[tile / n_blocks];
+    int64_t first = (int64_t)(tile % n_blocks) * CONV_CHANNELS;
+    int64_t n = min_i64(CONV_CHANNELS, r->n_channel - first);
+    int32_t n_conv = c->model->hparams.n_conv;
+    float *state = NULL;
+    (void)part;
+    for (int32_t j = n_conv - 2; j >= 0; j--) {
+        state = states_open(&c->states, s->sequence, s->position,
+                            r->l->state_at + r->state_at + j * r->n_channel + first, n);
+    }
+    for (int32_t t = 0; t < s->n_tokens; t++) {
+        float *x = r->x + (s->first + t) * r->stride + first;
+        conv_row(x, state, r->l->conv + first,
+                 r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL, n_conv, n, r->n_channel);
+        if (r->silu) {
+            c->model->kernels.swiglu(x, x, NULL, n);
+        }
+    }
+}
+
+static void conv(const struct conv_run *r)
+{
+    struct slm_context *c = r->c;
+    int32_t n_blocks = (int32_t)((r->n_channel + CONV_CHANNELS - 1) / CONV_CHANNELS);
+    context_tiles(c, r->n_channel * c->batch.n_tokens * (c->model->hparams.n_conv + 8),
+                  n_blocks * c->batch.n_segments, conv_tile, (void *)r);
+}
+
+static int64_t conv_state_floats(const struct hparams *h, int64_t n_channel)
+{
+    return (int64_t)(h->n_conv - 1) * n_channel;
+}

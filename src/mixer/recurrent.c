@@ -1,0 +1,37 @@
+/* recurrent.c - the recurrent mixers, a line each: how long a state, how much scratch, what runs.
+ *
+ * A mixer reads c->x, adds what it makes of it to x, works in c->mix and in its part of the thread's
+ * scratch, and gets at states through states_open (src/states.c). */
+
+struct recurrent_mixer {
+    int64_t (*state_floats)(const struct hparams *h); /* of a layer, for a sequence */
+    int64_t (*row_floats)(const struct hparams *h);   /* of c->mix, for a token */
+    int64_t (*part_bytes)(const struct hparams *h);   /* of a thread's scratch; NULL: none */
+    void (*run)(struct slm_context *c, const struct layer *l, float *x);
+};
+
+/* clang-format off */
+static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
+    {NULL, NULL, NULL, NULL}, /* RECURRENT_NONE */
+    {shortconv_state_floats, shortconv_row_floats, NULL, shortconv},
+};
+/* clang-format on */
+
+#define STATE_FLOATS_ALIGN 16 /* the state of each layer begins at a line of cache */
+
+/* What a layer wants of the model's sizes. */
+static void recurrent_bind(struct slm_model *m, struct layer *l)
+{
+    const struct recurrent_mixer *mixer = &recurrent_mixers[l->recurrent];
+    const struct hparams *h = &m->hparams;
+    if (l->recurrent == RECURRENT_NONE) {
+        return;
+    }
+    int64_t n = mixer->state_floats(h);
+    l->state_at = m->n_state_floats;
+    m->n_state_floats += (n + STATE_FLOATS_ALIGN - 1) / STATE_FLOATS_ALIGN * STATE_FLOATS_ALIGN;
+    m->n_mix_max = max_i64(m->n_mix_max, mixer->row_floats(h));
+    if (mixer->part_bytes != NULL) {
+        m->mix_part_bytes = max_i64(m->mix_part_bytes, mixer->part_bytes(h));
+    }
+}
