@@ -35,6 +35,9 @@ struct norm {
 struct layer {
     int32_t n_head;
     int32_t n_kv_head;
+    int32_t head_dim; /* of Q and K */
+    int32_t head_dim_v;
+    int32_t kv_from;     /* K and V are those of this earlier layer; -1: the layer has its own */
     int32_t n_ff;        /* 0 in a layer of experts */
     int32_t n_expert;    /* 0: an ordinary feed-forward */
     int32_t window;      /* positions a query sees, itself included; 0: all */
@@ -59,6 +62,7 @@ struct layer {
 
     struct norm attn_q_norm;    /* a head, or all of Q */
     struct norm attn_k_norm;    /* a head, or all of K */
+    struct norm attn_v_norm;    /* a head of V */
     struct norm attn_sub_norm;  /* all of what attention gives, before attn_output */
     struct norm attn_post_norm; /* n_embd, of what attn_output gives */
 
@@ -125,7 +129,7 @@ struct hparams {
     int32_t n_ff_shared;             /* 0: no shared expert */
     int32_t expert_weights_norm;     /* weights of the experts of a token are brought to sum 1 */
     int32_t expert_softmax_selected; /* the softmax goes over the selected, not over all */
-    int32_t head_dim;                /* of Q and K */
+    int32_t head_dim;                /* of Q and K; layers have their own */
     int32_t head_dim_v;
     int32_t n_rot;    /* elements of a head that are rotated */
     int32_t rot_at;   /* the first of them */
@@ -152,6 +156,7 @@ struct hparams {
     double yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
     int32_t rope_ctx_orig;
     double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
+    int32_t n_rot_local;    /* of LAYER_ROPE_LOCAL; 0: n_rot */
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------- */
@@ -166,10 +171,12 @@ enum arch_dim {
     DIM_FF_EXPERT, /* n_ff_expert, or 0 */
     DIM_FF_SHARED, /* n_ff_shared, or 0 */
     DIM_Q,         /* n_head * head_dim */
-    DIM_K,         /* n_kv_head * head_dim */
-    DIM_V,         /* n_kv_head * head_dim_v */
+    DIM_K,         /* n_kv_head * head_dim, 0 in a layer without K and V of its own */
+    DIM_V,         /* n_kv_head * head_dim_v, or 0 */
     DIM_O,         /* n_head * head_dim_v */
     DIM_HEAD,      /* head_dim */
+    DIM_K_HEAD,    /* head_dim, 0 in a layer without K and V of its own */
+    DIM_V_HEAD,    /* head_dim_v, or 0 */
     DIM_HEADS,     /* n_head */
     DIM_KV_HEADS,  /* n_kv_head */
     DIM_CTX,       /* n_ctx_train */

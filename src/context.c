@@ -91,7 +91,7 @@ struct slm_context {
         int32_t tile_tokens; /* queries of so many tokens are worked on together */
         int32_t n_runs_max;
         int32_t split_tokens; /* batches up to this size also split positions between tasks */
-        float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v + 2] */
+        float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v_max + 2] */
     } attention;
 
     double ns_per_token; /* of the last batch: how batches are sized under a deadline */
@@ -167,10 +167,10 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     const struct hparams *h = &m->hparams;
     c->x = context_rows(c, a, h->n_embd);
     c->h = context_rows(c, a, m->n_in_max);
-    c->q = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim);
-    c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
-    c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
-    c->attn = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim_v);
+    c->q = context_rows(c, a, m->n_q_max);
+    c->k = context_rows(c, a, m->n_k_max);
+    c->v = context_rows(c, a, m->n_v_max);
+    c->attn = context_rows(c, a, m->n_o_max);
     c->gate = context_rows(c, a, m->n_ff_max);
     c->up = context_rows(c, a, m->n_ff_max);
     c->y = context_rows(c, a, h->n_embd);
@@ -193,7 +193,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     }
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
-        int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;
+        int32_t half = c->ropes[i] != NULL ? c->ropes[i]->n_rot / 2 : 0;
         c->rope_cos[i] = context_rows(c, a, half);
         c->rope_sin[i] = context_rows(c, a, half);
     }

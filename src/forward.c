@@ -39,7 +39,6 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     int32_t position = c->batch.positions[token];
     float *x = c->x + (int64_t)token * h->n_embd;
     float *row = c->h + (int64_t)token * h->n_embd;
-    int64_t half = h->n_rot / 2;
     (void)part;
     forward_embedding_row(&m->globals.token_embd, c->batch.tokens[token], x);
     for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
@@ -51,8 +50,8 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
-            rope_fill(c->ropes[i], (int32_t)half, position, c->rope_cos[i] + token * half,
-                      c->rope_sin[i] + token * half);
+            int64_t at = (int64_t)token * (c->ropes[i]->n_rot / 2);
+            rope_fill(c->ropes[i], position, c->rope_cos[i] + at, c->rope_sin[i] + at);
         }
     }
 }

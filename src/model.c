@@ -27,8 +27,14 @@ struct slm_model {
     struct rope_table ropes[MODEL_ROPE_COUNT];
     int is_parallel;          /* some layer is */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
-    int32_t n_head_max;       /* over the layers */
-    int32_t n_kv_head_max;
+    /* The largest of all layers. */
+    int32_t n_head_max;
+    int32_t head_dim_max;
+    int32_t head_dim_v_max;
+    int64_t n_q_max; /* n_head * head_dim */
+    int64_t n_o_max; /* n_head * head_dim_v */
+    int64_t n_k_max; /* n_kv_head * head_dim */
+    int64_t n_v_max; /* n_kv_head * head_dim_v */
     int32_t n_ff_max;
     int32_t n_group_max;        /* queries that share a kv head */
     int64_t n_in_max;           /* longest row of any matrix */
@@ -107,15 +113,19 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_FF_SHARED:
         return l->n_expert > 0 ? h->n_ff_shared : 0;
     case DIM_Q:
-        return (int64_t)l->n_head * h->head_dim;
+        return (int64_t)l->n_head * l->head_dim;
     case DIM_K:
-        return (int64_t)l->n_kv_head * h->head_dim;
+        return l->kv_from < 0 ? (int64_t)l->n_kv_head * l->head_dim : 0;
     case DIM_V:
-        return (int64_t)l->n_kv_head * h->head_dim_v;
+        return l->kv_from < 0 ? (int64_t)l->n_kv_head * l->head_dim_v : 0;
     case DIM_O:
-        return (int64_t)l->n_head * h->head_dim_v;
+        return (int64_t)l->n_head * l->head_dim_v;
     case DIM_HEAD:
-        return h->head_dim;
+        return l->head_dim;
+    case DIM_K_HEAD:
+        return l->kv_from < 0 ? l->head_dim : 0;
+    case DIM_V_HEAD:
+        return l->kv_from < 0 ? l->head_dim_v : 0;
     case DIM_HEADS:
         return l->n_head;
     case DIM_KV_HEADS:
@@ -129,7 +139,7 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_KV_RANK:
         return h->n_kv_rank;
     case DIM_KV:
-        return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
+        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
     case DIM_ONE:
         break;
     }
@@ -432,14 +442,42 @@ static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t
     return SLM_OK;
 }
 
+/* What the keys say of a layer, before it has tensors. */
+static int bind_layer_keys(const struct slm_model *m, const struct config *config, int32_t i,
+                           struct layer *l)
+{
+    memset(l, 0, sizeof *l);
+    SLM_TRY(config_read_layer(config, &m->hparams, i, l));
+    return m->arch->configure_layer != NULL ? m->arch->configure_layer(config, &m->hparams, i, l)
+                                            : SLM_OK;
+}
+
+/* The layer whose K and V layer i reads: an earlier one with its own, in the same form. */
+static int bind_check_shared_kv(const struct slm_model *m, const struct config *config, int32_t i,
+                                const struct layer *l)
+{
+    struct layer from;
+    if (l->kv_from < 0) {
+        return SLM_OK;
+    }
+    SLM_ASSERT(l->kv_from < i);
+    SLM_TRY(bind_layer_keys(m, config, l->kv_from, &from));
+    if (from.kv_from >= 0 || from.n_kv_head != l->n_kv_head || from.head_dim != l->head_dim ||
+        from.head_dim_v != l->head_dim_v) {
+        SLM_FAIL(config->err, SLM_E_MODEL, i,
+                 "layer %d: %d heads of %d and %d elements cannot share K and V of layer %d, which "
+                 "has %d of %d and %d%s",
+                 i, l->n_kv_head, l->head_dim, l->head_dim_v, l->kv_from, from.n_kv_head,
+                 from.head_dim, from.head_dim_v, from.kv_from >= 0 ? ", shared itself" : "");
+    }
+    return SLM_OK;
+}
+
 static int bind_layer(struct binder *b, const struct config *config, int32_t i, struct layer *l)
 {
     const struct slm_model *m = b->model;
-    memset(l, 0, sizeof *l);
-    SLM_TRY(config_read_layer(config, &m->hparams, i, l));
-    if (m->arch->configure_layer != NULL) {
-        SLM_TRY(m->arch->configure_layer(config, &m->hparams, i, l));
-    }
+    SLM_TRY(bind_layer_keys(m, config, i, l));
+    SLM_TRY(bind_check_shared_kv(m, config, i, l));
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
     if (l->is_parallel && l->ffn_norm.n == 0) {
         l->ffn_norm = l->attn_norm;
@@ -462,15 +500,28 @@ static int bind_check_factors(const struct binder *b)
     return SLM_OK;
 }
 
-/* Places of a layer's K and V in a page, in elements. */
-static void bind_cache(struct binder *b, struct layer *l)
+/* Places of a layer's K and V in a page, in elements. While measuring, m->layers is NULL. */
+static void bind_cache(struct slm_model *m, struct layer *l)
 {
-    struct slm_model *m = b->model;
-    l->k_at = m->kv_page_elements;
-    l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim;
-    m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
+    if (l->kv_from >= 0 && m->layers != NULL) {
+        l->k_at = m->layers[l->kv_from].k_at;
+        l->v_at = m->layers[l->kv_from].v_at;
+    } else if (l->kv_from < 0) {
+        l->k_at = m->kv_page_elements;
+        l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * l->head_dim;
+        m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * l->head_dim_v;
+    }
+}
+
+static void bind_largest(struct slm_model *m, const struct layer *l)
+{
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
-    m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
+    m->head_dim_max = max_i32(m->head_dim_max, l->head_dim);
+    m->head_dim_v_max = max_i32(m->head_dim_v_max, l->head_dim_v);
+    m->n_q_max = max_i64(m->n_q_max, (int64_t)l->n_head * l->head_dim);
+    m->n_o_max = max_i64(m->n_o_max, (int64_t)l->n_head * l->head_dim_v);
+    m->n_k_max = max_i64(m->n_k_max, (int64_t)l->n_kv_head * l->head_dim);
+    m->n_v_max = max_i64(m->n_v_max, (int64_t)l->n_kv_head * l->head_dim_v);
     m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
     if (l->n_expert > 0) {
@@ -517,8 +568,10 @@ static int bind_tensors(struct binder *b, struct text family)
     m->layers =
         (struct layer *)arena_take(&b->arena, (uint64_t)m->hparams.n_layer, sizeof(struct layer));
     for (int32_t i = 0; i < MODEL_ROPE_COUNT; i++) {
+        int is_local = i == MODEL_ROPE_LOCAL && m->hparams.n_rot_local > 0;
+        m->ropes[i].n_rot = is_local ? m->hparams.n_rot_local : m->hparams.n_rot;
         m->ropes[i].freq =
-            (double *)arena_take(&b->arena, (uint64_t)m->hparams.n_rot / 2 + 1, sizeof(double));
+            (double *)arena_take(&b->arena, (uint64_t)m->ropes[i].n_rot / 2 + 1, sizeof(double));
     }
     SLM_TRY(bind_check_factors(b));
     SLM_TRY(bind_table(b, m->arch->globals, m->arch->n_globals, -1, NULL, &m->globals));
@@ -528,7 +581,8 @@ static int bind_tensors(struct binder *b, struct text family)
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {
         struct layer *l = m->layers != NULL ? &m->layers[i] : &unused;
         SLM_TRY(bind_layer(b, &config, i, l));
-        bind_cache(b, l);
+        bind_cache(m, l);
+        bind_largest(m, l);
     }
     return SLM_OK;
 }
