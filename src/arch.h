@@ -73,19 +73,43 @@ struct layer {
     struct norm ffn_sub_norm; /* n_ff, before ffn_down */
     struct norm ffn_post_norm; /* n_embd, of what ffn_down gives */
 
+    const float *output_scale; /* [1] multiplies x behind the layer; or NULL */
+    float ffn_cut; /* gates lose mean + ffn_cut * deviation, and are never below 0; 0: no cut */
     const float *attn_sinks; /* [n_head] a score that takes part in the softmax only; or NULL */
 
     /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
-    struct linear ffn_router; /* [n_embd] -> [n_expert] */
-    struct linear gate_exps;  /* [n_embd] -> [n_expert][n_ff_expert] */
-    struct linear up_exps;    /* [n_embd] -> [n_expert][n_ff_expert] */
-    struct linear down_exps;  /* [n_ff_expert] -> [n_expert][n_embd] */
+    struct linear ffn_router;     /* [n_embd] -> [n_expert] */
+    struct linear gate_exps;      /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear up_exps;        /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear down_exps;      /* [n_ff_expert] -> [n_expert][n_embd] */
+    struct linear gate_up_exps;   /* [n_embd] -> [n_expert][2][n_ff_expert]: instead of these two */
+    struct norm router_norm;      /* n_embd; layers without one take ffn_norm */
+    struct norm expert_norm;      /* n_embd, before the experts; likewise */
+    struct norm expert_post_norm; /* n_embd, of what the experts give together */
 
     /* The expert that every token goes through, if there is one. */
-    struct linear shared_router; /* [n_embd] -> [1], through a sigmoid: its weight; absent: 1 */
-    struct linear shared_gate;   /* [n_embd] -> [n_ff_shared] */
-    struct linear shared_up;     /* [n_embd] -> [n_ff_shared] */
-    struct linear shared_down;   /* [n_ff_shared] -> [n_embd] */
+    struct linear shared_router;  /* [n_embd] -> [1], through a sigmoid: its weight; absent: 1 */
+    struct linear shared_gate;    /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_up;      /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_down;    /* [n_ff_shared] -> [n_embd] */
+    struct norm shared_post_norm; /* n_embd, of what it gives */
+
+    /* What the layer adds of its own about the token (src/mixer/ple.c). */
+    struct linear ple_gate;    /* [n_embd] -> [n_embd_layer] */
+    struct linear ple_output;  /* [n_embd_layer] -> [n_embd] */
+    struct norm ple_post_norm; /* n_embd, of what ple_output gives */
+
+    /* Streams beside x (src/mixer/altup.c). */
+    struct linear altup_router;     /* [n_embd] -> [n_streams] */
+    struct norm altup_router_norm;  /* n_embd */
+    const float *altup_predict;     /* [n_streams][n_streams][n_streams], the last summed over */
+    const float *altup_correct;     /* [n_streams][n_streams] likewise */
+    const float *altup_input_scale; /* [n_embd] of x as ple_gate takes it */
+
+    /* A branch beside attention (src/mixer/laurel.c). */
+    struct linear laurel_down;    /* [n_embd] -> [n_laurel] */
+    struct linear laurel_up;      /* [n_laurel] -> [n_embd] */
+    struct norm laurel_post_norm; /* n_embd */
 };
 
 struct globals {
@@ -96,6 +120,13 @@ struct globals {
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
     const float *rope_factors_long;  /* [n_rot / 2] instead, in contexts beyond rope_ctx_orig */
     const float *rope_factors_short; /* [n_rot / 2] and in others */
+
+    struct linear ple_embd; /* [n_layer][n_embd_layer], a row a token */
+    struct linear ple_proj; /* [n_embd] -> [n_layer][n_embd_layer] */
+    struct norm ple_norm;   /* n_embd_layer, of what ple_proj gives */
+
+    struct linear altup_proj;   /* [n_embd] -> [n_streams - 1][n_embd]: streams from x */
+    struct linear altup_unproj; /* [n_embd] -> [n_streams - 1][n_embd]: x from streams */
 };
 
 /* ---- Hyper-parameters ------------------------------------------------------------------------ */
@@ -104,6 +135,8 @@ struct globals {
 #define ROPE_SCALING_LINEAR 1
 #define ROPE_SCALING_YARN 2
 #define ROPE_SCALING_LONGROPE 3
+
+#define ALTUP_STREAMS 4 /* all models have so many */
 
 #define NORM_RMS 0
 #define NORM_LAYER 1
@@ -135,6 +168,10 @@ struct hparams {
     int32_t rot_at;   /* the first of them */
     int32_t n_q_rank; /* of latent attention; 0: there is none */
     int32_t n_kv_rank;
+    int32_t n_layer_kv;   /* layers behind so many read K and V of earlier ones; 0: none do */
+    int32_t n_embd_layer; /* of what each layer adds about a token; 0: nothing */
+    int32_t n_streams;    /* of AltUp, x among them; 0: x alone */
+    int32_t n_laurel;
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -183,7 +220,14 @@ enum arch_dim {
     DIM_ROT_HALF,  /* n_rot / 2 */
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_KV,          /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_EXPERT_EMBD, /* n_embd in a layer of experts, or 0 */
+    DIM_LAYER_EMBD,  /* n_embd_layer, 0 if layers add nothing about a token */
+    DIM_LAYERS_EMBD, /* n_layer * n_embd_layer, or 0 */
+    DIM_PLE_EMBD,    /* n_embd, or 0 */
+    DIM_STREAMS,
+    DIM_STREAMS_SQUARE, /* n_streams * n_streams */
+    DIM_LAUREL
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -199,6 +243,11 @@ enum arch_dim {
 
 /* n_kv_rank rows for the slot, then n_rot rows for latent_k_rope. */
 #define TENSOR_LATENT_KV 512u
+#define TENSOR_STREAMS 1024u /* n_streams - 1 matrices, one behind the other */
+/* ffn_gate_exps and ffn_up_exps: may instead be one stack, each expert's gate before its up. */
+#define TENSOR_GATE_UP_EXPS 2048u
+/* A router whose .scale has n_embd elements: the weights of router_norm, with 1 / sqrt(n_embd). */
+#define TENSOR_ROUTER 4096u
 
 struct arch_tensor {
     const char *name; /* without "blk.N." and ".weight" */

@@ -61,6 +61,16 @@ struct slm_context {
     float *k_rope;    /* [n_rot] */
     float *kv;        /* [n_head][head_dim - n_rot + head_dim_v] */
 
+    /* What layers add about their token, if the model has that. */
+    float *ple;      /* [n_layer][n_embd_layer] */
+    float *ple_gate; /* [n_embd_layer] */
+
+    /* For streams beside x and branches beside attention, likewise. */
+    float *streams[ALTUP_STREAMS]; /* [n_embd]; the first is x between layers */
+    float *altup_router;           /* [n_streams] */
+    float *laurel_low;             /* [n_laurel] */
+    float *laurel;                 /* [n_embd] */
+
     /* For layers of experts, if the model has any. */
     struct context_experts {
         float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
@@ -181,6 +191,14 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->kv =
             context_rows(c, a, (int64_t)m->n_head_max * (h->head_dim - h->n_rot + h->head_dim_v));
     }
+    c->ple = context_rows(c, a, (int64_t)h->n_layer * h->n_embd_layer);
+    c->ple_gate = context_rows(c, a, h->n_embd_layer);
+    for (int32_t i = 0; i < h->n_streams; i++) {
+        c->streams[i] = context_rows(c, a, h->n_embd);
+    }
+    c->altup_router = context_rows(c, a, h->n_streams);
+    c->laurel_low = context_rows(c, a, h->n_laurel);
+    c->laurel = context_rows(c, a, h->n_laurel > 0 ? h->n_embd : 0);
     if (h->n_expert > 0) {
         uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
         c->experts.logits = context_rows(c, a, h->n_expert);
@@ -242,6 +260,29 @@ static void context_tiles(struct slm_context *c, int64_t macs, int32_t n_tiles,
         return;
     }
     threads_tiles(c->threads, c->pool_owned, n_tiles, fn, arg);
+}
+
+/* What a region over the tokens of a layer takes. */
+struct layer_run {
+    struct slm_context *c;
+    const struct layer *l;
+};
+
+/* A task for each token of the batch; `work` is about its share in products. */
+static void context_tokens(struct slm_context *c, const struct layer *l, int64_t work,
+                           void (*fn)(void *arg, int32_t token, int32_t part))
+{
+    struct layer_run r = {c, l};
+    context_tiles(c, work * c->batch.n_tokens, c->batch.n_tokens, fn, &r);
+}
+
+/* y = the rows of x whose logits are wanted. */
+static void context_gather_rows(const struct slm_context *c, const float *x, float *y)
+{
+    int64_t n = c->model->hparams.n_embd;
+    for (int32_t i = 0; i < c->batch.n_rows; i++) {
+        memcpy(y + i * n, x + c->batch.rows[i] * n, (size_t)n * sizeof(float));
+    }
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */

@@ -140,6 +140,20 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_kv_rank;
     case DIM_KV:
         return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
+    case DIM_EXPERT_EMBD:
+        return l->n_expert > 0 ? h->n_embd : 0;
+    case DIM_LAYER_EMBD:
+        return h->n_embd_layer;
+    case DIM_LAYERS_EMBD:
+        return (int64_t)h->n_layer * h->n_embd_layer;
+    case DIM_PLE_EMBD:
+        return h->n_embd_layer > 0 ? h->n_embd : 0;
+    case DIM_STREAMS:
+        return h->n_streams;
+    case DIM_STREAMS_SQUARE:
+        return (int64_t)h->n_streams * h->n_streams;
+    case DIM_LAUREL:
+        return h->n_laurel;
     case DIM_ONE:
         break;
     }
@@ -301,16 +315,23 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
     return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
 }
 
-/* A matrix, or a stack of as many as there are experts, with what may stand beside it: .bias and
- * .scale. */
-static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
+/* How many matrices lie one behind the other. */
+static int64_t bind_stack(const struct binder *b, uint32_t flags)
+{
+    const struct hparams *h = &b->model->hparams;
+    return (flags & TENSOR_STACK) != 0     ? h->n_expert
+           : (flags & TENSOR_STREAMS) != 0 ? h->n_streams - 1
+                                           : 1;
+}
+
+/* A matrix or a stack of them, with the .bias that may stand beside it. */
+static int bind_matrix(struct binder *b, int32_t layer, const char *name, uint32_t flags,
                        int64_t n_in, int64_t n_out, struct linear *out)
 {
     char buffer[96];
     const struct gguf_tensor *t = NULL;
-    const float *scale = NULL;
     int needed = (flags & TENSOR_OPTIONAL) == 0;
-    int64_t n_stack = (flags & TENSOR_STACK) != 0 ? b->model->hparams.n_expert : 1;
+    int64_t n_stack = bind_stack(b, flags);
     memset(out, 0, sizeof *out);
     SLM_TRY(
         bind_find(b, bind_name(buffer, layer, name, ".weight"), needed, n_in, n_out, n_stack, &t));
@@ -328,8 +349,22 @@ static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32
         SLM_TRY(bind_vectors(b, bind_name(buffer, layer, name, ".bias"),
                              (flags & TENSOR_BIAS_NEEDED) != 0, n_out, n_stack, &out->bias));
     }
-    SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, n_stack, &scale));
-    if ((flags & TENSOR_STACK) != 0) {
+    return SLM_OK;
+}
+
+/* The same with its .scale, one for each matrix. */
+static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
+                       int64_t n_in, int64_t n_out, struct linear *out)
+{
+    char buffer[96];
+    const float *scale = NULL;
+    SLM_TRY(bind_matrix(b, layer, name, flags, n_in, n_out, out));
+    if (out->n_out == 0) {
+        return SLM_OK;
+    }
+    SLM_TRY(
+        bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, bind_stack(b, flags), &scale));
+    if ((flags & (TENSOR_STACK | TENSOR_STREAMS)) != 0) {
         out->stack_scale = scale;
     } else if (scale != NULL) {
         out->scale = *scale;
@@ -396,6 +431,23 @@ static int bind_latent_kv(struct binder *b, int32_t i, struct layer *l, const ch
     return SLM_OK;
 }
 
+static int bind_router(struct binder *b, int32_t i, struct layer *l, const char *name)
+{
+    char buffer[96];
+    int32_t n_embd = b->model->hparams.n_embd;
+    SLM_TRY(bind_matrix(b, i, name, 0, n_embd, l->n_expert, &l->ffn_router));
+    l->ffn_router.scale = (float)(1 / math_sqrt((double)n_embd));
+    l->router_norm.n = n_embd;
+    return bind_vector(b, bind_name(buffer, i, name, ".scale"), 1, n_embd, &l->router_norm.weight);
+}
+
+/* Row `index` of a matrix: an embedding. */
+static void linear_row(const struct linear *w, int64_t index, float *y)
+{
+    const struct kernel_format *f = &kernel_formats[w->type];
+    f->decode(y, w->data + index * (w->n_in / f->block_elements) * f->block_bytes, w->n_in);
+}
+
 /* Is the tensor in the file? */
 static int bind_has(const struct binder *b, int32_t layer, const char *name)
 {
@@ -417,8 +469,16 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
         return bind_norm(b, index, a->name, a->flags, in, out, (struct norm *)slot);
     }
     if ((a->flags & TENSOR_VECTOR) != 0) {
-        return bind_vector(b, bind_name(buffer, index, a->name, ".weight"),
-                           (a->flags & TENSOR_OPTIONAL) == 0, in, (const float **)slot);
+        return bind_vectors(b, bind_name(buffer, index, a->name, ".weight"),
+                            (a->flags & TENSOR_OPTIONAL) == 0, in, out, (const float **)slot);
+    }
+    if ((a->flags & TENSOR_ROUTER) != 0) {
+        return bind_router(b, index, layer, a->name);
+    }
+    if ((a->flags & TENSOR_GATE_UP_EXPS) != 0 && bind_has(b, index, "ffn_gate_up_exps")) {
+        return slot == &layer->up_exps ? bind_linear(b, index, "ffn_gate_up_exps", a->flags, in,
+                                                     2 * out, &layer->gate_up_exps)
+                                       : SLM_OK;
     }
     if ((a->flags & TENSOR_LATENT_KV) != 0) {
         return bind_latent_kv(b, index, layer, a->name);
@@ -481,6 +541,14 @@ static int bind_layer(struct binder *b, const struct config *config, int32_t i, 
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
     if (l->is_parallel && l->ffn_norm.n == 0) {
         l->ffn_norm = l->attn_norm;
+    }
+    l->router_norm = l->router_norm.n > 0 ? l->router_norm : l->ffn_norm;
+    l->expert_norm = l->expert_norm.n > 0 ? l->expert_norm : l->ffn_norm;
+    if (l->attn_k.n_out > 0 && l->attn_v.n_out == 0 && l->head_dim != l->head_dim_v) {
+        SLM_FAIL(b->err, SLM_E_MODEL, i,
+                 "tensor 'blk.%d.attn_v.weight' is missing, and K with heads of %d elements cannot "
+                 "stand in for V with %d",
+                 i, l->head_dim, l->head_dim_v);
     }
     return SLM_OK;
 }
