@@ -72,6 +72,8 @@
 #include "src/arch/gemma.c"
 #include "src/arch/gemma2.c"
 #include "src/arch/gemma3.c"
+#include "src/arch/gemma3n.c"
+#include "src/arch/gemma4.c"
 #include "src/arch/phi3.c"
 #include "src/arch/phi2.c"
 #include "src/arch/granite.c"
@@ -118,6 +120,9 @@
 #include "src/mixer/conv.c"
 #include "src/mixer/shortconv.c"
 #include "src/mixer/recurrent.c"
+#include "src/mixer/altup.c"
+#include "src/mixer/laurel.c"
+#include "src/mixer/ple.c"
 #include "src/forward.c"
 
 /* From logits to text. */

@@ -41,7 +41,10 @@ enum layer_recurrent {
 
 struct layer {
     int32_t n_head;
-    int32_t n_kv_head;   /* 0: no attention */
+    int32_t n_kv_head; /* 0: no attention */
+    int32_t head_dim;  /* of Q and K */
+    int32_t head_dim_v;
+    int32_t kv_from;     /* K and V are those of this earlier layer; -1: the layer has its own */
     int32_t recurrent;   /* RECURRENT_ */
     int64_t state_at;    /* of its part in the state of a sequence, in floats */
     int32_t n_ff;        /* 0 in a layer of experts, or without a feed-forward */
@@ -68,6 +71,7 @@ struct layer {
 
     struct norm attn_q_norm;    /* a head, or all of Q */
     struct norm attn_k_norm;    /* a head, or all of K */
+    struct norm attn_v_norm;    /* a head of V */
     struct norm attn_sub_norm;  /* all of what attention gives, before attn_output */
     struct norm attn_post_norm; /* n_embd, of what attn_output gives */
 
@@ -78,20 +82,44 @@ struct layer {
     struct norm ffn_sub_norm; /* n_ff, before ffn_down */
     struct norm ffn_post_norm; /* n_embd, of what ffn_down gives */
 
+    const float *output_scale; /* [1] multiplies x behind the layer; or NULL */
+    float ffn_cut; /* gates lose mean + ffn_cut * deviation, and are never below 0; 0: no cut */
     const float *attn_sinks; /* [n_head] a score that takes part in the softmax only; or NULL */
 
     /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
-    struct linear ffn_router; /* [n_embd] -> [n_expert] */
-    const float *expert_bias; /* [n_expert] added to scores for the selection only; or NULL */
-    struct linear gate_exps;  /* [n_embd] -> [n_expert][n_ff_expert] */
-    struct linear up_exps;    /* [n_embd] -> [n_expert][n_ff_expert] */
-    struct linear down_exps;  /* [n_ff_expert] -> [n_expert][n_embd] */
+    struct linear ffn_router;     /* [n_embd] -> [n_expert] */
+    const float *expert_bias;     /* [n_expert] added to scores for the selection only; or NULL */
+    struct linear gate_exps;      /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear up_exps;        /* [n_embd] -> [n_expert][n_ff_expert] */
+    struct linear down_exps;      /* [n_ff_expert] -> [n_expert][n_embd] */
+    struct linear gate_up_exps;   /* [n_embd] -> [n_expert][2][n_ff_expert]: instead of these two */
+    struct norm router_norm;      /* n_embd; layers without one take ffn_norm */
+    struct norm expert_norm;      /* n_embd, before the experts; likewise */
+    struct norm expert_post_norm; /* n_embd, of what the experts give together */
 
     /* The expert that every token goes through, if there is one. */
-    struct linear shared_router; /* [n_embd] -> [1], through a sigmoid: its weight; absent: 1 */
-    struct linear shared_gate;   /* [n_embd] -> [n_ff_shared] */
-    struct linear shared_up;     /* [n_embd] -> [n_ff_shared] */
-    struct linear shared_down;   /* [n_ff_shared] -> [n_embd] */
+    struct linear shared_router;  /* [n_embd] -> [1], through a sigmoid: its weight; absent: 1 */
+    struct linear shared_gate;    /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_up;      /* [n_embd] -> [n_ff_shared] */
+    struct linear shared_down;    /* [n_ff_shared] -> [n_embd] */
+    struct norm shared_post_norm; /* n_embd, of what it gives */
+
+    /* What the layer adds of its own about the token (src/mixer/ple.c). */
+    struct linear ple_gate;    /* [n_embd] -> [n_embd_layer] */
+    struct linear ple_output;  /* [n_embd_layer] -> [n_embd] */
+    struct norm ple_post_norm; /* n_embd, of what ple_output gives */
+
+    /* Streams beside x (src/mixer/altup.c). */
+    struct linear altup_router;     /* [n_embd] -> [n_streams] */
+    struct norm altup_router_norm;  /* n_embd */
+    const float *altup_predict;     /* [n_streams][n_streams][n_streams], the last summed over */
+    const float *altup_correct;     /* [n_streams][n_streams] likewise */
+    const float *altup_input_scale; /* [n_embd] of x as ple_gate takes it */
+
+    /* A branch beside attention (src/mixer/laurel.c). */
+    struct linear laurel_down;    /* [n_embd] -> [n_laurel] */
+    struct linear laurel_up;      /* [n_laurel] -> [n_embd] */
+    struct norm laurel_post_norm; /* n_embd */
 
     /* A convolution of each channel by itself (src/mixer/conv.c). */
     const float *conv;      /* [n_conv][n_channel], the oldest first */
@@ -110,6 +138,13 @@ struct globals {
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
     const float *rope_factors_long;  /* [n_rot / 2] instead, in contexts beyond rope_ctx_orig */
     const float *rope_factors_short; /* [n_rot / 2] and in others */
+
+    struct linear ple_embd; /* [n_layer][n_embd_layer], a row a token */
+    struct linear ple_proj; /* [n_embd] -> [n_layer][n_embd_layer] */
+    struct norm ple_norm;   /* n_embd_layer, of what ple_proj gives */
+
+    struct linear altup_proj;   /* [n_embd] -> [n_streams - 1][n_embd]: streams from x */
+    struct linear altup_unproj; /* [n_embd] -> [n_streams - 1][n_embd]: x from streams */
 };
 
 /* ---- Hyper-parameters ------------------------------------------------------------------------ */
@@ -123,6 +158,7 @@ struct globals {
 #define EXPERT_SCORE_SOFTMAX 0
 #define EXPERT_SCORE_SOFTMAX_SELECTED 1
 #define EXPERT_SCORE_SIGMOID 2
+#define ALTUP_STREAMS 4 /* all models have so many */
 
 #define NORM_RMS 0
 #define NORM_LAYER 1
@@ -150,7 +186,7 @@ struct hparams {
     int32_t expert_weights_norm; /* weights of the experts of a token are brought to sum 1 */
     int32_t expert_score;        /* EXPERT_SCORE_ */
     int32_t n_dense_layer;       /* the first so many have an ordinary feed-forward */
-    int32_t head_dim;            /* of Q and K */
+    int32_t head_dim;            /* of Q and K; layers have their own */
     int32_t head_dim_v;
     int32_t n_rot;    /* elements of a head that are rotated */
     int32_t rot_at;   /* the first of them */
@@ -161,6 +197,10 @@ struct hparams {
     int32_t ssm_state;  /* columns of a head's state */
     int32_t n_ssm_head; /* time_step_rank in a file */
     int32_t n_ssm_group;
+    int32_t n_layer_kv;   /* layers behind so many read K and V of earlier ones; 0: none do */
+    int32_t n_embd_layer; /* of what each layer adds about a token; 0: nothing */
+    int32_t n_streams;    /* of AltUp, x among them; 0: x alone */
+    int32_t n_laurel;
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -182,6 +222,7 @@ struct hparams {
     double yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
     int32_t rope_ctx_orig;
     double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
+    int32_t n_rot_local;    /* of LAYER_ROPE_LOCAL; 0: n_rot */
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------- */
@@ -196,17 +237,26 @@ enum arch_dim {
     DIM_FF_EXPERT, /* n_ff_expert, or 0 */
     DIM_FF_SHARED, /* n_ff_shared, or 0 */
     DIM_Q,         /* n_head * head_dim */
-    DIM_K,         /* n_kv_head * head_dim */
-    DIM_V,         /* n_kv_head * head_dim_v */
+    DIM_K,         /* n_kv_head * head_dim, 0 in a layer without K and V of its own */
+    DIM_V,         /* n_kv_head * head_dim_v, or 0 */
     DIM_O,         /* n_head * head_dim_v */
     DIM_HEAD,      /* head_dim */
+    DIM_K_HEAD,    /* head_dim, 0 in a layer without K and V of its own */
+    DIM_V_HEAD,    /* head_dim_v, or 0 */
     DIM_HEADS,     /* n_head */
     DIM_KV_HEADS,  /* n_kv_head */
     DIM_CTX,       /* n_ctx_train */
     DIM_ROT_HALF,  /* n_rot / 2 */
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV, /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_KV,          /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_EXPERT_EMBD, /* n_embd in a layer of experts, or 0 */
+    DIM_LAYER_EMBD,  /* n_embd_layer, 0 if layers add nothing about a token */
+    DIM_LAYERS_EMBD, /* n_layer * n_embd_layer, or 0 */
+    DIM_PLE_EMBD,    /* n_embd, or 0 */
+    DIM_STREAMS,
+    DIM_STREAMS_SQUARE, /* n_streams * n_streams */
+    DIM_LAUREL,
     /* 0 in layers that have no recurrent mixer: */
     DIM_MIX,   /* n_embd */
     DIM_MIX_3, /* 3 * n_embd */
@@ -232,6 +282,11 @@ enum arch_dim {
 #define TENSOR_LATENT_KV 512u
 #define TENSOR_BARE 1024u       /* a vector whose name is all there is: no .weight behind it */
 #define TENSOR_TRANSPOSED 2048u /* a vector of `out` rows of `in`, copied as `in` rows of `out` */
+#define TENSOR_STREAMS 4096u    /* n_streams - 1 matrices, one behind the other */
+/* ffn_gate_exps and ffn_up_exps: may instead be one stack, each expert's gate before its up. */
+#define TENSOR_GATE_UP_EXPS 8192u
+/* A router whose .scale has n_embd elements: the weights of router_norm, with 1 / sqrt(n_embd). */
+#define TENSOR_ROUTER 16384u
 
 struct arch_tensor {
     const char *name; /* without "blk.N." and ".weight" */

@@ -296,6 +296,9 @@ static int config_read_layer(const struct config *c, const struct hparams *h, in
     SLM_TRY(config_heads(c, i, h->n_layer, h->is_hybrid ? 0 : 1, &l->n_head, &l->n_kv_head));
     SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
     l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
+    l->head_dim = h->head_dim;
+    l->head_dim_v = h->head_dim_v;
+    l->kv_from = -1;
     l->n_expert = i < h->n_dense_layer ? 0 : h->n_expert;
     l->n_ff = l->n_expert > 0 ? 0 : l->n_ff;
     if (l->n_kv_head > 0 && l->n_head % l->n_kv_head != 0) {

@@ -64,6 +64,16 @@ struct slm_context {
     float *k_rope;    /* [n_rot] */
     float *kv;        /* [n_head][head_dim - n_rot + head_dim_v] */
 
+    /* What layers add about their token, if the model has that. */
+    float *ple;      /* [n_layer][n_embd_layer] */
+    float *ple_gate; /* [n_embd_layer] */
+
+    /* For streams beside x and branches beside attention, likewise. */
+    float *streams[ALTUP_STREAMS]; /* [n_embd]; the first is x between layers */
+    float *altup_router;           /* [n_streams] */
+    float *laurel_low;             /* [n_laurel] */
+    float *laurel;                 /* [n_embd] */
+
     /* For layers of experts, if the model has any. */
     struct context_experts {
         float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
@@ -94,7 +104,7 @@ struct slm_context {
         int32_t tile_tokens; /* queries of so many tokens are worked on together */
         int32_t n_runs_max;
         int32_t split_tokens; /* batches up to this size also split positions between tasks */
-        float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v + 2] */
+        float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v_max + 2] */
     } attention;
 
     double ns_per_token; /* of the last batch: how batches are sized under a deadline */
@@ -170,10 +180,10 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     const struct hparams *h = &m->hparams;
     c->x = context_rows(c, a, h->n_embd);
     c->h = context_rows(c, a, m->n_in_max);
-    c->q = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim);
-    c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
-    c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
-    c->attn = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim_v);
+    c->q = context_rows(c, a, m->n_q_max);
+    c->k = context_rows(c, a, m->n_k_max);
+    c->v = context_rows(c, a, m->n_v_max);
+    c->attn = context_rows(c, a, m->n_o_max);
     c->gate = context_rows(c, a, m->n_ff_max);
     c->up = context_rows(c, a, m->n_ff_max);
     c->y = context_rows(c, a, h->n_embd);
@@ -184,6 +194,14 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->kv =
             context_rows(c, a, (int64_t)m->n_head_max * (h->head_dim - h->n_rot + h->head_dim_v));
     }
+    c->ple = context_rows(c, a, (int64_t)h->n_layer * h->n_embd_layer);
+    c->ple_gate = context_rows(c, a, h->n_embd_layer);
+    for (int32_t i = 0; i < h->n_streams; i++) {
+        c->streams[i] = context_rows(c, a, h->n_embd);
+    }
+    c->altup_router = context_rows(c, a, h->n_streams);
+    c->laurel_low = context_rows(c, a, h->n_laurel);
+    c->laurel = context_rows(c, a, h->n_laurel > 0 ? h->n_embd : 0);
     if (h->n_expert > 0) {
         uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
         c->experts.logits = context_rows(c, a, h->n_expert);
@@ -197,7 +215,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->mix = context_rows(c, a, m->n_mix_max);
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
-        int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;
+        int32_t half = c->ropes[i] != NULL ? c->ropes[i]->n_rot / 2 : 0;
         c->rope_cos[i] = context_rows(c, a, half);
         c->rope_sin[i] = context_rows(c, a, half);
     }
@@ -248,6 +266,29 @@ static void context_tiles(struct slm_context *c, int64_t macs, int32_t n_tiles,
         return;
     }
     threads_tiles(c->threads, c->pool_owned, n_tiles, fn, arg);
+}
+
+/* What a region over the tokens of a layer takes. */
+struct layer_run {
+    struct slm_context *c;
+    const struct layer *l;
+};
+
+/* A task for each token of the batch; `work` is about its share in products. */
+static void context_tokens(struct slm_context *c, const struct layer *l, int64_t work,
+                           void (*fn)(void *arg, int32_t token, int32_t part))
+{
+    struct layer_run r = {c, l};
+    context_tiles(c, work * c->batch.n_tokens, c->batch.n_tokens, fn, &r);
+}
+
+/* y = the rows of x whose logits are wanted. */
+static void context_gather_rows(const struct slm_context *c, const float *x, float *y)
+{
+    int64_t n = c->model->hparams.n_embd;
+    for (int32_t i = 0; i < c->batch.n_rows; i++) {
+        memcpy(y + i * n, x + c->batch.rows[i] * n, (size_t)n * sizeof(float));
+    }
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */

@@ -23,13 +23,6 @@ static int forward_poll(const struct forward_stop *s)
     return SLM_OK;
 }
 
-/* Row `index` of an embedding. */
-static void forward_embedding_row(const struct linear *w, int64_t index, float *y)
-{
-    const struct kernel_format *f = &kernel_formats[w->type];
-    f->decode(y, w->data + index * (w->n_in / f->block_elements) * f->block_bytes, w->n_in);
-}
-
 /* x = embedding rows; cos and sin of the positions. One task a token. */
 static void forward_embed(void *arg, int32_t token, int32_t part)
 {
@@ -39,20 +32,19 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     int32_t position = c->batch.positions[token];
     float *x = c->x + (int64_t)token * h->n_embd;
     float *row = c->h + (int64_t)token * h->n_embd;
-    int64_t half = h->n_rot / 2;
     (void)part;
-    forward_embedding_row(&m->globals.token_embd, c->batch.tokens[token], x);
+    linear_row(&m->globals.token_embd, c->batch.tokens[token], x);
     for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
         x[i] *= h->embd_scale;
     }
     if (m->globals.position_embd.n_out > 0) {
-        forward_embedding_row(&m->globals.position_embd, position, row);
+        linear_row(&m->globals.position_embd, position, row);
         m->kernels.add(x, row, h->n_embd);
     }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
-            rope_fill(c->ropes[i], (int32_t)half, position, c->rope_cos[i] + token * half,
-                      c->rope_sin[i] + token * half);
+            int64_t at = (int64_t)token * (c->ropes[i]->n_rot / 2);
+            rope_fill(c->ropes[i], position, c->rope_cos[i] + at, c->rope_sin[i] + at);
         }
     }
 }
@@ -99,8 +91,10 @@ static void forward_logits(struct slm_context *c)
     if (b->n_rows == 0) {
         return;
     }
-    for (int32_t i = 0; i < b->n_rows; i++) {
-        memcpy(c->row_x + i * n_embd, c->x + b->rows[i] * n_embd, (size_t)n_embd * sizeof(float));
+    if (m->hparams.n_streams > 0) {
+        altup_merge(c, c->row_x);
+    } else {
+        context_gather_rows(c, c->x, c->row_x);
     }
     struct matmul_input in = {c->row_x, ACT_NONE, NULL, &m->globals.output_norm, n_embd, b->n_rows};
     struct matmul_job head = {&m->globals.output, c->logits + c->n_logits_valid * n_vocab, n_vocab,
@@ -113,9 +107,22 @@ static void forward_logits(struct slm_context *c)
     }
 }
 
+/* x *= the layer's output scale. */
+static void forward_scale_token(void *arg, int32_t token, int32_t part)
+{
+    const struct layer_run *r = (const struct layer_run *)arg;
+    int64_t n = r->c->model->hparams.n_embd;
+    float *x = r->c->x + token * n;
+    float scale = *r->l->output_scale;
+    (void)part;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] *= scale;
+    }
+}
+
 /* Attention or another mixer, then the feed-forward or the experts; or both from the same x, which
  * changes after them. */
-static void forward_layer(struct slm_context *c, const struct layer *l)
+static void forward_branches(struct slm_context *c, const struct layer *l)
 {
     float *x = c->x;
     if (l->is_parallel) {
@@ -123,11 +130,17 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
         memcpy(x, c->x,
                (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
     }
+    if (l->laurel_down.n_out > 0) {
+        laurel(c, l);
+    }
     if (l->n_kv_head > 0) {
         attention(c, l, x);
     }
     if (l->recurrent != RECURRENT_NONE) {
         recurrent_mixers[l->recurrent].run(c, l, x);
+    }
+    if (l->laurel_down.n_out > 0) {
+        laurel_join(c, x);
     }
     if (l->n_expert > 0) {
         experts(c, l, x);
@@ -140,6 +153,23 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
     }
 }
 
+static void forward_layer(struct slm_context *c, const struct layer *l)
+{
+    if (l->altup_router.n_out > 0) {
+        altup_predict(c, l);
+    }
+    forward_branches(c, l);
+    if (l->altup_router.n_out > 0) {
+        altup_correct(c, l);
+    }
+    if (l->ple_gate.n_out > 0) {
+        ple(c, l);
+    }
+    if (l->output_scale != NULL) {
+        context_tokens(c, l, c->model->hparams.n_embd, forward_scale_token);
+    }
+}
+
 /* The whole model over c->batch, whose pages are reserved. */
 static int forward(struct slm_context *c, const struct forward_stop *stop)
 {
@@ -147,6 +177,12 @@ static int forward(struct slm_context *c, const struct forward_stop *stop)
     forward_list_pages(c);
     context_tiles(c, (int64_t)c->batch.n_tokens * m->hparams.n_embd * 8, c->batch.n_tokens,
                   forward_embed, c);
+    if (m->hparams.n_embd_layer > 0) {
+        ple_begin(c);
+    }
+    if (m->hparams.n_streams > 0) {
+        altup_begin(c);
+    }
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {
         SLM_TRY(forward_poll(stop));
         forward_layer(c, &m->layers[i]);

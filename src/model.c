@@ -30,8 +30,14 @@ struct slm_model {
     int64_t n_state_floats; /* the state of all recurrent layers of a sequence; 0: there are none */
     int64_t n_mix_max;      /* scratch of a recurrent mixer for a token, in floats */
     int64_t mix_part_bytes; /* and for a thread */
-    int32_t n_head_max;     /* over the layers */
-    int32_t n_kv_head_max;
+    /* The largest of all layers. */
+    int32_t n_head_max;
+    int32_t head_dim_max;
+    int32_t head_dim_v_max;
+    int64_t n_q_max; /* n_head * head_dim */
+    int64_t n_o_max; /* n_head * head_dim_v */
+    int64_t n_k_max; /* n_kv_head * head_dim */
+    int64_t n_v_max; /* n_kv_head * head_dim_v */
     int32_t n_ff_max;
     int32_t n_group_max;        /* queries that share a kv head */
     int64_t n_in_max;           /* longest row of any matrix */
@@ -132,15 +138,19 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_FF_SHARED:
         return l->n_expert > 0 ? h->n_ff_shared : 0;
     case DIM_Q:
-        return (int64_t)l->n_head * h->head_dim;
+        return (int64_t)l->n_head * l->head_dim;
     case DIM_K:
-        return (int64_t)l->n_kv_head * h->head_dim;
+        return l->kv_from < 0 ? (int64_t)l->n_kv_head * l->head_dim : 0;
     case DIM_V:
-        return (int64_t)l->n_kv_head * h->head_dim_v;
+        return l->kv_from < 0 ? (int64_t)l->n_kv_head * l->head_dim_v : 0;
     case DIM_O:
-        return (int64_t)l->n_head * h->head_dim_v;
+        return (int64_t)l->n_head * l->head_dim_v;
     case DIM_HEAD:
-        return l->n_head > 0 ? h->head_dim : 0;
+        return l->n_head > 0 ? l->head_dim : 0;
+    case DIM_K_HEAD:
+        return l->n_head > 0 && l->kv_from < 0 ? l->head_dim : 0;
+    case DIM_V_HEAD:
+        return l->kv_from < 0 ? l->head_dim_v : 0;
     case DIM_HEADS:
         return l->n_head;
     case DIM_KV_HEADS:
@@ -154,7 +164,21 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_KV_RANK:
         return h->n_kv_rank;
     case DIM_KV:
-        return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
+        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
+    case DIM_EXPERT_EMBD:
+        return l->n_expert > 0 ? h->n_embd : 0;
+    case DIM_LAYER_EMBD:
+        return h->n_embd_layer;
+    case DIM_LAYERS_EMBD:
+        return (int64_t)h->n_layer * h->n_embd_layer;
+    case DIM_PLE_EMBD:
+        return h->n_embd_layer > 0 ? h->n_embd : 0;
+    case DIM_STREAMS:
+        return h->n_streams;
+    case DIM_STREAMS_SQUARE:
+        return (int64_t)h->n_streams * h->n_streams;
+    case DIM_LAUREL:
+        return h->n_laurel;
     case DIM_ONE:
         return 1;
     default:
@@ -361,16 +385,23 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
     return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
 }
 
-/* A matrix, or a stack of as many as there are experts, with what may stand beside it: .bias and
- * .scale. */
-static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
+/* How many matrices lie one behind the other. */
+static int64_t bind_stack(const struct binder *b, uint32_t flags)
+{
+    const struct hparams *h = &b->model->hparams;
+    return (flags & TENSOR_STACK) != 0     ? h->n_expert
+           : (flags & TENSOR_STREAMS) != 0 ? h->n_streams - 1
+                                           : 1;
+}
+
+/* A matrix or a stack of them, with the .bias that may stand beside it. */
+static int bind_matrix(struct binder *b, int32_t layer, const char *name, uint32_t flags,
                        int64_t n_in, int64_t n_out, struct linear *out)
 {
     char buffer[96];
     const struct gguf_tensor *t = NULL;
-    const float *scale = NULL;
     int needed = (flags & TENSOR_OPTIONAL) == 0;
-    int64_t n_stack = (flags & TENSOR_STACK) != 0 ? b->model->hparams.n_expert : 1;
+    int64_t n_stack = bind_stack(b, flags);
     memset(out, 0, sizeof *out);
     SLM_TRY(
         bind_find(b, bind_name(buffer, layer, name, ".weight"), needed, n_in, n_out, n_stack, &t));
@@ -388,8 +419,22 @@ static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32
         SLM_TRY(bind_vectors(b, bind_name(buffer, layer, name, ".bias"),
                              (flags & TENSOR_BIAS_NEEDED) != 0, n_out, n_stack, &out->bias));
     }
-    SLM_TRY(bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, n_stack, &scale));
-    if ((flags & TENSOR_STACK) != 0) {
+    return SLM_OK;
+}
+
+/* The same with its .scale, one for each matrix. */
+static int bind_linear(struct binder *b, int32_t layer, const char *name, uint32_t flags,
+                       int64_t n_in, int64_t n_out, struct linear *out)
+{
+    char buffer[96];
+    const float *scale = NULL;
+    SLM_TRY(bind_matrix(b, layer, name, flags, n_in, n_out, out));
+    if (out->n_out == 0) {
+        return SLM_OK;
+    }
+    SLM_TRY(
+        bind_vector(b, bind_name(buffer, layer, name, ".scale"), 0, bind_stack(b, flags), &scale));
+    if ((flags & (TENSOR_STACK | TENSOR_STREAMS)) != 0) {
         out->stack_scale = scale;
     } else if (scale != NULL) {
         out->scale = *scale;
@@ -456,6 +501,23 @@ static int bind_latent_kv(struct binder *b, int32_t i, struct layer *l, const ch
     return SLM_OK;
 }
 
+static int bind_router(struct binder *b, int32_t i, struct layer *l, const char *name)
+{
+    char buffer[96];
+    int32_t n_embd = b->model->hparams.n_embd;
+    SLM_TRY(bind_matrix(b, i, name, 0, n_embd, l->n_expert, &l->ffn_router));
+    l->ffn_router.scale = (float)(1 / math_sqrt((double)n_embd));
+    l->router_norm.n = n_embd;
+    return bind_vector(b, bind_name(buffer, i, name, ".scale"), 1, n_embd, &l->router_norm.weight);
+}
+
+/* Row `index` of a matrix: an embedding. */
+static void linear_row(const struct linear *w, int64_t index, float *y)
+{
+    const struct kernel_format *f = &kernel_formats[w->type];
+    f->decode(y, w->data + index * (w->n_in / f->block_elements) * f->block_bytes, w->n_in);
+}
+
 /* Is the tensor in the file? */
 static int bind_has(const struct binder *b, int32_t layer, const char *name)
 {
@@ -484,6 +546,14 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
                    ? bind_transposed(b, name, needed, in, out, (const float **)slot)
                    : bind_vectors(b, name, needed, in, out, (const float **)slot);
     }
+    if ((a->flags & TENSOR_ROUTER) != 0) {
+        return bind_router(b, index, layer, a->name);
+    }
+    if ((a->flags & TENSOR_GATE_UP_EXPS) != 0 && bind_has(b, index, "ffn_gate_up_exps")) {
+        return slot == &layer->up_exps ? bind_linear(b, index, "ffn_gate_up_exps", a->flags, in,
+                                                     2 * out, &layer->gate_up_exps)
+                                       : SLM_OK;
+    }
     if ((a->flags & TENSOR_LATENT_KV) != 0) {
         return bind_latent_kv(b, index, layer, a->name);
     }
@@ -506,17 +576,53 @@ static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t
     return SLM_OK;
 }
 
+/* What the keys say of a layer, before it has tensors. */
+static int bind_layer_keys(const struct slm_model *m, const struct config *config, int32_t i,
+                           struct layer *l)
+{
+    memset(l, 0, sizeof *l);
+    SLM_TRY(config_read_layer(config, &m->hparams, i, l));
+    return m->arch->configure_layer != NULL ? m->arch->configure_layer(config, &m->hparams, i, l)
+                                            : SLM_OK;
+}
+
+/* The layer whose K and V layer i reads: an earlier one with its own, in the same form. */
+static int bind_check_shared_kv(const struct slm_model *m, const struct config *config, int32_t i,
+                                const struct layer *l)
+{
+    struct layer from;
+    if (l->kv_from < 0) {
+        return SLM_OK;
+    }
+    SLM_ASSERT(l->kv_from < i);
+    SLM_TRY(bind_layer_keys(m, config, l->kv_from, &from));
+    if (from.kv_from >= 0 || from.n_kv_head != l->n_kv_head || from.head_dim != l->head_dim ||
+        from.head_dim_v != l->head_dim_v) {
+        SLM_FAIL(config->err, SLM_E_MODEL, i,
+                 "layer %d: %d heads of %d and %d elements cannot share K and V of layer %d, which "
+                 "has %d of %d and %d%s",
+                 i, l->n_kv_head, l->head_dim, l->head_dim_v, l->kv_from, from.n_kv_head,
+                 from.head_dim, from.head_dim_v, from.kv_from >= 0 ? ", shared itself" : "");
+    }
+    return SLM_OK;
+}
+
 static int bind_layer(struct binder *b, const struct config *config, int32_t i, struct layer *l)
 {
     const struct slm_model *m = b->model;
-    memset(l, 0, sizeof *l);
-    SLM_TRY(config_read_layer(config, &m->hparams, i, l));
-    if (m->arch->configure_layer != NULL) {
-        SLM_TRY(m->arch->configure_layer(config, &m->hparams, i, l));
-    }
+    SLM_TRY(bind_layer_keys(m, config, i, l));
+    SLM_TRY(bind_check_shared_kv(m, config, i, l));
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
     if (l->is_parallel && l->ffn_norm.n == 0) {
         l->ffn_norm = l->attn_norm;
+    }
+    l->router_norm = l->router_norm.n > 0 ? l->router_norm : l->ffn_norm;
+    l->expert_norm = l->expert_norm.n > 0 ? l->expert_norm : l->ffn_norm;
+    if (l->attn_k.n_out > 0 && l->attn_v.n_out == 0 && l->head_dim != l->head_dim_v) {
+        SLM_FAIL(b->err, SLM_E_MODEL, i,
+                 "tensor 'blk.%d.attn_v.weight' is missing, and K with heads of %d elements cannot "
+                 "stand in for V with %d",
+                 i, l->head_dim, l->head_dim_v);
     }
     return SLM_OK;
 }
@@ -538,16 +644,28 @@ static int bind_check_factors(const struct binder *b)
 
 static void recurrent_bind(struct slm_model *m, struct layer *l);
 
-/* Places of a layer's K and V in a page, in elements, and of its state. */
-static void bind_cache(struct binder *b, struct layer *l)
+/* Places of a layer's K and V in a page, in elements. While measuring, m->layers is NULL. */
+static void bind_cache(struct slm_model *m, struct layer *l)
 {
-    struct slm_model *m = b->model;
-    recurrent_bind(m, l);
-    l->k_at = m->kv_page_elements;
-    l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim;
-    m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
+    if (l->kv_from >= 0 && m->layers != NULL) {
+        l->k_at = m->layers[l->kv_from].k_at;
+        l->v_at = m->layers[l->kv_from].v_at;
+    } else if (l->kv_from < 0) {
+        l->k_at = m->kv_page_elements;
+        l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * l->head_dim;
+        m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * l->head_dim_v;
+    }
+}
+
+static void bind_largest(struct slm_model *m, const struct layer *l)
+{
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
-    m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
+    m->head_dim_max = max_i32(m->head_dim_max, l->head_dim);
+    m->head_dim_v_max = max_i32(m->head_dim_v_max, l->head_dim_v);
+    m->n_q_max = max_i64(m->n_q_max, (int64_t)l->n_head * l->head_dim);
+    m->n_o_max = max_i64(m->n_o_max, (int64_t)l->n_head * l->head_dim_v);
+    m->n_k_max = max_i64(m->n_k_max, (int64_t)l->n_kv_head * l->head_dim);
+    m->n_v_max = max_i64(m->n_v_max, (int64_t)l->n_kv_head * l->head_dim_v);
     if (l->n_kv_head > 0) {
         m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
     }
@@ -597,8 +715,10 @@ static int bind_tensors(struct binder *b, struct text family)
     m->layers =
         (struct layer *)arena_take(&b->arena, (uint64_t)m->hparams.n_layer, sizeof(struct layer));
     for (int32_t i = 0; i < MODEL_ROPE_COUNT; i++) {
+        int is_local = i == MODEL_ROPE_LOCAL && m->hparams.n_rot_local > 0;
+        m->ropes[i].n_rot = is_local ? m->hparams.n_rot_local : m->hparams.n_rot;
         m->ropes[i].freq =
-            (double *)arena_take(&b->arena, (uint64_t)m->hparams.n_rot / 2 + 1, sizeof(double));
+            (double *)arena_take(&b->arena, (uint64_t)m->ropes[i].n_rot / 2 + 1, sizeof(double));
     }
     SLM_TRY(bind_check_factors(b));
     SLM_TRY(bind_table(b, m->arch->globals, m->arch->n_globals, -1, NULL, &m->globals));
@@ -608,7 +728,9 @@ static int bind_tensors(struct binder *b, struct text family)
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {
         struct layer *l = m->layers != NULL ? &m->layers[i] : &unused;
         SLM_TRY(bind_layer(b, &config, i, l));
-        bind_cache(b, l);
+        bind_cache(m, l);
+        recurrent_bind(m, l);
+        bind_largest(m, l);
     }
     return SLM_OK;
 }

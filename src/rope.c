@@ -9,6 +9,7 @@
 /* One way of turning: what layers of one kind share. */
 struct rope_table {
     double *freq;    /* [n_rot / 2] radians a position */
+    int32_t n_rot;   /* elements of a head that are rotated */
     float magnitude; /* multiplies cos and sin */
 };
 
@@ -67,14 +68,15 @@ static void rope_local_frequencies(const struct hparams *h, struct rope_table *t
     local.rope_scaling = ROPE_SCALING_NONE;
     local.rope_factor = 1;
     local.rope_attn_factor = 1;
+    local.n_rot = table->n_rot;
     rope_frequencies(&local, NULL, table);
 }
 
 /* cos and sin of one position, [n_rot / 2] each. */
-static void rope_fill(const struct rope_table *table, int32_t n_half, int32_t position,
-                      float *cos_table, float *sin_table)
+static void rope_fill(const struct rope_table *table, int32_t position, float *cos_table,
+                      float *sin_table)
 {
-    for (int32_t i = 0; i < n_half; i++) {
+    for (int32_t i = 0; i < table->n_rot / 2; i++) {
         double angle = (double)position * table->freq[i];
         cos_table[i] = (float)math_cos(angle) * table->magnitude;
         sin_table[i] = (float)math_sin(angle) * table->magnitude;

@@ -180,7 +180,7 @@ mingw64)
     # about what POSIX has.
     ar=x86_64-w64-mingw32-ar
     suite x86_64-w64-mingw32-gcc -static wine \
-        $(tests_without test_math test_platform test_sweep test_threads)
+        $(tests_without test_math test_platform test_shapes test_sweep test_threads)
     ;;
 macos)
     needs clang clang

@@ -163,6 +163,9 @@ static void subjects_make(struct subjects *s)
     subjects_add_golden(s, "tests/golden/models/llama-fused-qkv.txt");
     subjects_add_golden(s, "tests/golden/models/granite-moe-shared.txt");
     subjects_add_golden(s, "tests/golden/models/x-gpt-oss.txt");
+    subjects_add_golden(s, "tests/golden/models/gemma3n.txt");
+    subjects_add_golden(s, "tests/golden/models/gemma4-e2b.txt");
+    subjects_add_golden(s, "tests/golden/models/gemma4-moe.txt");
 }
 
 static void subjects_free(struct subjects *s)

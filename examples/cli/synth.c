@@ -46,7 +46,73 @@ static const struct shape shapes[] = {
     {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960, 1e6f, 1e-6f, 1, 0},
     {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960, 1e6f, 1e-6f, 1, 0},
     {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 40960, 1e6f, 1e-6f, 1, 0},
+    {"gemma3-270m", "gemma3", 18, 640, 4, 1, 256, 2048, 262144, 32768, 1e6f, 1e-6f, 1, 0},
+    {"gemma3-1b", "gemma3", 26, 1152, 4, 1, 256, 6912, 262144, 32768, 1e6f, 1e-6f, 1, 0},
+    {"gemma3n-e2b", "gemma3n", 30, 2048, 8, 2, 256, 8192, 262400, 32768, 1e6f, 1e-6f, 1, 0},
+    {"gemma4-e2b", "gemma4", 35, 1536, 8, 1, 512, 6144, 262144, 131072, 1e6f, 1e-6f, 1, 0},
 };
+
+/* What the layers of a shape do not have alike. All but each `period`th see a window, with heads of
+ * their own size; the last n_shared have no K and V, but a feed-forward of their own width. */
+struct kinds {
+    const char *shape;
+    int32_t window, period, local_head_dim, n_shared, shared_n_ff;
+    int32_t n_embd_layer; /* of what each layer adds about a token */
+};
+
+static const struct kinds all_kinds[] = {
+    {"gemma3-270m", 512, 6, 256, 0, 2048, 0},
+    {"gemma3-1b", 512, 6, 256, 0, 6912, 0},
+    {"gemma3n-e2b", 512, 5, 256, 10, 8192, 256},
+    {"gemma4-e2b", 512, 5, 256, 20, 12288, 256},
+};
+
+/* Families whose tensors and keys differ from llama's. */
+enum family {
+    QWEN2 = 1,
+    QWEN3 = 2,
+    GEMMA3 = 4,
+    GEMMA3N = 8,
+    GEMMA4 = 16,
+    GEMMAS = GEMMA3 | GEMMA3N | GEMMA4,
+    PLE = GEMMA3N | GEMMA4, /* layers add something about a token */
+    ALL = 32
+};
+
+static unsigned family_of(const struct shape *shape)
+{
+    static const struct {
+        const char *name;
+        unsigned bits;
+    } rows[] = {{"qwen2", QWEN2},
+                {"qwen3", QWEN3},
+                {"gemma3", GEMMA3},
+                {"gemma3n", GEMMA3N},
+                {"gemma4", GEMMA4}};
+    for (int i = 0; i < CLI_COUNT(rows); i++) {
+        if (strcmp(rows[i].name, shape->family) == 0) {
+            return rows[i].bits | ALL;
+        }
+    }
+    return ALL;
+}
+
+/* Sizes of one layer. */
+struct layer_shape {
+    int64_t q, kv, head_dim, n_ff; /* kv 0: none of its own */
+};
+
+static struct layer_shape shape_of_layer(const struct shape *s, const struct kinds *k, int32_t i)
+{
+    int is_local = k != NULL && i % k->period != k->period - 1;
+    int is_shared = k != NULL && i >= s->n_layer - k->n_shared;
+    struct layer_shape l;
+    l.head_dim = is_local ? k->local_head_dim : s->head_dim;
+    l.q = s->n_head * l.head_dim;
+    l.kv = is_shared ? 0 : s->n_kv_head * l.head_dim;
+    l.n_ff = is_shared ? k->shared_n_ff : s->n_ff;
+    return l;
+}
 
 /* ---- Encodings ------------------------------------------------------------------------------ */
 
@@ -212,6 +278,16 @@ static const struct shape *find_shape(const char *name)
     return NULL;
 }
 
+static const struct kinds *find_kinds(const struct shape *shape)
+{
+    for (int i = 0; i < CLI_COUNT(all_kinds); i++) {
+        if (strcmp(all_kinds[i].shape, shape->name) == 0) {
+            return &all_kinds[i];
+        }
+    }
+    return NULL;
+}
+
 static const struct mix *find_mix(const char *name)
 {
     for (int i = 0; i < CLI_COUNT(mixes); i++) {
@@ -356,6 +432,7 @@ static void put_string(struct bytes *b, const char *s)
 
 struct writer {
     const struct shape *shape;
+    const struct kinds *kinds; /* NULL: all layers are alike */
     const struct mix *mix;
     struct bytes head; /* everything before the weights */
     uint64_t n_keys, n_tensors;
@@ -437,6 +514,47 @@ static void put_vocabulary(struct writer *w)
     key_u32(w, "tokenizer.ggml.eos_token_id", 2);
 }
 
+/* Keys about what layers do not have alike. */
+static void put_kinds(struct writer *w)
+{
+    const struct shape *s = w->shape;
+    const struct kinds *k = w->kinds;
+    unsigned family = family_of(s);
+    key_u32(w, "~attention.sliding_window", k->window);
+    key_f32(w, "~rope.freq_base_swa", 1e4f);
+    if ((family & PLE) != 0) {
+        key_u32(w, "~attention.shared_kv_layers", k->n_shared);
+        key_u32(w, "~embedding_length_per_layer_input", k->n_embd_layer);
+    }
+    if ((family & GEMMA3N) != 0) {
+        key_u32(w, "~altup.num_inputs", 4);
+        key_u32(w, "~altup.active_idx", 0);
+    }
+    if ((family & GEMMA4) != 0) {
+        key_u32(w, "~attention.key_length_swa", k->local_head_dim);
+        key_u32(w, "~attention.value_length_swa", k->local_head_dim);
+        key_u32(w, "~rope.dimension_count_swa", k->local_head_dim);
+        key_array(w, "~attention.sliding_window_pattern", SLM_TYPE_BOOL, s->n_layer);
+        for (int32_t i = 0; i < s->n_layer; i++) {
+            put_uint(&w->head, i % k->period != k->period - 1, 1);
+        }
+    }
+}
+
+/* One number, or one for each layer. */
+static void put_widths(struct writer *w)
+{
+    const struct shape *s = w->shape;
+    if (w->kinds == NULL || w->kinds->shared_n_ff == s->n_ff) {
+        key_u32(w, "~feed_forward_length", s->n_ff);
+        return;
+    }
+    key_array(w, "~feed_forward_length", SLM_TYPE_INT32, s->n_layer);
+    for (int32_t i = 0; i < s->n_layer; i++) {
+        put_uint(&w->head, (uint64_t)shape_of_layer(s, w->kinds, i).n_ff, 4);
+    }
+}
+
 static void put_metadata(struct writer *w)
 {
     const struct shape *s = w->shape;
@@ -449,7 +567,7 @@ static void put_metadata(struct writer *w)
     key_u32(w, "~context_length", s->n_ctx);
     key_u32(w, "~embedding_length", s->n_embd);
     key_u32(w, "~block_count", s->n_layer);
-    key_u32(w, "~feed_forward_length", s->n_ff);
+    put_widths(w);
     key_u32(w, "~attention.head_count", s->n_head);
     key_u32(w, "~attention.head_count_kv", s->n_kv_head);
     key_u32(w, "~attention.key_length", s->head_dim);
@@ -458,6 +576,9 @@ static void put_metadata(struct writer *w)
     key_u32(w, "~rope.dimension_count", s->head_dim);
     key_f32(w, "~rope.freq_base", s->rope_base);
     key_u32(w, "~vocab_size", s->n_vocab);
+    if (w->kinds != NULL) {
+        put_kinds(w);
+    }
     put_vocabulary(w);
 }
 
@@ -467,7 +588,8 @@ enum content {
     WEIGHTS,
     ONES,
     SMALL,
-    ROPE_FACTORS
+    ROPE_FACTORS,
+    ROPE_QUARTER /* divisors that leave a quarter of a head turning */
 };
 
 struct tensor {
@@ -475,11 +597,13 @@ struct tensor {
     enum content content;
     slm_encoding_info encoding;
     int64_t row, rows; /* rows 0: one dimension */
+    int64_t n_stack;   /* matrices of so many rows, one behind the other; 0: two dimensions */
     uint64_t size, offset;
 };
 
 #define ALIGNMENT 32
-#define TENSORS_PER_LAYER 14
+#define TENSORS_PER_LAYER 40
+#define TENSORS_OF_MODEL 16
 
 /* Narrow matrices step down until a row is a whole number of blocks; F16 always is. */
 static int encoding_for(const char *name, int64_t row, slm_encoding_info *info)
@@ -517,58 +641,129 @@ static int add_tensor(struct writer *w, const char *name, enum content content,
     return CLI_GO;
 }
 
-static int add_layer(struct writer *w, int32_t layer)
+static int add_stack(struct writer *w, const char *name, const char *encoding, int64_t row,
+                     int64_t rows, int64_t n_stack)
 {
-    const struct shape *s = w->shape;
-    const struct mix *m = w->mix;
-    int64_t q = (int64_t)s->n_head * s->head_dim, kv = (int64_t)s->n_kv_head * s->head_dim;
-    int is_qwen2 = strcmp(s->family, "qwen2") == 0, is_qwen3 = strcmp(s->family, "qwen3") == 0;
-    const struct {
-        const char *name;
-        int wanted;
-        enum content content;
-        const char *encoding;
-        int64_t row, rows;
-    } rows[TENSORS_PER_LAYER] = {
-        {"attn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
-        {"attn_q.weight", 1, WEIGHTS, m->base, s->n_embd, q},
-        {"attn_q.bias", is_qwen2, SMALL, "F32", q, 0},
-        {"attn_q_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_k.weight", 1, WEIGHTS, m->base, s->n_embd, kv},
-        {"attn_k.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_k_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_v.weight", 1, WEIGHTS, choose(m, &m->v, layer, s), s->n_embd, kv},
-        {"attn_v.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_output.weight", 1, WEIGHTS, choose(m, &m->attn_output, layer, s), q, s->n_embd},
-        {"ffn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
-        {"ffn_gate.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
-        {"ffn_up.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
-        {"ffn_down.weight", 1, WEIGHTS, choose(m, &m->down, layer, s), s->n_ff, s->n_embd},
-    };
-    for (int i = 0; i < CLI_COUNT(rows); i++) {
+    int code = add_tensor(w, name, WEIGHTS, encoding, row, rows * n_stack);
+    w->tensors[w->n_tensors - 1].rows = rows;
+    w->tensors[w->n_tensors - 1].n_stack = n_stack;
+    return code;
+}
+
+struct tensor_row {
+    const char *name;
+    unsigned families;
+    enum content content;
+    const char *encoding;
+    int64_t row, rows;
+};
+
+/* Those of the rows that the family has, and the layer: a row without elements is left out. */
+static int add_rows(struct writer *w, const char *prefix, const struct tensor_row *rows, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct tensor_row *r = &rows[i];
         char name[48];
-        snprintf(name, sizeof name, "blk.%d.%s", (int)layer, rows[i].name);
-        if (rows[i].wanted && add_tensor(w, name, rows[i].content, rows[i].encoding, rows[i].row,
-                                         rows[i].rows) != CLI_GO) {
+        snprintf(name, sizeof name, "%s%s", prefix, r->name);
+        if ((r->families & family_of(w->shape)) != 0 && r->row > 0 &&
+            add_tensor(w, name, r->content, r->encoding, r->row, r->rows) != CLI_GO) {
             return CLI_FAILED;
         }
     }
     return CLI_GO;
 }
 
+/* What the Gemmas have besides. */
+static int add_gemma_layer(struct writer *w, const char *prefix)
+{
+    int64_t n_embd = w->shape->n_embd, ple = w->kinds->n_embd_layer;
+    const char *base = w->mix->base;
+    const struct tensor_row rows[] = {
+        {"post_attention_norm.weight", GEMMAS, ONES, "F32", n_embd, 0},
+        {"post_ffw_norm.weight", GEMMAS, ONES, "F32", n_embd, 0},
+        {"inp_gate.weight", PLE, WEIGHTS, base, n_embd, ple},
+        {"proj.weight", PLE, WEIGHTS, base, ple, n_embd},
+        {"post_norm.weight", PLE, ONES, "F32", n_embd, 0},
+        {"layer_output_scale.weight", GEMMA4, ONES, "F32", 1, 0},
+        /* No program quantises these. */
+        {"altup_router.weight", GEMMA3N, WEIGHTS, "F16", n_embd, 4},
+        {"altup_router_norm.weight", GEMMA3N, ONES, "F32", n_embd, 0},
+        {"altup_predict_coef.weight", GEMMA3N, SMALL, "F32", 4, 16},
+        {"altup_correct_coef.weight", GEMMA3N, SMALL, "F32", 4, 4},
+        {"altup_correct_scale.weight", GEMMA3N, ONES, "F32", n_embd, 0},
+        {"laurel_l.weight", GEMMA3N, WEIGHTS, "F16", n_embd, 64},
+        {"laurel_r.weight", GEMMA3N, WEIGHTS, "F16", 64, n_embd},
+        {"laurel_post_norm.weight", GEMMA3N, ONES, "F32", n_embd, 0},
+    };
+    return add_rows(w, prefix, rows, CLI_COUNT(rows));
+}
+
+static int add_layer(struct writer *w, int32_t layer)
+{
+    const struct shape *s = w->shape;
+    const struct mix *m = w->mix;
+    struct layer_shape l = shape_of_layer(s, w->kinds, layer);
+    int64_t kv_norm = l.kv > 0 ? l.head_dim : 0, kv_row = l.kv > 0 ? s->n_embd : 0;
+    char prefix[16];
+    const struct tensor_row rows[] = {
+        {"attn_norm.weight", ALL, ONES, "F32", s->n_embd, 0},
+        {"attn_q.weight", ALL, WEIGHTS, m->base, s->n_embd, l.q},
+        {"attn_q.bias", QWEN2, SMALL, "F32", l.q, 0},
+        {"attn_q_norm.weight", QWEN3 | GEMMAS, ONES, "F32", l.head_dim, 0},
+        {"attn_k.weight", ALL, WEIGHTS, m->base, kv_row, l.kv},
+        {"attn_k.bias", QWEN2, SMALL, "F32", l.kv, 0},
+        {"attn_k_norm.weight", QWEN3 | GEMMAS, ONES, "F32", kv_norm, 0},
+        {"attn_v.weight", ALL, WEIGHTS, choose(m, &m->v, layer, s), kv_row, l.kv},
+        {"attn_v.bias", QWEN2, SMALL, "F32", l.kv, 0},
+        {"attn_output.weight", ALL, WEIGHTS, choose(m, &m->attn_output, layer, s), l.q, s->n_embd},
+        {"ffn_norm.weight", ALL, ONES, "F32", s->n_embd, 0},
+        {"ffn_gate.weight", ALL, WEIGHTS, m->base, s->n_embd, l.n_ff},
+        {"ffn_up.weight", ALL, WEIGHTS, m->base, s->n_embd, l.n_ff},
+        {"ffn_down.weight", ALL, WEIGHTS, choose(m, &m->down, layer, s), l.n_ff, s->n_embd},
+    };
+    snprintf(prefix, sizeof prefix, "blk.%d.", (int)layer);
+    if (add_rows(w, prefix, rows, CLI_COUNT(rows)) != CLI_GO) {
+        return CLI_FAILED;
+    }
+    return (family_of(s) & GEMMAS) != 0 ? add_gemma_layer(w, prefix) : CLI_GO;
+}
+
+/* What stands before the layers. */
+static int add_globals(struct writer *w)
+{
+    const struct shape *s = w->shape;
+    const struct mix *m = w->mix;
+    int64_t ple = w->kinds != NULL ? (int64_t)s->n_layer * w->kinds->n_embd_layer : 0;
+    int64_t ple_norm = w->kinds != NULL ? w->kinds->n_embd_layer : 0;
+    int64_t stretched = s->rope_factor > 0 ? s->head_dim / 2 : 0;
+    const struct tensor_row rows[] = {
+        {"token_embd.weight", ALL, WEIGHTS, s->tied ? m->output : m->base, s->n_embd, s->n_vocab},
+        {"rope_freqs.weight", ALL, ROPE_FACTORS, "F32", stretched, 0},
+        {"rope_freqs.weight", GEMMA4, ROPE_QUARTER, "F32", s->head_dim / 2, 0},
+        {"per_layer_token_embd.weight", PLE, WEIGHTS, m->base, ple, s->n_vocab},
+        {"per_layer_model_proj.weight", PLE, WEIGHTS, "F16", s->n_embd, ple},
+        {"per_layer_proj_norm.weight", PLE, ONES, "F32", ple_norm, 0},
+    };
+    if (add_rows(w, "", rows, CLI_COUNT(rows)) != CLI_GO) {
+        return CLI_FAILED;
+    }
+    if ((family_of(s) & GEMMA3N) == 0) {
+        return CLI_GO;
+    }
+    return add_stack(w, "altup_proj.weight", "F16", s->n_embd, s->n_embd, 3) == CLI_GO
+               ? add_stack(w, "altup_unembd_proj.weight", "F16", s->n_embd, s->n_embd, 3)
+               : CLI_FAILED;
+}
+
 static int add_tensors(struct writer *w)
 {
     const struct shape *s = w->shape;
-    w->tensors = calloc((size_t)s->n_layer * TENSORS_PER_LAYER + 4, sizeof *w->tensors);
+    w->tensors =
+        calloc((size_t)s->n_layer * TENSORS_PER_LAYER + TENSORS_OF_MODEL, sizeof *w->tensors);
     if (w->tensors == NULL) {
         return cli_fail("no memory for a tensor table");
     }
-    if (add_tensor(w, "token_embd.weight", WEIGHTS, s->tied ? w->mix->output : w->mix->base,
-                   s->n_embd, s->n_vocab) != CLI_GO) {
-        return CLI_FAILED;
-    }
-    if (s->rope_factor > 0 &&
-        add_tensor(w, "rope_freqs.weight", ROPE_FACTORS, "F32", s->head_dim / 2, 0) != CLI_GO) {
+    if (add_globals(w) != CLI_GO) {
         return CLI_FAILED;
     }
     for (int32_t i = 0; i < s->n_layer; i++) {
@@ -595,10 +790,11 @@ static int build_head(struct writer *w)
     for (uint64_t i = 0; i < w->n_tensors; i++) {
         const struct tensor *t = &w->tensors[i];
         put_string(&w->head, t->name);
-        put_uint(&w->head, t->rows > 0 ? 2 : 1, 4);
-        put_uint(&w->head, (uint64_t)t->row, 8);
-        if (t->rows > 0) {
-            put_uint(&w->head, (uint64_t)t->rows, 8);
+        const int64_t shape[3] = {t->row, t->rows, t->n_stack};
+        int n_dims = t->rows == 0 ? 1 : t->n_stack == 0 ? 2 : 3;
+        put_uint(&w->head, (uint64_t)n_dims, 4);
+        for (int d = 0; d < n_dims; d++) {
+            put_uint(&w->head, (uint64_t)shape[d], 8);
         }
         put_uint(&w->head, (uint64_t)t->encoding.type, 4);
         put_uint(&w->head, t->offset, 8);
@@ -689,8 +885,8 @@ static void fill_rope_factors(const struct shape *s, uint8_t *chunk)
 
 static void fill_vector(struct writer *w, const struct tensor *t, uint8_t *chunk)
 {
-    for (int64_t i = 0; i < t->row; i++) {
-        float value = 1;
+    for (uint64_t i = 0; i < t->size / 4; i++) {
+        float value = t->content == ROPE_QUARTER && i >= t->size / 16 ? 1e30f : 1;
         if (t->content == SMALL) {
             value = (float)((double)(random_next(&w->random) >> 40) / (1 << 24) - 0.5) * 0.1f;
         }
@@ -811,6 +1007,7 @@ int cli_synth(const char *shape, const char *type, char **path)
     char file[PATH_BYTES];
     memset(&w, 0, sizeof w);
     w.shape = find_shape(shape);
+    w.kinds = w.shape != NULL ? find_kinds(w.shape) : NULL;
     w.mix = find_mix(type);
     w.random = UINT64_C(0x853c49e6748fea9b);
     if (w.shape == NULL) {

@@ -8,6 +8,8 @@ static const struct slm_arch *const arch_list[] = {
     &arch_gemma,
     &arch_gemma2,
     &arch_gemma3,
+    &arch_gemma3n,
+    &arch_gemma4,
     &arch_phi3,
     &arch_phi2,
     &arch_granite,

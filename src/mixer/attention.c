@@ -32,11 +32,11 @@ static int32_t attention_queries(const struct slm_context *c)
 static void attention_carve(const struct slm_context *c, struct arena *a,
                             struct attention_scratch *s)
 {
-    const struct hparams *h = &c->model->hparams;
+    const struct slm_model *m = c->model;
     uint64_t n = (uint64_t)attention_queries(c);
-    s->q = (float *)arena_take(a, n * (uint64_t)h->head_dim, sizeof(float));
+    s->q = (float *)arena_take(a, n * (uint64_t)m->head_dim_max, sizeof(float));
     for (int i = 0; i < 2; i++) {
-        s->out[i] = (float *)arena_take(a, n * (uint64_t)h->head_dim_v, sizeof(float));
+        s->out[i] = (float *)arena_take(a, n * (uint64_t)m->head_dim_v_max, sizeof(float));
         s->max[i] = (float *)arena_take(a, n, sizeof(float));
         s->sum[i] = (float *)arena_take(a, n, sizeof(float));
     }
@@ -59,7 +59,7 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
         (float *)arena_take(a,
                             (uint64_t)c->attention.split_tokens * (uint64_t)m->n_head_max *
                                 (uint64_t)c->attention.n_runs_max,
-                            ((uint64_t)m->hparams.head_dim_v + 2) * sizeof(float));
+                            ((uint64_t)m->head_dim_v_max + 2) * sizeof(float));
     attention_carve(c, &part, &scratch);
     *part_bytes = part.used > *part_bytes ? part.used : *part_bytes;
 }
@@ -122,17 +122,17 @@ static void attention_gather(const struct attention_run *r, const struct attenti
                              int32_t kv_head, struct attention_scratch *s)
 {
     const struct slm_context *c = r->c;
-    const struct hparams *h = &c->model->hparams;
-    int64_t stride = (int64_t)r->l->n_head * h->head_dim;
+    int32_t head_dim = r->l->head_dim;
+    int64_t stride = (int64_t)r->l->n_head * head_dim;
     int32_t i = 0;
     for (int32_t token = t->first; token < t->first + t->n; token++) {
         int32_t position = c->batch.positions[token];
         int32_t from = r->l->window > 0 ? max_i32(position - r->l->window + 1, 0) : 0;
-        float scale = attention_scale(h, position);
-        const float *q = c->q + token * stride + (int64_t)kv_head * r->group * h->head_dim;
+        float scale = attention_scale(&c->model->hparams, position);
+        const float *q = c->q + token * stride + (int64_t)kv_head * r->group * head_dim;
         for (int32_t g = 0; g < r->group; g++, i++) {
-            for (int32_t d = 0; d < h->head_dim; d++) {
-                s->q[(int64_t)i * h->head_dim + d] = q[(int64_t)g * h->head_dim + d] * scale;
+            for (int32_t d = 0; d < head_dim; d++) {
+                s->q[(int64_t)i * head_dim + d] = q[(int64_t)g * head_dim + d] * scale;
             }
             s->from[i] = from;
             s->to[i] = position + 1;
@@ -145,21 +145,21 @@ static void attention_job_init(const struct attention_run *r, const struct atten
                                struct kernel_attention_job *job)
 {
     const struct slm_context *c = r->c;
-    const struct hparams *h = &c->model->hparams;
-    int64_t k = r->l->k_at + (int64_t)kv_head * KV_PAGE * h->head_dim;
-    int64_t v = r->l->v_at + (int64_t)kv_head * KV_PAGE * h->head_dim_v;
+    const struct layer *l = r->l;
+    int64_t k = l->k_at + (int64_t)kv_head * KV_PAGE * l->head_dim;
+    int64_t v = l->v_at + (int64_t)kv_head * KV_PAGE * l->head_dim_v;
     memset(job, 0, sizeof *job);
     job->q = s->q;
-    job->q_stride = h->head_dim;
+    job->q_stride = l->head_dim;
     job->n_q = t->n * r->group;
-    job->head_dim = h->head_dim;
-    job->head_dim_v = h->head_dim_v;
+    job->head_dim = l->head_dim;
+    job->head_dim_v = l->head_dim_v;
     job->pages = c->pages + (int64_t)t->segment->sequence * c->cache.max_pages;
     job->k_offset = (size_t)(k * c->cache.element_bytes);
     job->v_offset = (size_t)(v * c->cache.element_bytes);
     job->from = s->from;
     job->to = s->to;
-    job->softcap = h->attn_softcap;
+    job->softcap = c->model->hparams.attn_softcap;
 }
 
 /* Runs that the tile's queries see: first..end-1. Positions of a tile rise, so do both bounds. */
@@ -238,7 +238,7 @@ static float attention_final_scale(const struct layer *l, int32_t head, float ma
 static void attention_store(const struct slm_context *c, const struct layer *l, int32_t token,
                             int32_t head, float max, float sum, const float *out)
 {
-    int32_t n = c->model->hparams.head_dim_v;
+    int32_t n = l->head_dim_v;
     float *y = c->attn + ((int64_t)token * l->n_head + head) * n;
     float scale = attention_final_scale(l, head, max, sum);
     for (int32_t i = 0; i < n; i++) {
@@ -296,7 +296,7 @@ static float *attention_partial_at(const struct slm_context *c, const struct lay
                                    int32_t token, int32_t head, int32_t run)
 {
     int64_t index = ((int64_t)token * l->n_head + head) * c->attention.n_runs_max + run;
-    return c->attention.partial + index * (c->model->hparams.head_dim_v + 2);
+    return c->attention.partial + index * (l->head_dim_v + 2);
 }
 
 /* index = (kv_head * n_tiles + tile) * n_runs + run */
@@ -338,7 +338,7 @@ static void attention_merge_runs(void *arg, int32_t index, int32_t part)
     float *a = attention_partial_at(c, r->l, token, head, from / ATTENTION_RUN);
     for (int32_t run = from / ATTENTION_RUN + 1; run < end; run++) {
         const float *b = attention_partial_at(c, r->l, token, head, run);
-        attention_merge(&a[0], &a[1], a + 2, b[0], b[1], b + 2, c->model->hparams.head_dim_v);
+        attention_merge(&a[0], &a[1], a + 2, b[0], b[1], b + 2, r->l->head_dim_v);
     }
     attention_store(c, r->l, token, head, a[0], a[1], a + 2);
 }
@@ -351,8 +351,7 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
         last = max_i32(last, c->batch.positions[i]);
     }
     int32_t n_runs = last / ATTENTION_RUN + 1;
-    int64_t macs =
-        (int64_t)c->batch.n_tokens * l->n_head * (last + 1) * c->model->hparams.head_dim * 2;
+    int64_t macs = (int64_t)c->batch.n_tokens * l->n_head * (last + 1) * l->head_dim * 2;
     r.n_tiles = attention_count_tiles(&c->batch, r.tile_tokens);
     if (c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
         r.n_runs = n_runs;
@@ -378,56 +377,87 @@ static void attention_heads(const struct slm_context *c, const struct layer *l, 
                             int32_t n_head, const struct norm *norm, int32_t token)
 {
     const struct hparams *h = &c->model->hparams;
-    int64_t n = (int64_t)n_head * h->head_dim;
-    int64_t half = h->n_rot / 2;
+    int64_t n = (int64_t)n_head * l->head_dim;
     attention_clamp(x, n, h->attn_clamp);
     if (norm->n > 0 && !h->qk_norm_after_rope) {
         norm_apply(c->model, norm, x, x, n);
     }
     for (int32_t i = 0; l->rope != LAYER_ROPE_NONE && i < n_head; i++) {
-        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * h->head_dim + h->rot_at,
-                                                     c->rope_cos[l->rope] + token * half,
-                                                     c->rope_sin[l->rope] + token * half, h->n_rot);
+        int32_t n_rot = c->ropes[l->rope]->n_rot;
+        int64_t at = (int64_t)token * (n_rot / 2);
+        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * l->head_dim + h->rot_at,
+                                                     c->rope_cos[l->rope] + at,
+                                                     c->rope_sin[l->rope] + at, n_rot);
     }
     if (norm->n > 0 && h->qk_norm_after_rope) {
         norm_apply(c->model, norm, x, x, n);
     }
 }
 
-static void attention_token_heads(void *arg, int32_t token, int32_t part)
+/* Where a token's K and V go: its page. */
+static uint8_t *attention_page(const struct slm_context *c, int32_t token)
 {
-    const struct attention_run *r = (const struct attention_run *)arg;
-    struct slm_context *c = r->c;
-    const struct layer *l = r->l;
-    const struct hparams *h = &c->model->hparams;
-    int32_t position = c->batch.positions[token];
-    int32_t in_page = position % KV_PAGE;
     int32_t segment = 0;
-    (void)part;
     while (token >= c->batch.segments[segment].first + c->batch.segments[segment].n_tokens) {
         segment++;
     }
     const struct sequence *s = &c->cache.sequences[c->batch.segments[segment].sequence];
-    uint8_t *page = cache_page(&c->cache, s->pages[position / KV_PAGE]);
-    float *keys = c->k + (int64_t)token * l->n_kv_head * h->head_dim;
-    float *values = c->v + (int64_t)token * l->n_kv_head * h->head_dim_v;
-    attention_heads(c, l, c->q + (int64_t)token * l->n_head * h->head_dim, l->n_head,
-                    &l->attn_q_norm, token);
+    return cache_page(&c->cache, s->pages[c->batch.positions[token] / KV_PAGE]);
+}
+
+/* K and V of one token into the cache. */
+static void attention_store_kv(const struct slm_context *c, const struct layer *l, int32_t token)
+{
+    float *keys = c->k + (int64_t)token * l->n_kv_head * l->head_dim;
+    float *values = c->v + (int64_t)token * l->n_kv_head * l->head_dim_v;
+    int64_t n_v = (int64_t)l->n_kv_head * l->head_dim_v;
+    uint8_t *page = attention_page(c, token);
+    int32_t in_page = c->batch.positions[token] % KV_PAGE;
+    if (l->attn_k.n_out > 0 && l->attn_v.n_out == 0) { /* V is K as the product gave it */
+        memcpy(values, keys, (size_t)n_v * sizeof(float));
+    }
     attention_heads(c, l, keys, l->n_kv_head, &l->attn_k_norm, token);
-    attention_clamp(values, (int64_t)l->n_kv_head * h->head_dim_v, h->attn_clamp);
+    attention_clamp(values, n_v, c->model->hparams.attn_clamp);
+    if (l->attn_v_norm.n > 0) {
+        norm_apply(c->model, &l->attn_v_norm, values, values, n_v);
+    }
     for (int32_t i = 0; i < l->n_kv_head; i++) {
-        const float *k = keys + (int64_t)i * h->head_dim;
-        const float *v = values + (int64_t)i * h->head_dim_v;
-        int64_t k_at = l->k_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim;
-        int64_t v_at = l->v_at + ((int64_t)i * KV_PAGE + in_page) * h->head_dim_v;
-        c->model->kernels.kv_store[c->cache.kv_type](page + k_at * c->cache.element_bytes, k,
-                                                     h->head_dim);
-        c->model->kernels.kv_store[c->cache.kv_type](page + v_at * c->cache.element_bytes, v,
-                                                     h->head_dim_v);
+        int64_t k_at = l->k_at + ((int64_t)i * KV_PAGE + in_page) * l->head_dim;
+        int64_t v_at = l->v_at + ((int64_t)i * KV_PAGE + in_page) * l->head_dim_v;
+        c->model->kernels.kv_store[c->cache.kv_type](page + k_at * c->cache.element_bytes,
+                                                     keys + (int64_t)i * l->head_dim, l->head_dim);
+        c->model->kernels.kv_store[c->cache.kv_type](page + v_at * c->cache.element_bytes,
+                                                     values + (int64_t)i * l->head_dim_v,
+                                                     l->head_dim_v);
+    }
+}
+
+static void attention_token_heads(void *arg, int32_t token, int32_t part)
+{
+    const struct attention_run *r = (const struct attention_run *)arg;
+    const struct layer *l = r->l;
+    float *q = r->c->q + (int64_t)token * l->n_head * l->head_dim;
+    (void)part;
+    attention_heads(r->c, l, q, l->n_head, &l->attn_q_norm, token);
+    if (l->kv_from < 0) {
+        attention_store_kv(r->c, l, token);
     }
 }
 
 static void latent_qkv(struct slm_context *c, const struct layer *l);
+
+/* Q, K and V of the batch, as far as the layer has its own. */
+static void attention_qkv(struct slm_context *c, const struct layer *l)
+{
+    struct matmul_input in = {
+        c->x, ACT_NONE, NULL, &l->attn_norm, c->model->hparams.n_embd, c->batch.n_tokens};
+    struct matmul_job qkv[3] = {
+        {&l->attn_q, c->q, (int64_t)l->n_head * l->head_dim, NULL, 1},
+        {&l->attn_k, c->k, (int64_t)l->n_kv_head * l->head_dim, NULL, 1},
+        {&l->attn_v, c->v, (int64_t)l->n_kv_head * l->head_dim_v, NULL, 1},
+    };
+    matmul(c, &in, qkv, l->attn_v.n_out > 0 ? 3 : l->attn_k.n_out > 0 ? 2 : 1);
+}
 
 /* x += Wo attention(Wq n, Wk n, Wv n), n = norm(x, attn_norm). `x` is c->x, or in a parallel layer
  * what c->x becomes. */
@@ -436,26 +466,18 @@ static void attention(struct slm_context *c, const struct layer *l, float *x)
     const struct hparams *h = &c->model->hparams;
     int is_normed = l->attn_post_norm.n > 0;
     int32_t n = c->batch.n_tokens;
-    int64_t n_q = (int64_t)l->n_head * h->head_dim;
-    int64_t n_k = (int64_t)l->n_kv_head * h->head_dim;
-    int64_t n_v = (int64_t)l->n_kv_head * h->head_dim_v;
-    struct matmul_input in = {c->x, ACT_NONE, NULL, &l->attn_norm, h->n_embd, n};
-    struct matmul_job qkv[3] = {
-        {&l->attn_q, c->q, n_q, NULL, 1},
-        {&l->attn_k, c->k, n_k, NULL, 1},
-        {&l->attn_v, c->v, n_v, NULL, 1},
-    };
+    int64_t n_heads = l->n_head + (l->kv_from < 0 ? l->n_kv_head : 0);
     struct matmul_input heads = {
-        c->attn, ACT_NONE, NULL, &l->attn_sub_norm, (int64_t)l->n_head * h->head_dim_v, n};
+        c->attn, ACT_NONE, NULL, &l->attn_sub_norm, (int64_t)l->n_head * l->head_dim_v, n};
     struct matmul_job output = {&l->attn_output, c->y, h->n_embd, is_normed ? NULL : x,
                                 h->residual_scale};
     struct attention_run r = {c, l, 0, 0, 0, 0};
     if (l->latent_kv.n_out > 0) {
         latent_qkv(c, l);
     } else {
-        matmul(c, &in, qkv, 3);
+        attention_qkv(c, l);
     }
-    context_tiles(c, (n_q + n_k) * 8 * n, n, attention_token_heads, &r);
+    context_tiles(c, n_heads * l->head_dim * 8 * n, n, attention_token_heads, &r);
     attention_scores(c, l);
     matmul(c, &heads, &output, 1);
     if (is_normed) {

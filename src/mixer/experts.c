@@ -2,7 +2,7 @@
  *
  *     x += sum over the selected experts e of weight_e * down_e(act(gate_e n) * (up_e n))
  *
- * n = norm(x, ffn_norm). A router gives each token a score for each expert; the n_expert_used best
+ * n = norm(x, expert_norm). A router gives each token a score for each expert; the n_expert_used best
  * are selected. A batch goes through the experts one after the other, each with the tokens that
  * selected it. A token's sum is in order of experts, so it does not depend on which tokens share the
  * batch. A shared expert, if there is one, takes all tokens. */
@@ -110,12 +110,12 @@ static int32_t experts_gather(struct slm_context *c, int32_t expert)
 }
 
 /* c->experts.y[n] = down(act(gate norm(x)) * up norm(x)) for n rows at x. */
-static void experts_run(struct slm_context *c, const struct layer *l, const float *x, int32_t n,
+static void experts_run(struct slm_context *c, const struct norm *norm, const float *x, int32_t n,
                         const struct linear *gate, const struct linear *up,
                         const struct linear *down)
 {
     int64_t n_embd = c->model->hparams.n_embd;
-    struct matmul_input in = {x, ACT_NONE, NULL, &l->ffn_norm, n_embd, n};
+    struct matmul_input in = {x, ACT_NONE, NULL, norm, n_embd, n};
     struct matmul_job gate_up[2] = {
         {gate, c->gate, gate->n_out, NULL, 1},
         {up, c->up, up->n_out, NULL, 1},
@@ -161,8 +161,26 @@ static void experts_shared(struct slm_context *c, const struct layer *l)
             e->scales[t] = 1 / (1 + math_expf(-e->scales[t]));
         }
     }
-    experts_run(c, l, c->x, n, &l->shared_gate, &l->shared_up, &l->shared_down);
+    experts_run(c, &l->ffn_norm, c->x, n, &l->shared_gate, &l->shared_up, &l->shared_down);
+    norm_rows(c, &l->shared_post_norm, e->y, n);
     experts_add(c, n);
+}
+
+/* Expert i with the n_rows tokens that were gathered for it. */
+static void experts_run_one(struct slm_context *c, const struct layer *l, int32_t i, int32_t n_rows)
+{
+    int32_t n_expert = c->model->hparams.n_expert;
+    struct linear down = linear_of_stack(&l->down_exps, i, n_expert);
+    struct linear gate, up;
+    if (l->gate_up_exps.n_out > 0) {
+        struct linear both = linear_of_stack(&l->gate_up_exps, i, n_expert);
+        linear_slice(&both, 0, down.n_in, &gate);
+        linear_slice(&both, down.n_in, down.n_in, &up);
+    } else {
+        gate = linear_of_stack(&l->gate_exps, i, n_expert);
+        up = linear_of_stack(&l->up_exps, i, n_expert);
+    }
+    experts_run(c, &l->expert_norm, c->experts.x, n_rows, &gate, &up, &down);
 }
 
 /* `x` is c->x, or in a parallel layer what c->x becomes. */
@@ -170,7 +188,7 @@ static void experts(struct slm_context *c, const struct layer *l, float *x)
 {
     const struct hparams *h = &c->model->hparams;
     int32_t n = c->batch.n_tokens;
-    struct matmul_input in = {c->x, ACT_NONE, NULL, &l->ffn_norm, h->n_embd, n};
+    struct matmul_input in = {c->x, ACT_NONE, NULL, &l->router_norm, h->n_embd, n};
     struct matmul_job router = {&l->ffn_router, c->experts.logits, h->n_expert, NULL, 1};
     struct experts_router select = {c, l};
     memset(c->y, 0, (size_t)n * (size_t)h->n_embd * sizeof(float));
@@ -179,13 +197,11 @@ static void experts(struct slm_context *c, const struct layer *l, float *x)
     for (int32_t i = 0; i < h->n_expert; i++) {
         int32_t n_rows = experts_gather(c, i);
         if (n_rows > 0) {
-            struct linear gate = linear_of_stack(&l->gate_exps, i, h->n_expert);
-            struct linear up = linear_of_stack(&l->up_exps, i, h->n_expert);
-            struct linear down = linear_of_stack(&l->down_exps, i, h->n_expert);
-            experts_run(c, l, c->experts.x, n_rows, &gate, &up, &down);
+            experts_run_one(c, l, i, n_rows);
             experts_add(c, n_rows);
         }
     }
+    norm_rows(c, &l->expert_post_norm, c->y, n);
     if (l->shared_down.n_out > 0) {
         experts_shared(c, l);
     }

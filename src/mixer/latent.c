@@ -13,16 +13,16 @@ static void latent_heads(void *arg, int32_t token, int32_t part)
     const struct slm_context *c = r->c;
     const struct hparams *h = &c->model->hparams;
     int64_t n_head = r->l->n_head;
-    int64_t n_plain = h->head_dim - h->n_rot;
-    int64_t n_pair = n_plain + h->head_dim_v;
+    int64_t n_plain = r->l->head_dim - h->n_rot;
+    int64_t n_pair = n_plain + r->l->head_dim_v;
     const float *end = c->k_rope + (int64_t)token * h->n_rot;
     (void)part;
     for (int64_t i = token * n_head; i < (token + 1) * n_head; i++) {
         const float *kv = c->kv + i * n_pair;
-        float *k = c->k + i * h->head_dim;
+        float *k = c->k + i * r->l->head_dim;
         memcpy(k, kv, (size_t)n_plain * sizeof(float));
         memcpy(k + n_plain, end, (size_t)h->n_rot * sizeof(float));
-        memcpy(c->v + i * h->head_dim_v, kv + n_plain, (size_t)h->head_dim_v * sizeof(float));
+        memcpy(c->v + i * r->l->head_dim_v, kv + n_plain, (size_t)r->l->head_dim_v * sizeof(float));
     }
 }
 

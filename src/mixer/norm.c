@@ -23,6 +23,23 @@ struct norm_run {
     float *x; /* [n_tokens][n_embd] */
 };
 
+static void norm_row(void *arg, int32_t row, int32_t part)
+{
+    const struct norm_run *r = (const struct norm_run *)arg;
+    int64_t n = r->c->model->hparams.n_embd;
+    (void)part;
+    norm_apply(r->c->model, r->norm, r->x + row * n, r->x + row * n, n);
+}
+
+/* Norms rows of n_embd in place, if there is such a norm. */
+static void norm_rows(struct slm_context *c, const struct norm *norm, float *x, int32_t n_rows)
+{
+    struct norm_run r = {c, norm, x};
+    if (norm->n > 0) {
+        context_tiles(c, (int64_t)n_rows * c->model->hparams.n_embd * 8, n_rows, norm_row, &r);
+    }
+}
+
 static void norm_add_token(void *arg, int32_t token, int32_t part)
 {
     const struct norm_run *r = (const struct norm_run *)arg;

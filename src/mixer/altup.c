@@ -1,0 +1,175 @@
+/* altup.c - streams beside x, of which a layer works on the first alone (alternating updates: Baykal
+ * et al. 2023).
+ *
+ *     at first  X_0 = x,  X_j = P_j x, brought to the length of x
+ *     a layer   Y_j = X_j + sum over k of C_jk X_k         C from what the router says of X_0
+ *               z = the layer's branches over Y_0
+ *               X_j = Y_j + c_j (z - Y_0)                  c from what the router says of z
+ *     at last   x = mean of X_0 and Q_j X_j, brought to the length of X_0
+ *
+ * The router's answer r is tanh(router norm(v) / n_embd); C = predict r, c = 1 + correct r. What
+ * ple.c adds goes to all streams but the first, and it sees X_0 * altup_input_scale. Between the
+ * branches c->x is what they work on; between layers the streams are the truth. */
+
+static double altup_length(const float *x, int64_t n)
+{
+    return math_sqrt(ffn_sum(x, n, 0, 1));
+}
+
+/* y is brought to the length of x; a y of nothing stays so. */
+static void altup_match(float *y, const float *x, int64_t n)
+{
+    double length = altup_length(y, n);
+    float scale = length > 0 ? (float)(altup_length(x, n) / length) : 1;
+    for (int64_t i = 0; i < n; i++) {
+        y[i] *= scale;
+    }
+}
+
+static void altup_begin_token(void *arg, int32_t token, int32_t part)
+{
+    const struct layer_run *r = (const struct layer_run *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    const float *x = c->x + token * n;
+    (void)part;
+    memcpy(c->streams[0] + token * n, x, (size_t)n * sizeof(float));
+    for (int32_t j = 1; j < ALTUP_STREAMS; j++) {
+        altup_match(c->streams[j] + token * n, x, n);
+    }
+}
+
+/* The streams from c->x, before the first layer. */
+static void altup_begin(struct slm_context *c)
+{
+    int32_t n_embd = c->model->hparams.n_embd;
+    struct matmul_input in = {c->x, ACT_NONE, NULL, NULL, n_embd, c->batch.n_tokens};
+    struct linear proj[ALTUP_STREAMS - 1];
+    struct matmul_job jobs[ALTUP_STREAMS - 1];
+    for (int32_t j = 0; j < ALTUP_STREAMS - 1; j++) {
+        struct matmul_job job = {&proj[j], c->streams[j + 1], n_embd, NULL, 1};
+        proj[j] = linear_of_stack(&c->model->globals.altup_proj, j, ALTUP_STREAMS - 1);
+        jobs[j] = job;
+    }
+    matmul(c, &in, jobs, ALTUP_STREAMS - 1);
+    context_tokens(c, NULL, (int64_t)n_embd * 16, altup_begin_token);
+}
+
+/* c->altup_router of the rows v, but for its scale and tanh. */
+static void altup_route(struct slm_context *c, const struct layer *l, const float *v)
+{
+    struct matmul_input in = {
+        v, ACT_NONE, NULL, &l->altup_router_norm, c->model->hparams.n_embd, c->batch.n_tokens};
+    struct matmul_job job = {&l->altup_router, c->altup_router, ALTUP_STREAMS, NULL, 1};
+    matmul(c, &in, &job, 1);
+}
+
+/* y[n_y] = w r, w [n_y][ALTUP_STREAMS], r what the router says of the token. */
+static void altup_coefficients(const struct slm_context *c, int32_t token, const float *w,
+                               int32_t n_y, float *y)
+{
+    const float *routed = c->altup_router + (int64_t)token * ALTUP_STREAMS;
+    for (int32_t i = 0; i < n_y; i++) {
+        y[i] = 0;
+    }
+    for (int32_t k = 0; k < ALTUP_STREAMS; k++) {
+        float r = math_tanhf(routed[k] / (float)c->model->hparams.n_embd);
+        for (int32_t i = 0; i < n_y; i++) {
+            y[i] += w[i * ALTUP_STREAMS + k] * r;
+        }
+    }
+}
+
+static void altup_predict_token(void *arg, int32_t token, int32_t part)
+{
+    const struct layer_run *r = (const struct layer_run *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    float mix[ALTUP_STREAMS * ALTUP_STREAMS];
+    (void)part;
+    altup_coefficients(c, token, r->l->altup_predict, ALTUP_STREAMS * ALTUP_STREAMS, mix);
+    for (int64_t i = token * n; i < (token + 1) * n; i++) {
+        float x[ALTUP_STREAMS];
+        for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
+            x[j] = c->streams[j][i];
+        }
+        for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
+            const float *m = mix + j * ALTUP_STREAMS;
+            c->streams[j][i] = x[j] + (m[0] * x[0] + m[1] * x[1] + m[2] * x[2] + m[3] * x[3]);
+        }
+    }
+    memcpy(c->x + token * n, c->streams[0] + token * n, (size_t)n * sizeof(float));
+}
+
+/* Before a layer: the streams become Y, and c->x is Y_0. */
+static void altup_predict(struct slm_context *c, const struct layer *l)
+{
+    altup_route(c, l, c->streams[0]);
+    context_tokens(c, l, (int64_t)c->model->hparams.n_embd * 16, altup_predict_token);
+}
+
+static void altup_correct_token(void *arg, int32_t token, int32_t part)
+{
+    const struct layer_run *r = (const struct layer_run *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    float gain[ALTUP_STREAMS];
+    (void)part;
+    altup_coefficients(c, token, r->l->altup_correct, ALTUP_STREAMS, gain);
+    for (int64_t i = token * n; i < (token + 1) * n; i++) {
+        float change = c->x[i] - c->streams[0][i];
+        for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
+            c->streams[j][i] += (1 + gain[j]) * change;
+        }
+        c->x[i] = c->streams[0][i] * r->l->altup_input_scale[i - token * n];
+    }
+}
+
+/* After a layer's branches, which have made c->x: the streams become X, and c->x what ple.c sees. */
+static void altup_correct(struct slm_context *c, const struct layer *l)
+{
+    altup_route(c, l, c->x);
+    context_tokens(c, l, (int64_t)c->model->hparams.n_embd * 8, altup_correct_token);
+}
+
+static void altup_add_token(void *arg, int32_t token, int32_t part)
+{
+    const struct layer_run *r = (const struct layer_run *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    float *y = c->y + token * n;
+    (void)part;
+    norm_apply(c->model, &r->l->ple_post_norm, y, y, n);
+    for (int32_t j = 1; j < ALTUP_STREAMS; j++) {
+        c->model->kernels.add(c->streams[j] + token * n, y, n);
+    }
+}
+
+/* All streams but the first += norm(c->y, ple_post_norm). */
+static void altup_add(struct slm_context *c, const struct layer *l)
+{
+    context_tokens(c, l, (int64_t)c->model->hparams.n_embd * 8, altup_add_token);
+}
+
+/* y[n_rows] = x of the wanted rows, after the last layer; c->x and c->y are free by then. */
+static void altup_merge(struct slm_context *c, float *y)
+{
+    int64_t n = c->model->hparams.n_embd;
+    int32_t n_rows = c->batch.n_rows;
+    context_gather_rows(c, c->streams[0], y);
+    for (int32_t j = 1; j < ALTUP_STREAMS; j++) {
+        struct linear proj =
+            linear_of_stack(&c->model->globals.altup_unproj, j - 1, ALTUP_STREAMS - 1);
+        struct matmul_input in = {c->x, ACT_NONE, NULL, NULL, n, n_rows};
+        struct matmul_job job = {&proj, c->y, n, NULL, 1};
+        context_gather_rows(c, c->streams[j], c->x);
+        matmul(c, &in, &job, 1);
+        for (int32_t i = 0; i < n_rows; i++) {
+            altup_match(c->y + i * n, c->streams[0] + c->batch.rows[i] * n, n);
+            c->model->kernels.add(y + i * n, c->y + i * n, n);
+        }
+    }
+    for (int64_t i = 0; i < n_rows * n; i++) {
+        y[i] *= 1.0f / ALTUP_STREAMS;
+    }
+}
