@@ -103,6 +103,11 @@
 #include "src/arch/olmoe.c"
 #include "src/arch/gpt_oss.c"
 #include "src/arch/lfm2.c"
+#include "src/arch/mamba.c"
+#include "src/arch/mamba2.c"
+#include "src/arch/granitehybrid.c"
+#include "src/arch/falcon_h1.c"
+#include "src/arch/nemotron_h.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -119,6 +124,8 @@
 #include "src/mixer/experts.c"
 #include "src/mixer/conv.c"
 #include "src/mixer/shortconv.c"
+#include "src/mixer/mamba.c"
+#include "src/mixer/mamba2.c"
 #include "src/mixer/recurrent.c"
 #include "src/mixer/altup.c"
 #include "src/mixer/laurel.c"

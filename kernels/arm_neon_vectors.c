@@ -386,10 +386,13 @@ static NEON void neon_rope_norm(float *x, const float *cos_table, const float *s
 static NEON void neon_swiglu(float *y, const float *gate, const float *up, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 4) {
-        float32x4_t g = neon_part(gate + i, n - i), u = neon_part(up + i, n - i);
+        float32x4_t g = neon_part(gate + i, n - i);
         float32x4_t e = neon_exp(vnegq_f32(g));
-        float32x4_t silu = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), e));
-        neon_store_part(y + i, vmulq_f32(silu, u), n - i);
+        float32x4_t v = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), e));
+        if (up != NULL) {
+            v = vmulq_f32(v, neon_part(up + i, n - i));
+        }
+        neon_store_part(y + i, v, n - i);
     }
 }
 

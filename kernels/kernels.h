@@ -337,6 +337,30 @@ struct kernel_attention_job {
  * as f32. */
 #define ATTENTION_SCRATCH(n_q) (((size_t)(n_q) + 64) * KV_PAGE * 4 + 64)
 
+/* ---- State spaces ---------------------------------------------------------------------------- */
+
+/* n channels and their state move on by one token, for s < n_state and i < n:
+ *     state[s][i] = decay * state[s][i] + b[s] * (step * x[i])
+ *     y[i] = sum over s of c[s] * state[s][i], in order of s,  + skip * x[i]
+ * In a head decay = exp(step * a), step and skip are the same for all channels; else decay is
+ * exp(step[i] * a[s][i]). Nothing overlaps. */
+struct kernel_ssm {
+    float *y;       /* [n] */
+    float *state;   /* [n_state][n] */
+    const float *x; /* [n] */
+    const float *b; /* [n_state] */
+    const float *c; /* [n_state] */
+    int64_t n_state;
+    int64_t n;
+};
+
+struct kernel_ssm_channels {
+    const float *step; /* [n] */
+    const float *a;    /* [n_state] rows a_stride apart of [n] */
+    int64_t a_stride;
+    const float *skip; /* [n] */
+};
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 #define ROPE_NORM 0 /* pairs (x[2i], x[2i+1]) */
@@ -365,7 +389,7 @@ struct kernels {
      * double. weight NULL: 1, bias NULL: 0. y may be x. */
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, int64_t n,
                        float eps);
-    /* y = silu(gate) * up. y may be gate or up. */
+    /* y = silu(gate) * up. up NULL: 1. y may be gate or up. */
     void (*swiglu)(float *y, const float *gate, const float *up, int64_t n);
     /* The same with bounds: g = min(gate, 7), u = up brought to -7..7,
      * y = g / (1 + exp(-1.702 g)) * (u + 1). y may be gate or up. */
@@ -377,6 +401,11 @@ struct kernels {
     void (*relu_squared)(float *y, const float *x, const float *up, int64_t n);
     /* x = cap * tanh(x / cap), cap > 0. */
     void (*softcap)(float *x, int64_t n, float cap);
+    /* y = ln(1 + exp(x)), which is x above 20. y may be x. */
+    void (*softplus)(float *y, const float *x, int64_t n);
+    /* One token of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */
+    void (*ssm_head)(const struct kernel_ssm *s, float step, float decay, float skip);
+    void (*ssm_channels)(const struct kernel_ssm *s, const struct kernel_ssm_channels *own);
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.

@@ -774,7 +774,8 @@ static void ref_rope_neox(float *x, const float *cos_table, const float *sin_tab
 static void ref_swiglu(float *y, const float *gate, const float *up, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = gate[i] / (1.0f + math_expf(-gate[i])) * up[i];
+        float silu = gate[i] / (1.0f + math_expf(-gate[i]));
+        y[i] = up != NULL ? silu * up[i] : silu;
     }
 }
 
@@ -810,6 +811,48 @@ static void ref_softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++) {
         x[i] = cap * math_tanhf(x[i] / cap);
+    }
+}
+
+static void ref_softplus(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        /* below, 1 + exp(x) would lose what exp(x) says */
+        float small =
+            x[i] < -15 ? math_expf(x[i]) : (float)math_log(1 + math_exp_short((double)x[i]));
+        y[i] = x[i] > 20 || f32_is_nan(x[i]) ? x[i] : small;
+    }
+}
+
+static void ref_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
+{
+    memset(s->y, 0, (size_t)s->n * sizeof(float));
+    for (int64_t j = 0; j < s->n_state; j++) {
+        float *state = s->state + j * s->n;
+        for (int64_t i = 0; i < s->n; i++) {
+            state[i] = decay * state[i] + s->b[j] * (step * s->x[i]);
+            s->y[i] += s->c[j] * state[i];
+        }
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        s->y[i] += skip * s->x[i];
+    }
+}
+
+static void ref_ssm_channels(const struct kernel_ssm *s, const struct kernel_ssm_channels *own)
+{
+    memset(s->y, 0, (size_t)s->n * sizeof(float));
+    for (int64_t j = 0; j < s->n_state; j++) {
+        float *state = s->state + j * s->n;
+        const float *a = own->a + j * own->a_stride;
+        for (int64_t i = 0; i < s->n; i++) {
+            float decay = math_expf(own->step[i] * a[i]);
+            state[i] = decay * state[i] + s->b[j] * (own->step[i] * s->x[i]);
+            s->y[i] += s->c[j] * state[i];
+        }
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        s->y[i] += own->skip[i] * s->x[i];
     }
 }
 
@@ -880,6 +923,9 @@ static void kernels_set_ref(struct kernels *k)
     k->gelu = ref_gelu;
     k->relu_squared = ref_relu_squared;
     k->softcap = ref_softcap;
+    k->softplus = ref_softplus;
+    k->ssm_head = ref_ssm_head;
+    k->ssm_channels = ref_ssm_channels;
     k->add = ref_vector_add;
     k->argmax = ref_argmax;
 }

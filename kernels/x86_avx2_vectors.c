@@ -403,10 +403,13 @@ static AVX2 void avx2_swiglu(float *y, const float *gate, const float *up, int64
     __m256 one = _mm256_set1_ps(1.0f), minus = _mm256_set1_ps(-0.0f);
     for (int64_t i = 0; i < n; i += 8) {
         __m256i mask = avx2_mask(n - i);
-        __m256 g = _mm256_maskload_ps(gate + i, mask), u = _mm256_maskload_ps(up + i, mask);
+        __m256 g = _mm256_maskload_ps(gate + i, mask);
         __m256 e = avx2_exp(_mm256_xor_ps(g, minus));
-        __m256 silu = _mm256_div_ps(g, _mm256_add_ps(one, e));
-        _mm256_maskstore_ps(y + i, mask, _mm256_mul_ps(silu, u));
+        __m256 v = _mm256_div_ps(g, _mm256_add_ps(one, e));
+        if (up != NULL) {
+            v = _mm256_mul_ps(v, _mm256_maskload_ps(up + i, mask));
+        }
+        _mm256_maskstore_ps(y + i, mask, v);
     }
 }
 

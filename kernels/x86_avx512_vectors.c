@@ -744,9 +744,12 @@ static ZMM void zmm_swiglu(float *y, const float *gate, const float *up, int64_t
 {
     __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-0.0f);
     for (int64_t i = 0; i < n; i += 16) {
-        __m512 g = zmm_load(gate + i, n - i), u = zmm_load(up + i, n - i);
-        __m512 silu = _mm512_div_ps(g, _mm512_add_ps(one, zmm_exp(_mm512_xor_ps(g, minus))));
-        zmm_store(y + i, n - i, _mm512_mul_ps(silu, u));
+        __m512 g = zmm_load(gate + i, n - i);
+        __m512 v = _mm512_div_ps(g, _mm512_add_ps(one, zmm_exp(_mm512_xor_ps(g, minus))));
+        if (up != NULL) {
+            v = _mm512_mul_ps(v, zmm_load(up + i, n - i));
+        }
+        zmm_store(y + i, n - i, v);
     }
 }
 

@@ -32,10 +32,13 @@ struct norm {
 #define LAYER_ROPE_COUNT 2
 #define LAYER_ROPE_NONE -1
 
-/* A mixer with a state, which a layer has beside attention or instead (src/mixer/recurrent.c). */
+/* A mixer with a state, which a layer has beside attention or instead (src/mixer/recurrent.c). Beside
+ * attention it reads the same x as that does. */
 enum layer_recurrent {
     RECURRENT_NONE,
     RECURRENT_SHORT_CONV,
+    RECURRENT_MAMBA,
+    RECURRENT_MAMBA2,
     RECURRENT_COUNT
 };
 
@@ -128,6 +131,16 @@ struct layer {
     /* A gated short convolution (src/mixer/shortconv.c). */
     struct linear short_in;  /* [n_embd] -> [3][n_embd] */
     struct linear short_out; /* [n_embd] -> [n_embd] */
+
+    /* A selective state space (src/mixer/mamba.c, src/mixer/mamba2.c). */
+    struct linear ssm_in;   /* [n_embd] -> x, z [ssm_inner] each; Mamba-2: z, x, b, c, step */
+    struct linear ssm_x;    /* Mamba-1: [ssm_inner] -> [ssm_rank], b, c [ssm_state] each */
+    struct linear ssm_step; /* Mamba-1: [ssm_rank] -> [ssm_inner] */
+    const float *step_bias; /* Mamba-2: [n_ssm_head] */
+    const float *ssm_a;     /* [ssm_state][ssm_inner], below 0; Mamba-2: [n_ssm_head] */
+    const float *ssm_skip;  /* [ssm_inner]; Mamba-2: [n_ssm_head] */
+    struct norm ssm_norm;   /* ssm_inner / n_ssm_group, before ssm_out */
+    struct linear ssm_out;  /* [ssm_inner] -> [n_embd] */
 };
 
 struct globals {
@@ -177,7 +190,7 @@ struct hparams {
     int32_t n_layer;
     int32_t n_head; /* of the first layer with attention; layers have their own */
     int32_t n_kv_head;
-    int32_t is_hybrid; /* layers may be without attention */
+    int32_t is_hybrid; /* layers may be without attention, or without a feed-forward */
     int32_t n_ff;
     int32_t n_expert;      /* of each layer; 0: no mixture of experts */
     int32_t n_expert_used; /* by a token */
@@ -201,6 +214,8 @@ struct hparams {
     int32_t n_embd_layer; /* of what each layer adds about a token; 0: nothing */
     int32_t n_streams;    /* of AltUp, x among them; 0: x alone */
     int32_t n_laurel;
+    int32_t ssm_rank;      /* time_step_rank in a file of Mamba-1, which has no heads */
+    int32_t ssm_part_norm; /* what ssm_x gives is normed, each of its three parts */
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -264,7 +279,12 @@ enum arch_dim {
     DIM_SSM_INNER,
     DIM_SSM_STATE,
     DIM_SSM_HEADS,
-    DIM_SSM_GROUPS
+    DIM_SSM_GROUPS,
+    DIM_SSM_GROUP, /* ssm_inner / n_ssm_group */
+    DIM_SSM_CONV,  /* ssm_inner + 2 * n_ssm_group * ssm_state */
+    DIM_SSM_IN,    /* ssm_inner + DIM_SSM_CONV + n_ssm_head */
+    DIM_SSM_RANK,
+    DIM_SSM_X /* ssm_rank + 2 * ssm_state */
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -280,7 +300,7 @@ enum arch_dim {
 
 /* n_kv_rank rows for the slot, then n_rot rows for latent_k_rope. */
 #define TENSOR_LATENT_KV 512u
-#define TENSOR_BARE 1024u       /* a vector whose name is all there is: no .weight behind it */
+#define TENSOR_BARE 1024u /* a vector or norm whose name is all there is: no .weight behind it */
 #define TENSOR_TRANSPOSED 2048u /* a vector of `out` rows of `in`, copied as `in` rows of `out` */
 #define TENSOR_STREAMS 4096u    /* n_streams - 1 matrices, one behind the other */
 /* ffn_gate_exps and ffn_up_exps: may instead be one stack, each expert's gate before its up. */

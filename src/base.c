@@ -65,6 +65,7 @@
 #define LIMIT_HEAD_DIM 1024
 #define LIMIT_EXPERTS 1024 /* of a layer */
 #define LIMIT_TAPS 64      /* of a convolution */
+#define LIMIT_SSM_STATE 4096
 
 /* The vocabulary, and texts for it */
 #define LIMIT_VOCABULARY (1 << 24)

@@ -211,7 +211,7 @@ static int config_read(const struct config *c, int32_t norm, struct hparams *h)
     SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_layer));
     SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
     SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
-    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 0, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
     SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
     return config_rope(c, h);
@@ -289,12 +289,42 @@ static int config_scales(const struct config *c, struct hparams *h)
     return SLM_OK;
 }
 
+/* Sizes of a state space. `n` is what time_step_rank says; keys that say how long a state is have
+ * limits of their own, as it stands in no file. */
+static int config_ssm(const struct config *c, struct hparams *h, int32_t *n, int32_t n_limit)
+{
+    SLM_TRY(config_i32(c, "ssm.conv_kernel", 1, 1, LIMIT_TAPS, &h->n_conv));
+    SLM_TRY(config_i32(c, "ssm.inner_size", 1, 1, LIMIT_WIDTH, &h->ssm_inner));
+    SLM_TRY(config_i32(c, "ssm.state_size", 1, 1, LIMIT_SSM_STATE, &h->ssm_state));
+    return config_i32(c, "ssm.time_step_rank", 1, 1, n_limit, n);
+}
+
+/* The same with heads and groups of them: Mamba-2. */
+static int config_ssm_heads(const struct config *c, struct hparams *h)
+{
+    SLM_TRY(config_ssm(c, h, &h->n_ssm_head, LIMIT_HEADS));
+    SLM_TRY(config_i32(c, "ssm.group_count", 1, 1, LIMIT_HEADS, &h->n_ssm_group));
+    if (h->ssm_inner % h->n_ssm_head != 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1,
+                 "ssm.inner_size %d is no multiple of the heads, ssm.time_step_rank %d",
+                 h->ssm_inner, h->n_ssm_head);
+    }
+    if (h->n_ssm_head % h->n_ssm_group != 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1,
+                 "ssm.time_step_rank %d is no multiple of ssm.group_count %d", h->n_ssm_head,
+                 h->n_ssm_group);
+    }
+    return SLM_OK;
+}
+
 /* What may differ from layer to layer. */
 static int config_read_layer(const struct config *c, const struct hparams *h, int32_t i,
                              struct layer *l)
 {
-    SLM_TRY(config_heads(c, i, h->n_layer, h->is_hybrid ? 0 : 1, &l->n_head, &l->n_kv_head));
-    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
+    int32_t least = h->is_hybrid ? 0 : 1;
+    SLM_TRY(config_heads(c, i, h->n_layer, least, &l->n_head, &l->n_kv_head));
+    SLM_TRY(
+        config_layer_i32(c, "feed_forward_length", 1, least, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
     l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
     l->head_dim = h->head_dim;
     l->head_dim_v = h->head_dim_v;

@@ -120,16 +120,28 @@ static void forward_scale_token(void *arg, int32_t token, int32_t part)
     }
 }
 
-/* Attention or another mixer, then the feed-forward or the experts; or both from the same x, which
- * changes after them. */
+/* From here on x stays as it is, and what the layer adds goes to what this returns. */
+static float *forward_branch(struct slm_context *c)
+{
+    memcpy(c->x_next, c->x,
+           (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
+    return c->x_next;
+}
+
+static float *forward_join(struct slm_context *c)
+{
+    float *x = c->x_next;
+    c->x_next = c->x;
+    c->x = x;
+    return x;
+}
+
+/* Attention, another mixer or both from the same x, then the feed-forward or the experts; or all of
+ * them from the same x, which changes after them. */
 static void forward_branches(struct slm_context *c, const struct layer *l)
 {
-    float *x = c->x;
-    if (l->is_parallel) {
-        x = c->x_next;
-        memcpy(x, c->x,
-               (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
-    }
+    int is_branched = l->is_parallel || layer_has_two_mixers(l);
+    float *x = is_branched ? forward_branch(c) : c->x;
     if (l->laurel_down.n_out > 0) {
         laurel(c, l);
     }
@@ -142,14 +154,16 @@ static void forward_branches(struct slm_context *c, const struct layer *l)
     if (l->laurel_down.n_out > 0) {
         laurel_join(c, x);
     }
+    if (is_branched && !l->is_parallel) {
+        x = forward_join(c);
+    }
     if (l->n_expert > 0) {
         experts(c, l, x);
     } else if (l->n_ff > 0) {
         ffn(c, l, x);
     }
     if (l->is_parallel) {
-        c->x_next = c->x;
-        c->x = x;
+        forward_join(c);
     }
 }
 

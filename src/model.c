@@ -25,7 +25,7 @@ struct slm_model {
     struct globals globals;
     struct layer *layers;
     struct rope_table ropes[MODEL_ROPE_COUNT];
-    int is_parallel;          /* some layer is */
+    int is_parallel;          /* some layer is, or has two mixers */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
     int64_t n_state_floats; /* the state of all recurrent layers of a sequence; 0: there are none */
     int64_t n_mix_max;      /* scratch of a recurrent mixer for a token, in floats */
@@ -99,6 +99,12 @@ static int bind_progress(struct binder *b, uint64_t bytes)
     return SLM_OK;
 }
 
+/* What goes through the convolution of a state space: x, and in Mamba-2 b and c of each group. */
+static int64_t ssm_conv_channels(const struct hparams *h)
+{
+    return h->ssm_inner + 2 * (int64_t)h->n_ssm_group * h->ssm_state;
+}
+
 static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
 {
     switch (dim) {
@@ -116,6 +122,16 @@ static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
         return h->n_ssm_head;
     case DIM_SSM_GROUPS:
         return h->n_ssm_group;
+    case DIM_SSM_GROUP:
+        return h->ssm_inner / max_i32(h->n_ssm_group, 1);
+    case DIM_SSM_CONV:
+        return ssm_conv_channels(h);
+    case DIM_SSM_IN:
+        return h->ssm_inner + ssm_conv_channels(h) + h->n_ssm_head;
+    case DIM_SSM_RANK:
+        return h->ssm_rank;
+    case DIM_SSM_X:
+        return h->ssm_rank + 2 * (int64_t)h->ssm_state;
     default:
         return 0;
     }
@@ -326,7 +342,8 @@ static int bind_norm(struct binder *b, int32_t layer, const char *name, uint32_t
                      int64_t n_heads, struct norm *out)
 {
     char buffer[96];
-    struct text weight = bind_name(buffer, layer, name, ".weight");
+    struct text weight =
+        bind_name(buffer, layer, name, (flags & TENSOR_BARE) != 0 ? "" : ".weight");
     memset(out, 0, sizeof *out);
     if ((flags & TENSOR_OPTIONAL) != 0 && gguf_find_tensor(&b->model->gguf, weight) == NULL) {
         return SLM_OK;
@@ -613,7 +630,7 @@ static int bind_layer(struct binder *b, const struct config *config, int32_t i, 
     SLM_TRY(bind_layer_keys(m, config, i, l));
     SLM_TRY(bind_check_shared_kv(m, config, i, l));
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
-    if (l->is_parallel && l->ffn_norm.n == 0) {
+    if (l->ffn_norm.n == 0) { /* all that the layer does reads one norm */
         l->ffn_norm = l->attn_norm;
     }
     l->router_norm = l->router_norm.n > 0 ? l->router_norm : l->ffn_norm;
@@ -644,6 +661,12 @@ static int bind_check_factors(const struct binder *b)
 
 static void recurrent_bind(struct slm_model *m, struct layer *l);
 
+/* Attention and a recurrent mixer, which read the same x. */
+static int layer_has_two_mixers(const struct layer *l)
+{
+    return l->n_kv_head > 0 && l->recurrent != RECURRENT_NONE;
+}
+
 /* Places of a layer's K and V in a page, in elements. While measuring, m->layers is NULL. */
 static void bind_cache(struct slm_model *m, struct layer *l)
 {
@@ -666,14 +689,12 @@ static void bind_largest(struct slm_model *m, const struct layer *l)
     m->n_o_max = max_i64(m->n_o_max, (int64_t)l->n_head * l->head_dim_v);
     m->n_k_max = max_i64(m->n_k_max, (int64_t)l->n_kv_head * l->head_dim);
     m->n_v_max = max_i64(m->n_v_max, (int64_t)l->n_kv_head * l->head_dim_v);
-    if (l->n_kv_head > 0) {
-        m->n_group_max = max_i32(m->n_group_max, l->n_head / l->n_kv_head);
-    }
+    m->n_group_max = max_i32(m->n_group_max, l->n_kv_head > 0 ? l->n_head / l->n_kv_head : 1);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
     if (l->n_expert > 0) {
         m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
     }
-    m->is_parallel |= l->is_parallel;
+    m->is_parallel |= l->is_parallel || layer_has_two_mixers(l);
 }
 
 static const char *bind_text(struct binder *b, struct text t)
@@ -781,7 +802,8 @@ static int model_has_dim(const struct slm_arch *arch, enum arch_dim dim)
 static int model_check_experts(const struct slm_model *m, slm_error *err)
 {
     const struct hparams *h = &m->hparams;
-    if (h->n_expert == 0 && !model_has_dim(m->arch, DIM_FF)) {
+    if (h->n_expert == 0 && !model_has_dim(m->arch, DIM_FF) &&
+        model_has_dim(m->arch, DIM_EXPERTS)) {
         SLM_FAIL(err, SLM_E_MODEL, -1, "key '%s.expert_count' is missing or 0", m->arch->name);
     }
     if (h->n_expert > 0 && !model_has_dim(m->arch, DIM_EXPERTS)) {

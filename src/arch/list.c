@@ -40,6 +40,11 @@ static const struct slm_arch *const arch_list[] = {
     &arch_gpt_oss,
     &arch_lfm2,
     &arch_lfm2moe,
+    &arch_mamba,
+    &arch_mamba2,
+    &arch_granitehybrid,
+    &arch_falcon_h1,
+    &arch_nemotron_h,
 };
 /* clang-format on */
 

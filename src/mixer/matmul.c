@@ -81,7 +81,9 @@ static const float *matmul_input_rows(const struct slm_context *c, const struct 
         x = h;
     }
     if (in->norm != NULL && in->norm->n > 0) {
-        norm_apply(c->model, in->norm, h, x, n * in->k);
+        for (int64_t t = 0; t < n; t++) {
+            norm_apply(c->model, in->norm, h + t * in->k, x + t * in->k, in->k);
+        }
         x = h;
     }
     return x;

@@ -14,6 +14,8 @@ struct recurrent_mixer {
 static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
     {NULL, NULL, NULL, NULL}, /* RECURRENT_NONE */
     {shortconv_state_floats, shortconv_row_floats, NULL, shortconv},
+    {mamba_state_floats, mamba_row_floats, NULL, mamba},
+    {mamba2_state_floats, mamba2_row_floats, NULL, mamba2},
 };
 /* clang-format on */
 
