@@ -40,10 +40,12 @@
 #include "kernels/x86_avx2_int.c"
 #include "kernels/x86_avx2_f32.c"
 #include "kernels/x86_avx2_vectors.c"
+#include "kernels/x86_avx2_delta.c"
 #include "kernels/x86_avx2.c"
 #include "kernels/x86_avx_vnni.c"
 #include "kernels/x86_avx512_int.c"
 #include "kernels/x86_avx512_vectors.c"
+#include "kernels/x86_avx512_delta.c"
 #include "kernels/x86_avx512_codes.c"
 #include "kernels/x86_amx.c"
 #include "kernels/arm.h"
@@ -101,6 +103,8 @@
 #include "src/arch/olmoe.c"
 #include "src/arch/gpt_oss.c"
 #include "src/arch/lfm2.c"
+#include "src/arch/qwen35.c"
+#include "src/arch/qwen3next.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -117,6 +121,7 @@
 #include "src/mixer/experts.c"
 #include "src/mixer/conv.c"
 #include "src/mixer/shortconv.c"
+#include "src/mixer/delta_net.c"
 #include "src/mixer/recurrent.c"
 #include "src/forward.c"
 

@@ -36,6 +36,7 @@ struct norm {
 enum layer_recurrent {
     RECURRENT_NONE,
     RECURRENT_SHORT_CONV,
+    RECURRENT_DELTA_NET,
     RECURRENT_COUNT
 };
 
@@ -51,9 +52,11 @@ struct layer {
     int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
     int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
     int64_t v_at;        /* in a KV page: elements to V [n_kv_head][KV_PAGE][head_dim_v] */
+    int32_t q_is_gated;  /* each head of attn_q has head_dim gates behind it, which go through a
+                            sigmoid and multiply what attention gives: head_dim_v = head_dim */
 
     struct norm attn_norm;     /* n_embd, before attention */
-    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim] */
+    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim], or twice that if gated */
     struct linear attn_k;      /* [n_embd] -> [n_kv_head][head_dim] */
     struct linear attn_v;      /* [n_embd] -> [n_kv_head][head_dim_v] */
     struct linear attn_output; /* [n_head][head_dim_v] -> [n_embd] */
@@ -100,6 +103,20 @@ struct layer {
     /* A gated short convolution (src/mixer/shortconv.c). */
     struct linear short_in;  /* [n_embd] -> [3][n_embd] */
     struct linear short_out; /* [n_embd] -> [n_embd] */
+
+    /* A gated delta net (src/mixer/delta_net.c): of G key heads and H value heads, S elements each.
+     */
+    int32_t delta_is_fused;    /* delta_in, not delta_qkv and delta_z */
+    struct linear delta_qkv;   /* [n_embd] -> Q [G][S], K [G][S], V [H][S] */
+    struct linear delta_z;     /* [n_embd] -> [H][S] */
+    struct linear delta_in;    /* [n_embd] -> for each key head Q [S], K [S], V and z [H / G][S] */
+    struct linear delta_beta;  /* [n_embd] -> [H] */
+    struct linear delta_alpha; /* [n_embd] -> [H] */
+    struct linear delta_ba;    /* [n_embd] -> for each key head beta and alpha [H / G]; or absent */
+    const float *delta_dt;     /* [H] */
+    const float *delta_a;      /* [H] below 0 */
+    struct norm delta_norm;    /* S */
+    struct linear delta_output; /* [H][S] -> [n_embd] */
 };
 
 struct globals {
@@ -139,7 +156,8 @@ struct hparams {
     int32_t n_ctx_train;
     int32_t n_embd;
     int32_t n_layer;
-    int32_t n_head; /* of the first layer with attention; layers have their own */
+    int32_t n_block; /* stored: behind the layers may be blocks that predict further tokens */
+    int32_t n_head;  /* of the first layer with attention; layers have their own */
     int32_t n_kv_head;
     int32_t is_hybrid; /* layers may be without attention */
     int32_t n_ff;
@@ -161,6 +179,7 @@ struct hparams {
     int32_t ssm_state;  /* columns of a head's state */
     int32_t n_ssm_head; /* time_step_rank in a file */
     int32_t n_ssm_group;
+    int32_t delta_is_tiled; /* value head h has key head h % G; else h / (H / G) */
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -206,7 +225,8 @@ enum arch_dim {
     DIM_ROT_HALF,  /* n_rot / 2 */
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV, /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_KV,      /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_Q_GATED, /* 2 * n_head * head_dim */
     /* 0 in layers that have no recurrent mixer: */
     DIM_MIX,   /* n_embd */
     DIM_MIX_3, /* 3 * n_embd */
@@ -214,7 +234,12 @@ enum arch_dim {
     DIM_SSM_INNER,
     DIM_SSM_STATE,
     DIM_SSM_HEADS,
-    DIM_SSM_GROUPS
+    DIM_SSM_GROUPS,
+    DIM_DELTA_QKV,  /* (2 * n_ssm_group + n_ssm_head) * ssm_state; 0 where it is fused with z */
+    DIM_DELTA_CONV, /* the same, fused or not */
+    DIM_DELTA_Z,    /* n_ssm_head * ssm_state, or 0 */
+    DIM_DELTA_IN,   /* the sum of both; 0 where it is not fused */
+    DIM_DELTA_BA    /* 2 * n_ssm_head */
 };
 
 #define TENSOR_OPTIONAL 1u

@@ -47,7 +47,7 @@ struct slm_context {
     /* [n_batch] rows each */
     float *x;      /* [n_embd] the residual stream */
     float *h;      /* [n_in_max] input of a product before it is prepared */
-    float *q;      /* [n_head][head_dim] */
+    float *q;      /* [n_head][head_dim], or of gated heads [n_head][2][head_dim] */
     float *k;      /* [n_kv_head][head_dim] */
     float *v;      /* [n_kv_head][head_dim_v] */
     float *attn;   /* [n_head][head_dim_v] */
@@ -170,7 +170,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     const struct hparams *h = &m->hparams;
     c->x = context_rows(c, a, h->n_embd);
     c->h = context_rows(c, a, m->n_in_max);
-    c->q = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim);
+    c->q = context_rows(c, a, m->n_q_max);
     c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
     c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
     c->attn = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim_v);

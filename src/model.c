@@ -30,7 +30,8 @@ struct slm_model {
     int64_t n_state_floats; /* the state of all recurrent layers of a sequence; 0: there are none */
     int64_t n_mix_max;      /* scratch of a recurrent mixer for a token, in floats */
     int64_t mix_part_bytes; /* and for a thread */
-    int32_t n_head_max;     /* over the layers */
+    int64_t n_q_max;        /* what attn_q gives for a token, over the layers */
+    int32_t n_head_max;
     int32_t n_kv_head_max;
     int32_t n_ff_max;
     int32_t n_group_max;        /* queries that share a kv head */
@@ -93,8 +94,10 @@ static int bind_progress(struct binder *b, uint64_t bytes)
     return SLM_OK;
 }
 
-static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
+static int64_t bind_recurrent_dim(const struct hparams *h, const struct layer *l, enum arch_dim dim)
 {
+    int64_t heads = (2 * (int64_t)h->n_ssm_group + h->n_ssm_head) * h->ssm_state;
+    int64_t values = (int64_t)h->n_ssm_head * h->ssm_state;
     switch (dim) {
     case DIM_MIX:
         return h->n_embd;
@@ -110,6 +113,16 @@ static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
         return h->n_ssm_head;
     case DIM_SSM_GROUPS:
         return h->n_ssm_group;
+    case DIM_DELTA_QKV:
+        return l->delta_is_fused ? 0 : heads;
+    case DIM_DELTA_CONV:
+        return heads;
+    case DIM_DELTA_Z:
+        return l->delta_is_fused ? 0 : values;
+    case DIM_DELTA_IN:
+        return l->delta_is_fused ? heads + values : 0;
+    case DIM_DELTA_BA:
+        return 2 * (int64_t)h->n_ssm_head;
     default:
         return 0;
     }
@@ -155,10 +168,12 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_kv_rank;
     case DIM_KV:
         return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
+    case DIM_Q_GATED:
+        return 2 * (int64_t)l->n_head * h->head_dim;
     case DIM_ONE:
         return 1;
     default:
-        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, dim) : 0;
+        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim) : 0;
     }
 }
 
@@ -546,6 +561,7 @@ static void bind_cache(struct binder *b, struct layer *l)
     l->k_at = m->kv_page_elements;
     l->v_at = l->k_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim;
     m->kv_page_elements = l->v_at + (int64_t)l->n_kv_head * KV_PAGE * m->hparams.head_dim_v;
+    m->n_q_max = max_i64(m->n_q_max, l->attn_q.n_out);
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
     m->n_kv_head_max = max_i32(m->n_kv_head_max, l->n_kv_head);
     if (l->n_kv_head > 0) {
@@ -689,12 +705,25 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     return model_check_experts(m, err);
 }
 
+/* Is it "blk.N." of a block behind the layers? Those are known, and not used yet. */
+static int model_is_of_extra_block(const struct slm_model *m, struct text name)
+{
+    for (int32_t i = m->hparams.n_layer; i < m->hparams.n_block; i++) {
+        char prefix[24];
+        size_t n = format_text(prefix, sizeof prefix, "blk.%d.", i);
+        if (name.n >= n && memcmp(name.s, prefix, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void model_log_load(const struct slm_model *m, const uint8_t *used)
 {
     uint64_t ignored = 0;
     uint64_t first = 0;
     for (uint64_t i = m->gguf.n_tensors; i-- > 0;) {
-        if (!used[i]) {
+        if (!used[i] && !model_is_of_extra_block(m, gguf_tensor_name(&m->gguf, i))) {
             ignored++;
             first = i;
         }

@@ -38,6 +38,9 @@ static const struct slm_arch *const arch_list[] = {
     &arch_gpt_oss,
     &arch_lfm2,
     &arch_lfm2moe,
+    &arch_qwen35,
+    &arch_qwen35moe,
+    &arch_qwen3next,
 };
 /* clang-format on */
 

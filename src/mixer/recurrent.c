@@ -14,6 +14,7 @@ struct recurrent_mixer {
 static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
     {NULL, NULL, NULL, NULL}, /* RECURRENT_NONE */
     {shortconv_state_floats, shortconv_row_floats, NULL, shortconv},
+    {delta_state_floats, delta_row_floats, delta_part_bytes, delta_net},
 };
 /* clang-format on */
 
