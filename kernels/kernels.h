@@ -360,6 +360,32 @@ struct kernel_ssm_channels {
     int64_t a_stride;
     const float *skip; /* [n] */
 };
+/* ---- The delta rule --------------------------------------------------------------------------- */
+
+/* A head of a gated delta net over n_token tokens, one after the other. The state S has a row for
+ * each element of a key and a column for each element of a value; token t makes
+ *
+ *     d = beta * (v - decay * S^T k),   S = decay * S + k d^T,   o = S^T q
+ *
+ * Columns are independent of each other, and each sum over the rows is in an order that depends on
+ * n_key alone: n tokens in one call give the same bits as in several. */
+struct kernel_delta_job {
+    const float *from; /* [n_key][n_value] S before; may be `to`, else does not overlap it */
+    float *to;         /* [n_key][n_value] S after */
+    int64_t n_key;
+    int64_t n_value;
+    int64_t n_token;
+    const float *q;     /* [n_token][n_key] */
+    const float *k;     /* [n_token][n_key] */
+    const float *gates; /* [n_token][2] decay, beta */
+    const float *v;     /* token t at v + t * v_stride */
+    int64_t v_stride;
+    float *o; /* token t at o + t * o_stride; overlaps nothing */
+    int64_t o_stride;
+    float *scratch; /* [n_key][DELTA_COLUMNS], 64-byte aligned */
+};
+
+#define DELTA_COLUMNS 64 /* of the state, that a kernel may keep together in its scratch */
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
@@ -406,6 +432,10 @@ struct kernels {
     /* One token of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */
     void (*ssm_head)(const struct kernel_ssm *s, float step, float decay, float skip);
     void (*ssm_channels)(const struct kernel_ssm *s, const struct kernel_ssm_channels *own);
+    /* y = x / (1 + exp(-gate)). y may be x or gate. */
+    void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
+    /* All sizes are at least 1. */
+    void (*delta_net)(const struct kernel_delta_job *job);
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.

@@ -807,6 +807,13 @@ static void ref_relu_squared(float *y, const float *x, const float *up, int64_t 
     }
 }
 
+static void ref_sigmoid_gate(float *y, const float *gate, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = x[i] / (1 + math_expf(-gate[i]));
+    }
+}
+
 static void ref_softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -887,6 +894,52 @@ static int64_t ref_argmax(const float *x, int64_t n)
     return best;
 }
 
+/* ---- The delta rule --------------------------------------------------------------------------- */
+
+#define REF_DELTA_COLUMNS 64 /* worked on together */
+
+/* n columns of the state at one token. */
+static void ref_delta_columns(const struct kernel_delta_job *job, int64_t token, const float *from,
+                              int64_t column, int64_t n)
+{
+    const float *q = job->q + token * job->n_key;
+    const float *k = job->k + token * job->n_key;
+    const float *v = job->v + token * job->v_stride + column;
+    float decay = job->gates[2 * token];
+    float beta = job->gates[2 * token + 1];
+    float d[REF_DELTA_COLUMNS] = {0};
+    float o[REF_DELTA_COLUMNS] = {0};
+    for (int64_t i = 0; i < job->n_key; i++) {
+        const float *s = from + i * job->n_value + column;
+        for (int64_t j = 0; j < n; j++) {
+            d[j] += k[i] * s[j];
+        }
+    }
+    for (int64_t j = 0; j < n; j++) {
+        d[j] = beta * (v[j] - decay * d[j]);
+    }
+    for (int64_t i = 0; i < job->n_key; i++) {
+        const float *s = from + i * job->n_value + column;
+        float *y = job->to + i * job->n_value + column;
+        for (int64_t j = 0; j < n; j++) {
+            y[j] = decay * s[j] + k[i] * d[j];
+            o[j] += q[i] * y[j];
+        }
+    }
+    memcpy(job->o + token * job->o_stride + column, o, (size_t)n * sizeof(float));
+}
+
+static void ref_delta_net(const struct kernel_delta_job *job)
+{
+    for (int64_t column = 0; column < job->n_value; column += REF_DELTA_COLUMNS) {
+        int64_t n = job->n_value - column;
+        n = n < REF_DELTA_COLUMNS ? n : REF_DELTA_COLUMNS;
+        for (int64_t t = 0; t < job->n_token; t++) {
+            ref_delta_columns(job, t, t == 0 ? job->from : job->to, column, n);
+        }
+    }
+}
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 static void ref_set_matrix(struct kernel_matrix *m, const struct kernel_product *product)
@@ -926,6 +979,8 @@ static void kernels_set_ref(struct kernels *k)
     k->softplus = ref_softplus;
     k->ssm_head = ref_ssm_head;
     k->ssm_channels = ref_ssm_channels;
+    k->sigmoid_gate = ref_sigmoid_gate;
+    k->delta_net = ref_delta_net;
     k->add = ref_vector_add;
     k->argmax = ref_argmax;
 }

@@ -1,5 +1,6 @@
 /* x86_avx2.c - the AVX2 (with FMA and F16C) entries of the kernel table: which types are multiplied
- * how. The kernels stand in x86_avx2_int.c, x86_avx2_f32.c and x86_avx2_vectors.c. */
+ * how. The kernels stand in x86_avx2_int.c, x86_avx2_f32.c, x86_avx2_vectors.c and
+ * x86_avx2_delta.c. */
 
 #if defined(__x86_64__) && !defined(SLM_NO_SIMD)
 
@@ -105,6 +106,8 @@ static void kernels_set_avx2(struct kernels *k)
     k->rope[ROPE_NORM] = avx2_rope_norm;
     k->rope[ROPE_NEOX] = avx2_rope_neox;
     k->swiglu = avx2_swiglu;
+    k->sigmoid_gate = avx2_sigmoid_gate;
+    k->delta_net = avx2_delta_net;
     k->add = avx2_vector_add;
     k->argmax = avx2_argmax;
 }

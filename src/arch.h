@@ -39,6 +39,7 @@ enum layer_recurrent {
     RECURRENT_SHORT_CONV,
     RECURRENT_MAMBA,
     RECURRENT_MAMBA2,
+    RECURRENT_DELTA_NET,
     RECURRENT_COUNT
 };
 
@@ -57,9 +58,11 @@ struct layer {
     int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
     int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
     int64_t v_at;        /* in a KV page: elements to V [n_kv_head][KV_PAGE][head_dim_v] */
+    int32_t q_is_gated;  /* each head of attn_q has head_dim gates behind it, which go through a
+                            sigmoid and multiply what attention gives: head_dim_v = head_dim */
 
     struct norm attn_norm;     /* n_embd, before attention */
-    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim] */
+    struct linear attn_q;      /* [n_embd] -> [n_head][head_dim], or twice that if gated */
     struct linear attn_k;      /* [n_embd] -> [n_kv_head][head_dim] */
     struct linear attn_v;      /* [n_embd] -> [n_kv_head][head_dim_v] */
     struct linear attn_output; /* [n_head][head_dim_v] -> [n_embd] */
@@ -141,6 +144,19 @@ struct layer {
     const float *ssm_skip;  /* [ssm_inner]; Mamba-2: [n_ssm_head] */
     struct norm ssm_norm;   /* ssm_inner / n_ssm_group, before ssm_out */
     struct linear ssm_out;  /* [ssm_inner] -> [n_embd] */
+    /* A gated delta net (src/mixer/delta_net.c): of G key heads and H value heads, S elements each.
+     */
+    int32_t delta_is_fused;    /* delta_in, not delta_qkv and delta_z */
+    struct linear delta_qkv;   /* [n_embd] -> Q [G][S], K [G][S], V [H][S] */
+    struct linear delta_z;     /* [n_embd] -> [H][S] */
+    struct linear delta_in;    /* [n_embd] -> for each key head Q [S], K [S], V and z [H / G][S] */
+    struct linear delta_beta;  /* [n_embd] -> [H] */
+    struct linear delta_alpha; /* [n_embd] -> [H] */
+    struct linear delta_ba;    /* [n_embd] -> for each key head beta and alpha [H / G]; or absent */
+    const float *delta_dt;     /* [H] */
+    const float *delta_a;      /* [H] below 0 */
+    struct norm delta_norm;    /* S */
+    struct linear delta_output; /* [H][S] -> [n_embd] */
 };
 
 struct globals {
@@ -188,7 +204,8 @@ struct hparams {
     int32_t n_ctx_train;
     int32_t n_embd;
     int32_t n_layer;
-    int32_t n_head; /* of the first layer with attention; layers have their own */
+    int32_t n_block; /* stored: behind the layers may be blocks that predict further tokens */
+    int32_t n_head;  /* of the first layer with attention; layers have their own */
     int32_t n_kv_head;
     int32_t is_hybrid; /* layers may be without attention, or without a feed-forward */
     int32_t n_ff;
@@ -214,8 +231,9 @@ struct hparams {
     int32_t n_embd_layer; /* of what each layer adds about a token; 0: nothing */
     int32_t n_streams;    /* of AltUp, x among them; 0: x alone */
     int32_t n_laurel;
-    int32_t ssm_rank;      /* time_step_rank in a file of Mamba-1, which has no heads */
-    int32_t ssm_part_norm; /* what ssm_x gives is normed, each of its three parts */
+    int32_t ssm_rank;       /* time_step_rank in a file of Mamba-1, which has no heads */
+    int32_t ssm_part_norm;  /* what ssm_x gives is normed, each of its three parts */
+    int32_t delta_is_tiled; /* value head h has key head h % G; else h / (H / G) */
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -265,6 +283,7 @@ enum arch_dim {
     DIM_Q_RANK,
     DIM_KV_RANK,
     DIM_KV,          /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_Q_GATED,     /* 2 * n_head * head_dim */
     DIM_EXPERT_EMBD, /* n_embd in a layer of experts, or 0 */
     DIM_LAYER_EMBD,  /* n_embd_layer, 0 if layers add nothing about a token */
     DIM_LAYERS_EMBD, /* n_layer * n_embd_layer, or 0 */
@@ -284,7 +303,12 @@ enum arch_dim {
     DIM_SSM_CONV,  /* ssm_inner + 2 * n_ssm_group * ssm_state */
     DIM_SSM_IN,    /* ssm_inner + DIM_SSM_CONV + n_ssm_head */
     DIM_SSM_RANK,
-    DIM_SSM_X /* ssm_rank + 2 * ssm_state */
+    DIM_SSM_X,      /* ssm_rank + 2 * ssm_state */
+    DIM_DELTA_QKV,  /* (2 * n_ssm_group + n_ssm_head) * ssm_state; 0 where it is fused with z */
+    DIM_DELTA_CONV, /* the same, fused or not */
+    DIM_DELTA_Z,    /* n_ssm_head * ssm_state, or 0 */
+    DIM_DELTA_IN,   /* the sum of both; 0 where it is not fused */
+    DIM_DELTA_BA    /* 2 * n_ssm_head */
 };
 
 #define TENSOR_OPTIONAL 1u

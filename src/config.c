@@ -27,20 +27,20 @@ static int config_has(const struct config *c, const char *name)
 }
 
 /* An integer of low..high. Absent: *out stays as it is, unless `needed`. For a key that may be an
- * array with one value per layer, `layer` says which and n_layer how many there must be. */
+ * array with one value per block, `layer` says which and n_block how many there must be. */
 static int config_layer_i32(const struct config *c, const char *name, int needed, int64_t low,
-                            int64_t high, int32_t layer, int32_t n_layer, int32_t *out)
+                            int64_t high, int32_t layer, int32_t n_block, int32_t *out)
 {
     char key[CONFIG_KEY_BYTES];
     int64_t value = 0;
     struct gguf_array array;
     config_key(c, name, key);
     int found = gguf_find_i64(c->gguf, key, &value);
-    if (found < 0 && n_layer > 0 && gguf_find_array(c->gguf, key, &array) == 1) {
-        if (array.count != (uint64_t)n_layer || array.type == SLM_TYPE_STRING ||
+    if (found < 0 && n_block > 0 && gguf_find_array(c->gguf, key, &array) == 1) {
+        if (array.count != (uint64_t)n_block || array.type == SLM_TYPE_STRING ||
             gguf_is_real(array.type)) {
             SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s': %d integers are expected, one a layer",
-                     key, n_layer);
+                     key, n_block);
         }
         value = gguf_array_i64(&array, (uint64_t)layer);
         found = 1;
@@ -102,12 +102,12 @@ static int config_f32(const struct config *c, const char *name, int needed, int 
 }
 
 /* Heads of layer i; `least` 0 where a layer may be without attention. */
-static int config_heads(const struct config *c, int32_t i, int32_t n_layer, int32_t least,
+static int config_heads(const struct config *c, int32_t i, int32_t n_block, int32_t least,
                         int32_t *n_head, int32_t *n_kv_head)
 {
-    SLM_TRY(config_layer_i32(c, "attention.head_count", 1, least, LIMIT_HEADS, i, n_layer, n_head));
+    SLM_TRY(config_layer_i32(c, "attention.head_count", 1, least, LIMIT_HEADS, i, n_block, n_head));
     *n_kv_head = *n_head;
-    return config_layer_i32(c, "attention.head_count_kv", 0, least, LIMIT_HEADS, i, n_layer,
+    return config_layer_i32(c, "attention.head_count_kv", 0, least, LIMIT_HEADS, i, n_block,
                             n_kv_head);
 }
 
@@ -116,7 +116,7 @@ static int config_heads(const struct config *c, int32_t i, int32_t n_layer, int3
 static int config_attention_heads(const struct config *c, struct hparams *h)
 {
     for (int32_t i = 0; i < h->n_layer && h->n_kv_head == 0; i++) {
-        SLM_TRY(config_heads(c, i, h->n_layer, 0, &h->n_head, &h->n_kv_head));
+        SLM_TRY(config_heads(c, i, h->n_block, 0, &h->n_head, &h->n_kv_head));
     }
     return SLM_OK;
 }
@@ -206,12 +206,15 @@ static int config_experts(const struct config *c, struct hparams *h)
 /* The keys common to all families. n_vocab comes from the tensors. */
 static int config_read(const struct config *c, int32_t norm, struct hparams *h)
 {
+    int32_t n_extra = 0;
     memset(h, 0, sizeof *h);
     h->embd_scale = h->residual_scale = h->logit_scale = 1;
-    SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_layer));
+    SLM_TRY(config_i32(c, "block_count", 1, 1, LIMIT_LAYERS, &h->n_block));
+    SLM_TRY(config_i32(c, "nextn_predict_layers", 0, 0, h->n_block - 1, &n_extra));
+    h->n_layer = h->n_block - n_extra;
     SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
     SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
-    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 0, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 0, LIMIT_WIDTH, 0, h->n_block, &h->n_ff));
     SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
     return config_rope(c, h);
@@ -243,7 +246,7 @@ static int config_layer_is_local(const struct config *c, const struct hparams *h
     static const char name[] = "attention.sliding_window_pattern";
     config_key(c, name, key);
     if (gguf_find_array(c->gguf, key, &array) == 1) {
-        SLM_TRY(config_layer_i32(c, name, 1, 0, 1, i, h->n_layer, is_local));
+        SLM_TRY(config_layer_i32(c, name, 1, 0, 1, i, h->n_block, is_local));
     } else {
         SLM_TRY(config_i32(c, name, 0, 0, LIMIT_LAYERS, &period));
         *is_local = period == 0 || i % period < period - 1;
@@ -322,9 +325,9 @@ static int config_read_layer(const struct config *c, const struct hparams *h, in
                              struct layer *l)
 {
     int32_t least = h->is_hybrid ? 0 : 1;
-    SLM_TRY(config_heads(c, i, h->n_layer, least, &l->n_head, &l->n_kv_head));
+    SLM_TRY(config_heads(c, i, h->n_block, least, &l->n_head, &l->n_kv_head));
     SLM_TRY(
-        config_layer_i32(c, "feed_forward_length", 1, least, LIMIT_WIDTH, i, h->n_layer, &l->n_ff));
+        config_layer_i32(c, "feed_forward_length", 1, least, LIMIT_WIDTH, i, h->n_block, &l->n_ff));
     l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
     l->head_dim = h->head_dim;
     l->head_dim_v = h->head_dim_v;

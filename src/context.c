@@ -47,7 +47,7 @@ struct slm_context {
     /* [n_batch] rows each */
     float *x;      /* [n_embd] the residual stream */
     float *h;      /* [n_in_max] input of a product before it is prepared */
-    float *q;      /* [n_head][head_dim] */
+    float *q;      /* [n_head][head_dim], or of gated heads [n_head][2][head_dim] */
     float *k;      /* [n_kv_head][head_dim] */
     float *v;      /* [n_kv_head][head_dim_v] */
     float *attn;   /* [n_head][head_dim_v] */

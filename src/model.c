@@ -34,7 +34,7 @@ struct slm_model {
     int32_t n_head_max;
     int32_t head_dim_max;
     int32_t head_dim_v_max;
-    int64_t n_q_max; /* n_head * head_dim */
+    int64_t n_q_max; /* what attn_q gives for a token */
     int64_t n_o_max; /* n_head * head_dim_v */
     int64_t n_k_max; /* n_kv_head * head_dim */
     int64_t n_v_max; /* n_kv_head * head_dim_v */
@@ -105,8 +105,10 @@ static int64_t ssm_conv_channels(const struct hparams *h)
     return h->ssm_inner + 2 * (int64_t)h->n_ssm_group * h->ssm_state;
 }
 
-static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
+static int64_t bind_recurrent_dim(const struct hparams *h, const struct layer *l, enum arch_dim dim)
 {
+    int64_t heads = (2 * (int64_t)h->n_ssm_group + h->n_ssm_head) * h->ssm_state;
+    int64_t values = (int64_t)h->n_ssm_head * h->ssm_state;
     switch (dim) {
     case DIM_MIX:
         return h->n_embd;
@@ -132,6 +134,16 @@ static int64_t bind_recurrent_dim(const struct hparams *h, enum arch_dim dim)
         return h->ssm_rank;
     case DIM_SSM_X:
         return h->ssm_rank + 2 * (int64_t)h->ssm_state;
+    case DIM_DELTA_QKV:
+        return l->delta_is_fused ? 0 : heads;
+    case DIM_DELTA_CONV:
+        return heads;
+    case DIM_DELTA_Z:
+        return l->delta_is_fused ? 0 : values;
+    case DIM_DELTA_IN:
+        return l->delta_is_fused ? heads + values : 0;
+    case DIM_DELTA_BA:
+        return 2 * (int64_t)h->n_ssm_head;
     default:
         return 0;
     }
@@ -181,6 +193,8 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_kv_rank;
     case DIM_KV:
         return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
+    case DIM_Q_GATED:
+        return 2 * (int64_t)l->n_head * l->head_dim;
     case DIM_EXPERT_EMBD:
         return l->n_expert > 0 ? h->n_embd : 0;
     case DIM_LAYER_EMBD:
@@ -198,7 +212,7 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_ONE:
         return 1;
     default:
-        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, dim) : 0;
+        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim) : 0;
     }
 }
 
@@ -685,7 +699,7 @@ static void bind_largest(struct slm_model *m, const struct layer *l)
     m->n_head_max = max_i32(m->n_head_max, l->n_head);
     m->head_dim_max = max_i32(m->head_dim_max, l->head_dim);
     m->head_dim_v_max = max_i32(m->head_dim_v_max, l->head_dim_v);
-    m->n_q_max = max_i64(m->n_q_max, (int64_t)l->n_head * l->head_dim);
+    m->n_q_max = max_i64(m->n_q_max, l->attn_q.n_out);
     m->n_o_max = max_i64(m->n_o_max, (int64_t)l->n_head * l->head_dim_v);
     m->n_k_max = max_i64(m->n_k_max, (int64_t)l->n_kv_head * l->head_dim);
     m->n_v_max = max_i64(m->n_v_max, (int64_t)l->n_kv_head * l->head_dim_v);
@@ -833,12 +847,25 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     return model_check_experts(m, err);
 }
 
+/* Is it "blk.N." of a block behind the layers? Those are known, and not used yet. */
+static int model_is_of_extra_block(const struct slm_model *m, struct text name)
+{
+    for (int32_t i = m->hparams.n_layer; i < m->hparams.n_block; i++) {
+        char prefix[24];
+        size_t n = format_text(prefix, sizeof prefix, "blk.%d.", i);
+        if (name.n >= n && memcmp(name.s, prefix, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void model_log_load(const struct slm_model *m, const uint8_t *used)
 {
     uint64_t ignored = 0;
     uint64_t first = 0;
     for (uint64_t i = m->gguf.n_tensors; i-- > 0;) {
-        if (!used[i]) {
+        if (!used[i] && !model_is_of_extra_block(m, gguf_tensor_name(&m->gguf, i))) {
             ignored++;
             first = i;
         }

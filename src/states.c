@@ -136,3 +136,16 @@ static float *states_open(const struct states *s, int32_t sequence, int32_t leng
     }
     return to;
 }
+
+/* The same without the copy: all n floats are to be written, from those at *from. */
+static float *states_replace(const struct states *s, int32_t sequence, int32_t length, int64_t at,
+                             int64_t n, const float **from)
+{
+    float *to = states_at(s, s->next[sequence]) + at;
+    *from = states_at(s, s->current[sequence]) + at;
+    if (length == 0) {
+        memset(to, 0, (size_t)n * sizeof(float));
+        *from = to;
+    }
+    return to;
+}

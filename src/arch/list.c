@@ -45,6 +45,9 @@ static const struct slm_arch *const arch_list[] = {
     &arch_granitehybrid,
     &arch_falcon_h1,
     &arch_nemotron_h,
+    &arch_qwen35,
+    &arch_qwen35moe,
+    &arch_qwen3next,
 };
 /* clang-format on */
 

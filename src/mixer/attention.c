@@ -117,22 +117,34 @@ static float attention_scale(const struct hparams *h, int32_t position)
     return h->attn_scale * (float)(1 + h->attn_temperature * math_log(1 + turns));
 }
 
+/* From one head of Q to the next: its gates may lie between. */
+static int64_t attention_q_step(const struct layer *l)
+{
+    return (int64_t)l->head_dim * (l->q_is_gated ? 2 : 1);
+}
+
+static float *attention_q_at(const struct slm_context *c, const struct layer *l, int32_t token,
+                             int32_t head)
+{
+    return c->q + ((int64_t)token * l->n_head + head) * attention_q_step(l);
+}
+
 /* Copies the tile's queries together, scaled, and says which positions each sees. */
 static void attention_gather(const struct attention_run *r, const struct attention_tile *t,
                              int32_t kv_head, struct attention_scratch *s)
 {
     const struct slm_context *c = r->c;
     int32_t head_dim = r->l->head_dim;
-    int64_t stride = (int64_t)r->l->n_head * head_dim;
+    int64_t step = attention_q_step(r->l);
     int32_t i = 0;
     for (int32_t token = t->first; token < t->first + t->n; token++) {
         int32_t position = c->batch.positions[token];
         int32_t from = r->l->window > 0 ? max_i32(position - r->l->window + 1, 0) : 0;
         float scale = attention_scale(&c->model->hparams, position);
-        const float *q = c->q + token * stride + (int64_t)kv_head * r->group * head_dim;
+        const float *q = attention_q_at(c, r->l, token, kv_head * r->group);
         for (int32_t g = 0; g < r->group; g++, i++) {
             for (int32_t d = 0; d < head_dim; d++) {
-                s->q[(int64_t)i * head_dim + d] = q[(int64_t)g * head_dim + d] * scale;
+                s->q[(int64_t)i * head_dim + d] = q[g * step + d] * scale;
             }
             s->from[i] = from;
             s->to[i] = position + 1;
@@ -243,6 +255,10 @@ static void attention_store(const struct slm_context *c, const struct layer *l, 
     float scale = attention_final_scale(l, head, max, sum);
     for (int32_t i = 0; i < n; i++) {
         y[i] = out[i] * scale;
+    }
+    if (l->q_is_gated) {
+        const float *gate = attention_q_at(c, l, token, head) + l->head_dim;
+        c->model->kernels.sigmoid_gate(y, gate, y, n);
     }
 }
 
@@ -372,25 +388,36 @@ static void attention_clamp(float *x, int64_t n, float clamp)
     }
 }
 
-/* Q or K of one token, in place: x[n_head][head_dim]. */
+/* Heads that lie apart have one norm each, all the same. */
+static void attention_norm(const struct slm_context *c, const struct norm *norm, float *x,
+                           int32_t n_head, int64_t head_dim, int64_t step)
+{
+    if (step == head_dim) {
+        norm_apply(c->model, norm, x, x, n_head * head_dim);
+        return;
+    }
+    for (int32_t i = 0; i < n_head; i++) {
+        norm_apply(c->model, norm, x + i * step, x + i * step, head_dim);
+    }
+}
+
+/* Q or K of one token, in place: n_head heads, `step` apart. */
 static void attention_heads(const struct slm_context *c, const struct layer *l, float *x,
-                            int32_t n_head, const struct norm *norm, int32_t token)
+                            int32_t n_head, int64_t step, const struct norm *norm, int32_t token)
 {
     const struct hparams *h = &c->model->hparams;
-    int64_t n = (int64_t)n_head * l->head_dim;
-    attention_clamp(x, n, h->attn_clamp);
+    attention_clamp(x, n_head * step, h->attn_clamp);
     if (norm->n > 0 && !h->qk_norm_after_rope) {
-        norm_apply(c->model, norm, x, x, n);
+        attention_norm(c, norm, x, n_head, l->head_dim, step);
     }
     for (int32_t i = 0; l->rope != LAYER_ROPE_NONE && i < n_head; i++) {
         int32_t n_rot = c->ropes[l->rope]->n_rot;
         int64_t at = (int64_t)token * (n_rot / 2);
-        c->model->kernels.rope[c->model->arch->rope](x + (int64_t)i * l->head_dim + h->rot_at,
-                                                     c->rope_cos[l->rope] + at,
-                                                     c->rope_sin[l->rope] + at, n_rot);
+        c->model->kernels.rope[c->model->arch->rope](
+            x + i * step + h->rot_at, c->rope_cos[l->rope] + at, c->rope_sin[l->rope] + at, n_rot);
     }
     if (norm->n > 0 && h->qk_norm_after_rope) {
-        norm_apply(c->model, norm, x, x, n);
+        attention_norm(c, norm, x, n_head, l->head_dim, step);
     }
 }
 
@@ -416,7 +443,7 @@ static void attention_store_kv(const struct slm_context *c, const struct layer *
     if (l->attn_k.n_out > 0 && l->attn_v.n_out == 0) { /* V is K as the product gave it */
         memcpy(values, keys, (size_t)n_v * sizeof(float));
     }
-    attention_heads(c, l, keys, l->n_kv_head, &l->attn_k_norm, token);
+    attention_heads(c, l, keys, l->n_kv_head, l->head_dim, &l->attn_k_norm, token);
     attention_clamp(values, n_v, c->model->hparams.attn_clamp);
     if (l->attn_v_norm.n > 0) {
         norm_apply(c->model, &l->attn_v_norm, values, values, n_v);
@@ -436,9 +463,9 @@ static void attention_token_heads(void *arg, int32_t token, int32_t part)
 {
     const struct attention_run *r = (const struct attention_run *)arg;
     const struct layer *l = r->l;
-    float *q = r->c->q + (int64_t)token * l->n_head * l->head_dim;
     (void)part;
-    attention_heads(r->c, l, q, l->n_head, &l->attn_q_norm, token);
+    attention_heads(r->c, l, attention_q_at(r->c, l, token, 0), l->n_head, attention_q_step(l),
+                    &l->attn_q_norm, token);
     if (l->kv_from < 0) {
         attention_store_kv(r->c, l, token);
     }
@@ -452,7 +479,7 @@ static void attention_qkv(struct slm_context *c, const struct layer *l)
     struct matmul_input in = {
         c->x, ACT_NONE, NULL, &l->attn_norm, c->model->hparams.n_embd, c->batch.n_tokens};
     struct matmul_job qkv[3] = {
-        {&l->attn_q, c->q, (int64_t)l->n_head * l->head_dim, NULL, 1},
+        {&l->attn_q, c->q, l->attn_q.n_out, NULL, 1},
         {&l->attn_k, c->k, (int64_t)l->n_kv_head * l->head_dim, NULL, 1},
         {&l->attn_v, c->v, (int64_t)l->n_kv_head * l->head_dim_v, NULL, 1},
     };

@@ -59,7 +59,7 @@ static void conv_tile(void *arg, int32_t tile, int32_t part)
         conv_row(x, state, r->l->conv + first,
                  r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL, n_conv, n, r->n_channel);
         if (r->silu) {
-            c->model->kernels.swiglu(x, x, NULL, n);
+            c->model->kernels.sigmoid_gate(x, x, x, n);
         }
     }
 }

@@ -16,6 +16,7 @@ static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
     {shortconv_state_floats, shortconv_row_floats, NULL, shortconv},
     {mamba_state_floats, mamba_row_floats, NULL, mamba},
     {mamba2_state_floats, mamba2_row_floats, NULL, mamba2},
+    {delta_state_floats, delta_row_floats, delta_part_bytes, delta_net},
 };
 /* clang-format on */
 
