@@ -23,6 +23,8 @@ struct batch {
 
 /* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
 #define ACT_FORMS_MAX 8
+/* A region of products takes this many inputs of a token at least (mixer/matmul.c). */
+#define PREPARED_LEAST 16
 
 struct slm_context {
     struct memory memory;
@@ -46,7 +48,6 @@ struct slm_context {
 
     /* [n_batch] rows each */
     float *x;      /* [n_embd] the residual stream */
-    float *h;      /* [n_in_max] input of a product before it is prepared */
     float *q;      /* [n_head][head_dim] */
     float *k;      /* [n_kv_head][head_dim] */
     float *v;      /* [n_kv_head][head_dim_v] */
@@ -80,8 +81,10 @@ struct slm_context {
     float *rope_sin[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
 
     const struct kernel_act *forms[ACT_FORMS_MAX]; /* in use by the model's encodings */
-    uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
+    uint8_t *prepared[ACT_FORMS_MAX]; /* [act_tokens(n_prepared)][row_bytes(n_in_max)] */
     int32_t n_forms;
+    int32_t n_prepared; /* tokens of all inputs that a region may have: n_batch or more */
+    float *h;           /* [n_prepared][n_in_max] inputs before they are prepared */
 
     float *logits; /* [n_logits][n_vocab] */
     int32_t n_logits_valid;
@@ -115,6 +118,15 @@ static const struct kernel_product *context_product(const struct slm_context *c,
         return k->one;
     }
     return n_tokens < k->many_min ? k->few : k->many;
+}
+
+static int32_t context_form(const struct slm_context *c, const struct kernel_act *form)
+{
+    int32_t f = 0;
+    while (c->forms[f] != form) {
+        f++;
+    }
+    return f;
 }
 
 /* ---- Layout ---------------------------------------------------------------------------------- */
@@ -169,7 +181,6 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     const struct slm_model *m = c->model;
     const struct hparams *h = &m->hparams;
     c->x = context_rows(c, a, h->n_embd);
-    c->h = context_rows(c, a, m->n_in_max);
     c->q = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim);
     c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
     c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
@@ -201,8 +212,10 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->rope_cos[i] = context_rows(c, a, half);
         c->rope_sin[i] = context_rows(c, a, half);
     }
+    c->n_prepared = max_i32(c->n_batch, PREPARED_LEAST);
+    c->h = (float *)arena_take(a, (uint64_t)c->n_prepared * (uint64_t)m->n_in_max, sizeof(float));
     for (int32_t i = 0; i < c->n_forms; i++) {
-        c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_batch),
+        c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_prepared),
                                                c->forms[i]->row_bytes(m->n_in_max));
     }
     c->logits = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_vocab, sizeof(float));
