@@ -101,6 +101,7 @@
 #include "src/arch/olmoe.c"
 #include "src/arch/gpt_oss.c"
 #include "src/arch/lfm2.c"
+#include "src/arch/rwkv7.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -113,10 +114,12 @@
 #include "src/mixer/matmul.c"
 #include "src/mixer/attention.c"
 #include "src/mixer/latent.c"
+#include "src/mixer/shift.c"
 #include "src/mixer/ffn.c"
 #include "src/mixer/experts.c"
 #include "src/mixer/conv.c"
 #include "src/mixer/shortconv.c"
+#include "src/mixer/rwkv7.c"
 #include "src/mixer/recurrent.c"
 #include "src/forward.c"
 

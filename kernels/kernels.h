@@ -375,10 +375,14 @@ struct kernels {
     void (*gelu)(float *y, const float *x, const float *up, int64_t n);
     /* y = max(x, 0)^2 * up. up NULL: 1. y may be x or up. */
     void (*relu_squared)(float *y, const float *x, const float *up, int64_t n);
+    /* y = 1 / (1 + exp(-x)). y may be x. */
+    void (*sigmoid)(float *y, const float *x, int64_t n);
     /* x = cap * tanh(x / cap), cap > 0. */
     void (*softcap)(float *x, int64_t n, float cap);
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
+    /* y = a * b. y may be a or b. */
+    void (*multiply)(float *y, const float *a, const float *b, int64_t n);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.
      */
     int64_t (*argmax)(const float *x, int64_t n);

@@ -806,6 +806,13 @@ static void ref_relu_squared(float *y, const float *x, const float *up, int64_t 
     }
 }
 
+static void ref_sigmoid(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = 1.0f / (1.0f + math_expf(-x[i]));
+    }
+}
+
 static void ref_softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -817,6 +824,13 @@ static void ref_vector_add(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         y[i] += x[i];
+    }
+}
+
+static void ref_vector_multiply(float *y, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = a[i] * b[i];
     }
 }
 
@@ -879,8 +893,10 @@ static void kernels_set_ref(struct kernels *k)
     k->swiglu_clamped = ref_swiglu_clamped;
     k->gelu = ref_gelu;
     k->relu_squared = ref_relu_squared;
+    k->sigmoid = ref_sigmoid;
     k->softcap = ref_softcap;
     k->add = ref_vector_add;
+    k->multiply = ref_vector_multiply;
     k->argmax = ref_argmax;
 }
 

@@ -49,6 +49,9 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
         forward_embedding_row(&m->globals.position_embd, position, row);
         m->kernels.add(x, row, h->n_embd);
     }
+    if (m->globals.embd_norm.n > 0) {
+        norm_apply(m, &m->globals.embd_norm, x, x, h->n_embd);
+    }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
             rope_fill(c->ropes[i], (int32_t)half, position, c->rope_cos[i] + token * half,

@@ -38,6 +38,7 @@ static const struct slm_arch *const arch_list[] = {
     &arch_gpt_oss,
     &arch_lfm2,
     &arch_lfm2moe,
+    &arch_rwkv7,
 };
 /* clang-format on */
 

@@ -1,5 +1,6 @@
 /* ffn.c - the feed-forward: x += down(act(gate n) * (up n)), or without a gate down(act(up n)),
- * n = norm(x, ffn_norm). `x` is c->x, or in a parallel layer what c->x becomes. */
+ * n = norm(x, ffn_norm), or with ffn_shift that mixed with the token before's (shift.c): its row is
+ * the first of the layer's state. `x` is c->x, or in a parallel layer what c->x becomes. */
 
 static void ffn(struct slm_context *c, const struct layer *l, float *x)
 {
@@ -20,6 +21,12 @@ static void ffn(struct slm_context *c, const struct layer *l, float *x)
                                   n};
     struct matmul_job down = {&l->ffn_down, c->y, h->n_embd, is_normed ? NULL : x,
                               h->residual_scale};
+    if (l->ffn_shift != NULL) {
+        struct shift_run shifted = {c, &l->ffn_norm, l->ffn_shift, 1, l->state_at};
+        shift(&shifted);
+        in.x = shift_row(c, SHIFT_OUT);
+        in.norm = NULL;
+    }
     matmul(c, &in, up_gate, is_gated ? 2 : 1);
     matmul(c, &hidden, &down, 1);
     if (is_normed) {

@@ -14,6 +14,7 @@ struct recurrent_mixer {
 static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
     {NULL, NULL, NULL, NULL}, /* RECURRENT_NONE */
     {shortconv_state_floats, shortconv_row_floats, NULL, shortconv},
+    {rwkv7_state_floats, rwkv7_row_floats, rwkv7_part_bytes, rwkv7},
 };
 /* clang-format on */
 
