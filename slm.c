@@ -45,6 +45,7 @@
 #include "kernels/x86_avx512_int.c"
 #include "kernels/x86_avx512_vectors.c"
 #include "kernels/x86_avx512_codes.c"
+#include "kernels/x86_mixers.c"
 #include "kernels/x86_amx.c"
 #include "kernels/arm.h"
 #include "kernels/arm_neon_blocks.c"

@@ -21,6 +21,19 @@ struct batch {
     struct segment *segments; /* [n_batch] */
 };
 
+/* For layers of experts (mixer/experts.c). A row is what one expert makes of one token. */
+struct context_experts {
+    float *x;          /* [n_batch][n_embd] normed */
+    float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
+    int32_t *selected; /* [n_batch][n_expert_used] in rising order */
+    float *weights;    /* [n_batch][n_expert_used] */
+    float *scales;     /* [n_batch] of the shared expert */
+    int32_t *first;    /* [n_expert + 2] rows of experts; the shared one's are the last */
+    int32_t *rows;     /* [n_batch][n_expert_used] */
+    int32_t *tokens;   /* [n_batch * n_expert_used] of rows, but for the shared expert's */
+    float *y;          /* [n_prepared][n_embd] some rows */
+};
+
 /* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
 #define ACT_FORMS_MAX 8
 /* A region of products takes this many inputs of a token at least (mixer/matmul.c). */
@@ -52,7 +65,7 @@ struct slm_context {
     float *k;      /* [n_kv_head][head_dim] */
     float *v;      /* [n_kv_head][head_dim_v] */
     float *attn;   /* [n_head][head_dim_v] */
-    float *gate;   /* [n_ff] */
+    float *gate;   /* [n_ff]; [n_prepared] rows if there are experts, as of up */
     float *up;     /* [n_ff] */
     float *y;      /* [n_embd] output of a product that is added to x */
     float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
@@ -65,16 +78,7 @@ struct slm_context {
     float *k_rope;    /* [n_rot] */
     float *kv;        /* [n_head][head_dim - n_rot + head_dim_v] */
 
-    /* For layers of experts, if the model has any. */
-    struct context_experts {
-        float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
-        int32_t *selected; /* [n_batch][n_expert_used] */
-        float *weights;    /* [n_batch][n_expert_used] */
-        float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
-        float *y;          /* [n_batch][n_embd] what it makes of them */
-        int32_t *tokens;   /* [n_batch] which tokens these are */
-        float *scales;     /* [n_batch] and with what weights they come in */
-    } experts;
+    struct context_experts experts;
 
     const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
     float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
@@ -176,6 +180,22 @@ static void context_layout_batch(struct slm_context *c, struct arena *a)
     c->batch.segments = (struct segment *)arena_take(a, n, sizeof(struct segment));
 }
 
+static void context_layout_experts(struct slm_context *c, struct arena *a)
+{
+    const struct hparams *h = &c->model->hparams;
+    struct context_experts *e = &c->experts;
+    uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
+    e->x = context_rows(c, a, h->n_embd);
+    e->logits = context_rows(c, a, h->n_expert);
+    e->selected = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->weights = context_rows(c, a, h->n_expert_used);
+    e->scales = context_rows(c, a, 1);
+    e->first = (int32_t *)arena_take(a, (uint64_t)h->n_expert + 2, sizeof(int32_t));
+    e->rows = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->tokens = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->y = (float *)arena_take(a, (uint64_t)c->n_prepared * (uint64_t)h->n_embd, sizeof(float));
+}
+
 static void context_layout_activations(struct slm_context *c, struct arena *a)
 {
     const struct slm_model *m = c->model;
@@ -185,8 +205,10 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->k = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim);
     c->v = context_rows(c, a, (int64_t)m->n_kv_head_max * h->head_dim_v);
     c->attn = context_rows(c, a, (int64_t)m->n_head_max * h->head_dim_v);
-    c->gate = context_rows(c, a, m->n_ff_max);
-    c->up = context_rows(c, a, m->n_ff_max);
+    c->n_prepared = max_i32(c->n_batch, PREPARED_LEAST);
+    uint64_t n_hidden = (uint64_t)(h->n_expert > 0 ? c->n_prepared : c->n_batch);
+    c->gate = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
+    c->up = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
     c->y = context_rows(c, a, h->n_embd);
     if (h->n_kv_rank > 0) {
         c->latent_q = context_rows(c, a, h->n_q_rank);
@@ -196,14 +218,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
             context_rows(c, a, (int64_t)m->n_head_max * (h->head_dim - h->n_rot + h->head_dim_v));
     }
     if (h->n_expert > 0) {
-        uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
-        c->experts.logits = context_rows(c, a, h->n_expert);
-        c->experts.selected = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
-        c->experts.weights = context_rows(c, a, h->n_expert_used);
-        c->experts.x = context_rows(c, a, h->n_embd);
-        c->experts.y = context_rows(c, a, h->n_embd);
-        c->experts.tokens = (int32_t *)arena_take(a, (uint64_t)c->n_batch, sizeof(int32_t));
-        c->experts.scales = context_rows(c, a, 1);
+        context_layout_experts(c, a);
     }
     c->mix = context_rows(c, a, m->n_mix_max);
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
@@ -212,7 +227,6 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->rope_cos[i] = context_rows(c, a, half);
         c->rope_sin[i] = context_rows(c, a, half);
     }
-    c->n_prepared = max_i32(c->n_batch, PREPARED_LEAST);
     c->h = (float *)arena_take(a, (uint64_t)c->n_prepared * (uint64_t)m->n_in_max, sizeof(float));
     for (int32_t i = 0; i < c->n_forms; i++) {
         c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_prepared),

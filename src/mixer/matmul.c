@@ -30,8 +30,8 @@ struct matmul_group {
     int32_t n_jobs;
 };
 
-#define MATMUL_GROUPS_MAX 16 /* of a region; more are done in several */
-#define MATMUL_JOBS_MAX 32
+#define MATMUL_GROUPS_MAX 12 /* of a region; more are done in several */
+#define MATMUL_JOBS_MAX 24
 /* For a few tokens a tile is long enough to stream (decode kernels read it as eight streams, which
  * the prefetcher has to find anew in each tile) and short enough that the parts finish together. For
  * many, it is the rows that kernels unpack at a time: fewer would read all activations more often. */

@@ -74,7 +74,7 @@ static void rwkv7_activate(void *arg, int32_t token, int32_t part)
     for (int32_t i = 0; i < h->n_decay_rank; i++) {
         decay[i] = math_tanhf(decay[i]);
     }
-    r->c->model->kernels.sigmoid(gate, gate, h->n_gate_rank);
+    r->c->model->kernels.sigmoid_gate(gate, gate, NULL, h->n_gate_rank);
 }
 
 /* What comes straight from the inputs of the shift, in its order. */
@@ -140,7 +140,7 @@ static void rwkv7_ranks(const struct rwkv7_run *r)
 
 /* The vectors of one head and token. */
 struct rwkv7_head {
-    const float *r;
+    float *r;
     float *k;
     float *v;
     float *decay;
@@ -149,7 +149,7 @@ struct rwkv7_head {
     float *y;
     float *removal;   /* -q */
     float *insertion; /* q * a */
-    float *old;       /* -q^T S */
+    float *old;       /* of rwkv_step */
 };
 
 /* Everything but the state: w, a, v, q and k as they take part. */
@@ -162,11 +162,11 @@ static void rwkv7_head_inputs(const struct slm_context *c, const struct layer *l
     float square = 0;
     kernels->add(v->decay, l->decay_base + at, n);
     kernels->add(v->rate, l->rate_base + at, n);
-    kernels->sigmoid(v->decay, v->decay, n);
-    kernels->sigmoid(v->rate, v->rate, n);
+    kernels->sigmoid_gate(v->decay, v->decay, NULL, n);
+    kernels->sigmoid_gate(v->rate, v->rate, NULL, n);
     if (v->value != NULL) {
         kernels->add(v->value, l->value_base + at, n);
-        kernels->sigmoid(v->value, v->value, n);
+        kernels->sigmoid_gate(v->value, v->value, NULL, n);
         for (int64_t i = 0; i < n; i++) {
             v->v[i] += (v_first[i] - v->v[i]) * v->value[i];
         }
@@ -185,43 +185,20 @@ static void rwkv7_head_inputs(const struct slm_context *c, const struct layer *l
     }
 }
 
-/* One step of a head's state [n of k][n of v]; y = r^T S. */
-static void rwkv7_step(float *s, const struct rwkv7_head *v, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        v->old[i] = v->y[i] = 0;
-    }
-    for (int64_t j = 0; j < n; j++) {
-        const float *row = s + j * n;
-        for (int64_t i = 0; i < n; i++) {
-            v->old[i] += v->removal[j] * row[i];
-        }
-    }
-    for (int64_t j = 0; j < n; j++) {
-        float *row = s + j * n;
-        for (int64_t i = 0; i < n; i++) {
-            row[i] = v->decay[j] * row[i] + (v->insertion[j] * v->old[i] + v->k[j] * v->v[i]);
-            v->y[i] += v->r[j] * row[i];
-        }
-    }
-}
-
 /* y = head norm, bonus and gate of y. */
 static void rwkv7_head_output(const struct slm_context *c, const struct layer *l, int64_t at,
                               const float *gate, const struct rwkv7_head *v)
 {
     int64_t n = c->model->hparams.rwkv_head;
+    const struct kernels *kernels = &c->model->kernels;
     float bonus = 0;
-    c->model->kernels.layer_norm(v->y, v->y, l->head_norm + at, l->head_norm_bias + at, n,
-                                 RWKV7_NORM_EPS);
+    kernels->layer_norm(v->y, v->y, l->head_norm + at, l->head_norm_bias + at, n, RWKV7_NORM_EPS);
     for (int64_t i = 0; i < n; i++) {
         bonus += v->r[i] * v->k[i] * l->bonus[at + i];
     }
-    for (int64_t i = 0; i < n; i++) {
-        v->y[i] += v->v[i] * bonus;
-    }
-    for (int64_t i = 0; gate != NULL && i < n; i++) {
-        v->y[i] *= gate[i];
+    kernels->add_scaled(v->y, v->v, bonus, n);
+    if (gate != NULL) {
+        kernels->multiply(v->y, v->y, gate, n);
     }
 }
 
@@ -252,7 +229,9 @@ static void rwkv7_head_tile(void *arg, int32_t tile, int32_t part)
                                scratch + n,
                                scratch + 2 * n};
         rwkv7_head_inputs(c, l, at, t, &v);
-        rwkv7_step(state, &v, n);
+        struct kernel_rwkv_step step = {state,     v.r,         v.k,   v.v, v.decay,
+                                        v.removal, v.insertion, v.old, v.y, n};
+        c->model->kernels.rwkv_step(&step);
         rwkv7_head_output(c, l, at, h->n_gate_rank > 0 ? shift_row(c, RWKV7_GATE) + from : NULL,
                           &v);
     }
@@ -276,7 +255,7 @@ static void rwkv7(struct slm_context *c, const struct layer *l, float *x)
     rwkv7_products(&r);
     context_tiles(c, (int64_t)n * (h->n_decay_rank + h->n_gate_rank) * 16, n, rwkv7_activate, &r);
     rwkv7_ranks(&r);
-    context_tiles(c, n * n_embd * h->rwkv_head * 5,
-                  h->n_embd / h->rwkv_head * c->batch.n_segments, rwkv7_head_tile, &r);
+    context_tiles(c, n * n_embd * h->rwkv_head * 5, h->n_embd / h->rwkv_head * c->batch.n_segments,
+                  rwkv7_head_tile, &r);
     matmul(c, &y, &out, 1);
 }
