@@ -46,7 +46,53 @@ static const struct shape shapes[] = {
     {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960, 1e6f, 1e-6f, 1, 0},
     {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960, 1e6f, 1e-6f, 1, 0},
     {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 40960, 1e6f, 1e-6f, 1, 0},
+    {"granite3.1-1b-a400m", "granitemoe", 24, 1024, 16, 8, 64, 512, 49155, 131072, 1.5e6f, 1e-6f, 1,
+     0},
+    {"olmoe-1b-7b", "olmoe", 16, 2048, 16, 16, 128, 1024, 50304, 4096, 1e4f, 1e-5f, 0, 0},
+    {"lfm2-350m", "lfm2", 16, 1024, 16, 8, 64, 4608, 65536, 128000, 1e6f, 1e-5f, 1, 0},
+    {"lfm2-1.2b", "lfm2", 16, 2048, 32, 8, 64, 8192, 65536, 128000, 1e6f, 1e-5f, 1, 0},
+    {"rwkv7-0.4b", "rwkv7", 24, 1024, 0, 0, 64, 4096, 65536, 1048576, 1e4f, 1e-5f, 0, 0},
+    {"rwkv7-1.5b", "rwkv7", 24, 2048, 0, 0, 64, 8192, 65536, 1048576, 1e4f, 1e-5f, 0, 0},
 };
+
+/* What some have beyond that: experts, layers with a short convolution in place of attention, ranks
+ * of RWKV-7. */
+static const struct extra {
+    const char *shape;
+    int32_t n_expert, n_used;
+    const char *layers; /* a letter each: 'c' convolution, 'a' attention; NULL: attention */
+    int32_t decay, rate, value, gate;
+} extras[] = {
+    {"granite3.1-1b-a400m", 32, 8, NULL, 0, 0, 0, 0},
+    {"olmoe-1b-7b", 64, 8, NULL, 0, 0, 0, 0},
+    {"lfm2-350m", 0, 0, "ccaccaccacacacac", 0, 0, 0, 0},
+    {"lfm2-1.2b", 0, 0, "ccaccaccacacacac", 0, 0, 0, 0},
+    {"rwkv7-0.4b", 0, 0, NULL, 64, 64, 32, 128},
+    {"rwkv7-1.5b", 0, 0, NULL, 96, 96, 64, 256},
+};
+
+static const struct extra *extra_of(const struct shape *s)
+{
+    static const struct extra none;
+    for (int i = 0; i < CLI_COUNT(extras); i++) {
+        if (strcmp(extras[i].shape, s->name) == 0) {
+            return &extras[i];
+        }
+    }
+    return &none;
+}
+
+static int is_family(const struct shape *s, const char *family)
+{
+    return strcmp(s->family, family) == 0;
+}
+
+/* Has the layer attention? */
+static int has_attention(const struct shape *s, int32_t layer)
+{
+    const char *layers = extra_of(s)->layers;
+    return s->n_head > 0 && (layers == NULL || layers[layer] == 'a');
+}
 
 /* ---- Encodings ------------------------------------------------------------------------------ */
 
@@ -187,7 +233,7 @@ static int applies(enum when when, int32_t i, const struct shape *shape)
     case FIRST_16TH:
         return i < n / 16;
     case MANY_QUERIES:
-        return shape->n_head / shape->n_kv_head >= 4;
+        return shape->n_kv_head > 0 && shape->n_head / shape->n_kv_head >= 4;
     default:
         return 0;
     }
@@ -437,6 +483,39 @@ static void put_vocabulary(struct writer *w)
     key_u32(w, "tokenizer.ggml.eos_token_id", 2);
 }
 
+static void key_kv_heads(struct writer *w)
+{
+    const struct shape *s = w->shape;
+    if (extra_of(s)->layers == NULL) {
+        key_u32(w, "~attention.head_count_kv", s->n_kv_head);
+        return;
+    }
+    key_array(w, "~attention.head_count_kv", SLM_TYPE_INT32, s->n_layer);
+    for (int32_t i = 0; i < s->n_layer; i++) {
+        put_uint(&w->head, (uint64_t)(has_attention(s, i) ? s->n_kv_head : 0), 4);
+    }
+}
+
+static void put_extra_metadata(struct writer *w)
+{
+    const struct extra *e = extra_of(w->shape);
+    if (e->n_expert > 0) {
+        key_u32(w, "~expert_count", e->n_expert);
+        key_u32(w, "~expert_used_count", e->n_used);
+    }
+    if (e->layers != NULL) {
+        key_u32(w, "~shortconv.l_cache", 3);
+    }
+    if (e->decay > 0) {
+        key_f32(w, "~attention.layer_norm_epsilon", w->shape->eps);
+        key_u32(w, "~wkv.head_size", w->shape->head_dim);
+        key_u32(w, "~attention.decay_lora_rank", e->decay);
+        key_u32(w, "~attention.iclr_lora_rank", e->rate);
+        key_u32(w, "~attention.value_residual_mix_lora_rank", e->value);
+        key_u32(w, "~attention.gate_lora_rank", e->gate);
+    }
+}
+
 static void put_metadata(struct writer *w)
 {
     const struct shape *s = w->shape;
@@ -451,13 +530,16 @@ static void put_metadata(struct writer *w)
     key_u32(w, "~block_count", s->n_layer);
     key_u32(w, "~feed_forward_length", s->n_ff);
     key_u32(w, "~attention.head_count", s->n_head);
-    key_u32(w, "~attention.head_count_kv", s->n_kv_head);
-    key_u32(w, "~attention.key_length", s->head_dim);
-    key_u32(w, "~attention.value_length", s->head_dim);
-    key_f32(w, "~attention.layer_norm_rms_epsilon", s->eps);
-    key_u32(w, "~rope.dimension_count", s->head_dim);
-    key_f32(w, "~rope.freq_base", s->rope_base);
     key_u32(w, "~vocab_size", s->n_vocab);
+    if (s->n_head > 0) {
+        key_kv_heads(w);
+        key_u32(w, "~attention.key_length", s->head_dim);
+        key_u32(w, "~attention.value_length", s->head_dim);
+        key_f32(w, "~attention.layer_norm_rms_epsilon", s->eps);
+        key_u32(w, "~rope.dimension_count", s->head_dim);
+        key_f32(w, "~rope.freq_base", s->rope_base);
+    }
+    put_extra_metadata(w);
     put_vocabulary(w);
 }
 
@@ -475,11 +557,12 @@ struct tensor {
     enum content content;
     slm_encoding_info encoding;
     int64_t row, rows; /* rows 0: one dimension */
+    int64_t stack;     /* 0: two */
     uint64_t size, offset;
 };
 
 #define ALIGNMENT 32
-#define TENSORS_PER_LAYER 14
+#define TENSORS_PER_LAYER 32
 
 /* Narrow matrices step down until a row is a whole number of blocks; F16 always is. */
 static int encoding_for(const char *name, int64_t row, slm_encoding_info *info)
@@ -500,87 +583,177 @@ static int encoding_for(const char *name, int64_t row, slm_encoding_info *info)
 }
 
 static int add_tensor(struct writer *w, const char *name, enum content content,
-                      const char *encoding, int64_t row, int64_t rows)
+                      const char *encoding, int64_t row, int64_t rows, int64_t stack)
 {
     struct tensor *t = &w->tensors[w->n_tensors++];
     snprintf(t->name, sizeof t->name, "%s", name);
     t->content = content;
     t->row = row;
     t->rows = rows;
+    t->stack = stack;
     if (encoding_for(encoding, row, &t->encoding) != CLI_GO) {
         return CLI_FAILED;
     }
     t->size = (uint64_t)(row / t->encoding.block_elements) * (uint64_t)(rows > 0 ? rows : 1) *
-              (uint64_t)t->encoding.block_bytes;
+              (uint64_t)(stack > 0 ? stack : 1) * (uint64_t)t->encoding.block_bytes;
     t->offset = w->data_size;
     w->data_size += (t->size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return CLI_GO;
 }
 
-static int add_layer(struct writer *w, int32_t layer)
+struct row {
+    const char *name;
+    int wanted;
+    enum content content;
+    const char *encoding;
+    int64_t row, rows, stack;
+};
+
+static int add_rows(struct writer *w, int32_t layer, const struct row *rows, int n)
 {
-    const struct shape *s = w->shape;
-    const struct mix *m = w->mix;
-    int64_t q = (int64_t)s->n_head * s->head_dim, kv = (int64_t)s->n_kv_head * s->head_dim;
-    int is_qwen2 = strcmp(s->family, "qwen2") == 0, is_qwen3 = strcmp(s->family, "qwen3") == 0;
-    const struct {
-        const char *name;
-        int wanted;
-        enum content content;
-        const char *encoding;
-        int64_t row, rows;
-    } rows[TENSORS_PER_LAYER] = {
-        {"attn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
-        {"attn_q.weight", 1, WEIGHTS, m->base, s->n_embd, q},
-        {"attn_q.bias", is_qwen2, SMALL, "F32", q, 0},
-        {"attn_q_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_k.weight", 1, WEIGHTS, m->base, s->n_embd, kv},
-        {"attn_k.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_k_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_v.weight", 1, WEIGHTS, choose(m, &m->v, layer, s), s->n_embd, kv},
-        {"attn_v.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_output.weight", 1, WEIGHTS, choose(m, &m->attn_output, layer, s), q, s->n_embd},
-        {"ffn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
-        {"ffn_gate.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
-        {"ffn_up.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
-        {"ffn_down.weight", 1, WEIGHTS, choose(m, &m->down, layer, s), s->n_ff, s->n_embd},
-    };
-    for (int i = 0; i < CLI_COUNT(rows); i++) {
+    for (int i = 0; i < n; i++) {
         char name[48];
         snprintf(name, sizeof name, "blk.%d.%s", (int)layer, rows[i].name);
         if (rows[i].wanted && add_tensor(w, name, rows[i].content, rows[i].encoding, rows[i].row,
-                                         rows[i].rows) != CLI_GO) {
+                                         rows[i].rows, rows[i].stack) != CLI_GO) {
             return CLI_FAILED;
         }
     }
     return CLI_GO;
 }
 
+/* Attention or a short convolution. */
+static int add_mixer(struct writer *w, int32_t layer)
+{
+    const struct shape *s = w->shape;
+    const struct mix *m = w->mix;
+    int has = has_attention(s, layer), has_bias = has && is_family(s, "qwen2");
+    int has_norms = has && (is_family(s, "qwen3") || is_family(s, "lfm2") || is_family(s, "olmoe"));
+    int64_t n = s->n_embd, q = (int64_t)s->n_head * s->head_dim;
+    int64_t kv = (int64_t)s->n_kv_head * s->head_dim;
+    int is_olmoe = is_family(s, "olmoe");
+    const struct row rows[] = {
+        {"attn_norm.weight", 1, ONES, "F32", n, 0, 0},
+        {"attn_q.weight", has, WEIGHTS, m->base, n, q, 0},
+        {"attn_q.bias", has_bias, SMALL, "F32", q, 0, 0},
+        {"attn_q_norm.weight", has_norms, ONES, "F32", is_olmoe ? q : s->head_dim, 0, 0},
+        {"attn_k.weight", has, WEIGHTS, m->base, n, kv, 0},
+        {"attn_k.bias", has_bias, SMALL, "F32", kv, 0, 0},
+        {"attn_k_norm.weight", has_norms, ONES, "F32", is_olmoe ? kv : s->head_dim, 0, 0},
+        {"attn_v.weight", has, WEIGHTS, choose(m, &m->v, layer, s), n, kv, 0},
+        {"attn_v.bias", has_bias, SMALL, "F32", kv, 0, 0},
+        {"attn_output.weight", has, WEIGHTS, choose(m, &m->attn_output, layer, s), q, n, 0},
+        {"shortconv.conv.weight", !has, WEIGHTS, "F32", 3, n, 0},
+        {"shortconv.in_proj.weight", !has, WEIGHTS, m->base, n, 3 * n, 0},
+        {"shortconv.out_proj.weight", !has, WEIGHTS, m->base, n, n, 0},
+    };
+    return add_rows(w, layer, rows, CLI_COUNT(rows));
+}
+
+static int add_feed_forward(struct writer *w, int32_t layer)
+{
+    const struct shape *s = w->shape;
+    const struct mix *m = w->mix;
+    const char *down = choose(m, &m->down, layer, s);
+    int64_t n = s->n_embd, n_expert = extra_of(s)->n_expert;
+    int dense = n_expert == 0;
+    const struct row rows[] = {
+        {"ffn_norm.weight", 1, ONES, "F32", n, 0, 0},
+        {"ffn_gate.weight", dense, WEIGHTS, m->base, n, s->n_ff, 0},
+        {"ffn_up.weight", dense, WEIGHTS, m->base, n, s->n_ff, 0},
+        {"ffn_down.weight", dense, WEIGHTS, down, s->n_ff, n, 0},
+        {"ffn_gate_inp.weight", !dense, WEIGHTS, "F32", n, n_expert, 0},
+        {"ffn_gate_exps.weight", !dense, WEIGHTS, m->base, n, s->n_ff, n_expert},
+        {"ffn_up_exps.weight", !dense, WEIGHTS, m->base, n, s->n_ff, n_expert},
+        {"ffn_down_exps.weight", !dense, WEIGHTS, down, s->n_ff, n, n_expert},
+    };
+    return add_rows(w, layer, rows, CLI_COUNT(rows));
+}
+
+/* Quantising programs leave what is of low rank in F32. */
+static int add_rwkv7(struct writer *w, int32_t layer)
+{
+    const struct shape *s = w->shape;
+    const struct mix *m = w->mix;
+    const struct extra *e = extra_of(s);
+    int64_t n = s->n_embd;
+    const struct row rows[] = {
+        {"attn_norm.weight", 1, ONES, "F32", n, 0, 0},
+        {"attn_norm.bias", 1, SMALL, "F32", n, 0, 0},
+        {"attn_norm_2.weight", 1, ONES, "F32", n, 0, 0},
+        {"attn_norm_2.bias", 1, SMALL, "F32", n, 0, 0},
+        {"time_mix_lerp_fused.weight", 1, WEIGHTS, "F32", n, 6, 0},
+        {"time_mix_receptance.weight", 1, WEIGHTS, m->base, n, n, 0},
+        {"time_mix_key.weight", 1, WEIGHTS, m->base, n, n, 0},
+        {"time_mix_value.weight", 1, WEIGHTS, m->base, n, n, 0},
+        {"time_mix_output.weight", 1, WEIGHTS, m->base, n, n, 0},
+        {"time_mix_w0.weight", 1, SMALL, "F32", n, 0, 0},
+        {"time_mix_w1.weight", 1, WEIGHTS, "F32", n, e->decay, 0},
+        {"time_mix_w2.weight", 1, WEIGHTS, "F32", e->decay, n, 0},
+        {"time_mix_a0.weight", 1, SMALL, "F32", n, 0, 0},
+        {"time_mix_a1.weight", 1, WEIGHTS, "F32", n, e->rate, 0},
+        {"time_mix_a2.weight", 1, WEIGHTS, "F32", e->rate, n, 0},
+        {"time_mix_v0.weight", 1, SMALL, "F32", n, 0, 0},
+        {"time_mix_v1.weight", layer > 0, WEIGHTS, "F32", n, e->value, 0},
+        {"time_mix_v2.weight", layer > 0, WEIGHTS, "F32", e->value, n, 0},
+        {"time_mix_g1.weight", 1, WEIGHTS, "F32", n, e->gate, 0},
+        {"time_mix_g2.weight", 1, WEIGHTS, "F32", e->gate, n, 0},
+        {"time_mix_k_k.weight", 1, ONES, "F32", n, 0, 0},
+        {"time_mix_k_a.weight", 1, ONES, "F32", n, 0, 0},
+        {"time_mix_r_k.weight", 1, SMALL, "F32", n, 0, 0},
+        {"time_mix_ln.weight", 1, ONES, "F32", n, 0, 0},
+        {"time_mix_ln.bias", 1, SMALL, "F32", n, 0, 0},
+        {"channel_mix_lerp_k.weight", 1, SMALL, "F32", n, 0, 0},
+        {"channel_mix_key.weight", 1, WEIGHTS, m->base, n, s->n_ff, 0},
+        {"channel_mix_value.weight", 1, WEIGHTS, choose(m, &m->down, layer, s), s->n_ff, n, 0},
+    };
+    return add_rows(w, layer, rows, CLI_COUNT(rows));
+}
+
+static int add_layers(struct writer *w)
+{
+    int code = CLI_GO;
+    for (int32_t i = 0; i < w->shape->n_layer && code == CLI_GO; i++) {
+        if (is_family(w->shape, "rwkv7")) {
+            code = add_rwkv7(w, i);
+        } else {
+            code = add_mixer(w, i);
+            code = code == CLI_GO ? add_feed_forward(w, i) : code;
+        }
+    }
+    return code;
+}
+
 static int add_tensors(struct writer *w)
 {
     const struct shape *s = w->shape;
-    w->tensors = calloc((size_t)s->n_layer * TENSORS_PER_LAYER + 4, sizeof *w->tensors);
+    int is_rwkv7 = is_family(s, "rwkv7");
+    const char *norm = is_family(s, "lfm2") ? "token_embd_norm.weight" : "output_norm.weight";
+    const struct row rows[] = {
+        {"token_embd.weight", 1, WEIGHTS, s->tied ? w->mix->output : w->mix->base, s->n_embd,
+         s->n_vocab, 0},
+        {"rope_freqs.weight", s->rope_factor > 0, ROPE_FACTORS, "F32", s->head_dim / 2, 0, 0},
+        {"token_embd_norm.weight", is_rwkv7, ONES, "F32", s->n_embd, 0, 0},
+        {"token_embd_norm.bias", is_rwkv7, SMALL, "F32", s->n_embd, 0, 0},
+        {norm, 1, ONES, "F32", s->n_embd, 0, 0},
+        {"output_norm.bias", is_rwkv7, SMALL, "F32", s->n_embd, 0, 0},
+        {"output.weight", !s->tied, WEIGHTS, w->mix->output, s->n_embd, s->n_vocab, 0},
+    };
+    w->tensors =
+        calloc((size_t)s->n_layer * TENSORS_PER_LAYER + CLI_COUNT(rows), sizeof *w->tensors);
     if (w->tensors == NULL) {
         return cli_fail("no memory for a tensor table");
     }
-    if (add_tensor(w, "token_embd.weight", WEIGHTS, s->tied ? w->mix->output : w->mix->base,
-                   s->n_embd, s->n_vocab) != CLI_GO) {
-        return CLI_FAILED;
-    }
-    if (s->rope_factor > 0 &&
-        add_tensor(w, "rope_freqs.weight", ROPE_FACTORS, "F32", s->head_dim / 2, 0) != CLI_GO) {
-        return CLI_FAILED;
-    }
-    for (int32_t i = 0; i < s->n_layer; i++) {
-        if (add_layer(w, i) != CLI_GO) {
+    for (int i = 0; i < CLI_COUNT(rows); i++) {
+        if (rows[i].name == norm && add_layers(w) != CLI_GO) { /* they stand before it */
+            return CLI_FAILED;
+        }
+        if (rows[i].wanted && add_tensor(w, rows[i].name, rows[i].content, rows[i].encoding,
+                                         rows[i].row, rows[i].rows, rows[i].stack) != CLI_GO) {
             return CLI_FAILED;
         }
     }
-    if (add_tensor(w, "output_norm.weight", ONES, "F32", s->n_embd, 0) != CLI_GO) {
-        return CLI_FAILED;
-    }
-    return s->tied ? CLI_GO
-                   : add_tensor(w, "output.weight", WEIGHTS, w->mix->output, s->n_embd, s->n_vocab);
+    return CLI_GO;
 }
 
 static int build_head(struct writer *w)
@@ -595,10 +768,13 @@ static int build_head(struct writer *w)
     for (uint64_t i = 0; i < w->n_tensors; i++) {
         const struct tensor *t = &w->tensors[i];
         put_string(&w->head, t->name);
-        put_uint(&w->head, t->rows > 0 ? 2 : 1, 4);
+        put_uint(&w->head, t->stack > 0 ? 3 : t->rows > 0 ? 2 : 1, 4);
         put_uint(&w->head, (uint64_t)t->row, 8);
         if (t->rows > 0) {
             put_uint(&w->head, (uint64_t)t->rows, 8);
+        }
+        if (t->stack > 0) {
+            put_uint(&w->head, (uint64_t)t->stack, 8);
         }
         put_uint(&w->head, (uint64_t)t->encoding.type, 4);
         put_uint(&w->head, t->offset, 8);
