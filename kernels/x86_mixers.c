@@ -123,6 +123,9 @@ static void kernels_set_avx2_mixers(struct kernels *k)
 
 /* ---- AVX-512 --------------------------------------------------------------------------------- */
 
+/* multiply and add_scaled stay AVX2's: in cache 16 masked lanes took a third to a half longer on a
+ * Sapphire Rapids. */
+
 static MIX5 void zmm_sigmoid_gate(float *y, const float *gate, const float *x, int64_t n)
 {
     __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-0.0f);
@@ -130,22 +133,6 @@ static MIX5 void zmm_sigmoid_gate(float *y, const float *gate, const float *x, i
         __m512 e = zmm_exp(_mm512_xor_ps(zmm_load(gate + i, n - i), minus));
         __m512 v = x != NULL ? zmm_load(x + i, n - i) : one;
         zmm_store(y + i, n - i, _mm512_div_ps(v, _mm512_add_ps(one, e)));
-    }
-}
-
-static MIX5 void zmm_vector_multiply(float *y, const float *a, const float *b, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += 16) {
-        zmm_store(y + i, n - i, _mm512_mul_ps(zmm_load(a + i, n - i), zmm_load(b + i, n - i)));
-    }
-}
-
-static MIX5 void zmm_add_scaled(float *y, const float *x, float scale, int64_t n)
-{
-    __m512 s = _mm512_set1_ps(scale);
-    for (int64_t i = 0; i < n; i += 16) {
-        __m512 v = _mm512_mul_ps(s, zmm_load(x + i, n - i));
-        zmm_store(y + i, n - i, _mm512_add_ps(zmm_load(y + i, n - i), v));
     }
 }
 
@@ -216,8 +203,6 @@ static MIX5 void zmm_rwkv_step(const struct kernel_rwkv_step *s)
 static void kernels_set_avx512_mixers(struct kernels *k)
 {
     k->sigmoid_gate = zmm_sigmoid_gate;
-    k->multiply = zmm_vector_multiply;
-    k->add_scaled = zmm_add_scaled;
     k->conv_row = zmm_conv_row;
     k->rwkv_step = zmm_rwkv_step;
 }
