@@ -86,9 +86,14 @@ static void experts_norm(void *arg, int32_t token, int32_t part)
 {
     const struct experts_run *r = (const struct experts_run *)arg;
     int64_t n_embd = r->c->model->hparams.n_embd;
+    const float *x = r->c->x + token * n_embd;
+    float *y = r->c->experts.x + token * n_embd;
     (void)part;
-    norm_apply(r->c->model, &r->l->ffn_norm, r->c->experts.x + token * n_embd,
-               r->c->x + token * n_embd, n_embd);
+    if (r->l->ffn_norm.n > 0) {
+        norm_apply(r->c->model, &r->l->ffn_norm, y, x, n_embd);
+    } else {
+        memcpy(y, x, (size_t)n_embd * sizeof(float));
+    }
 }
 
 static void experts_select(void *arg, int32_t token, int32_t part)
