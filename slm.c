@@ -47,6 +47,7 @@
 #include "kernels/x86_avx512_vectors.c"
 #include "kernels/x86_avx512_delta.c"
 #include "kernels/x86_avx512_codes.c"
+#include "kernels/x86_mixers.c"
 #include "kernels/x86_amx.c"
 #include "kernels/arm.h"
 #include "kernels/arm_neon_blocks.c"
@@ -112,6 +113,7 @@
 #include "src/arch/nemotron_h.c"
 #include "src/arch/qwen35.c"
 #include "src/arch/qwen3next.c"
+#include "src/arch/rwkv7.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -124,6 +126,7 @@
 #include "src/mixer/matmul.c"
 #include "src/mixer/attention.c"
 #include "src/mixer/latent.c"
+#include "src/mixer/shift.c"
 #include "src/mixer/ffn.c"
 #include "src/mixer/experts.c"
 #include "src/mixer/conv.c"
@@ -131,6 +134,7 @@
 #include "src/mixer/mamba.c"
 #include "src/mixer/mamba2.c"
 #include "src/mixer/delta_net.c"
+#include "src/mixer/rwkv7.c"
 #include "src/mixer/recurrent.c"
 #include "src/mixer/altup.c"
 #include "src/mixer/laurel.c"

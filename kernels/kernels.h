@@ -387,6 +387,27 @@ struct kernel_delta_job {
 
 #define DELTA_COLUMNS 64 /* of the state, that a kernel may keep together in its scratch */
 
+/* ---- RWKV-7 ---------------------------------------------------------------------------------- */
+
+/* A head's state moves on by one token: a row for each element of k, a column for each of v.
+ *
+ *     old = removal^T state;  state[j] = decay[j] * state[j] + insertion[j] * old + k[j] * v
+ *     y = r^T state
+ *
+ * Columns are independent of each other; the sums over rows are in order. Nothing overlaps. */
+struct kernel_rwkv_step {
+    float *state; /* [n][n] */
+    const float *r;
+    const float *k;
+    const float *v;
+    const float *decay;
+    const float *removal;
+    const float *insertion;
+    float *old; /* [n] scratch */
+    float *y;
+    int64_t n;
+};
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 #define ROPE_NORM 0 /* pairs (x[2i], x[2i+1]) */
@@ -425,6 +446,8 @@ struct kernels {
     void (*gelu)(float *y, const float *x, const float *up, int64_t n);
     /* y = max(x, 0)^2 * up. up NULL: 1. y may be x or up. */
     void (*relu_squared)(float *y, const float *x, const float *up, int64_t n);
+    /* y = x / (1 + exp(-gate)). x NULL: 1. y may be x or gate. */
+    void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
     /* x = cap * tanh(x / cap), cap > 0. */
     void (*softcap)(float *x, int64_t n, float cap);
     /* y = ln(1 + exp(x)), which is x above 20. y may be x. */
@@ -432,12 +455,21 @@ struct kernels {
     /* One token of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */
     void (*ssm_head)(const struct kernel_ssm *s, float step, float decay, float skip);
     void (*ssm_channels)(const struct kernel_ssm *s, const struct kernel_ssm_channels *own);
-    /* y = x / (1 + exp(-gate)). y may be x or gate. */
-    void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
     /* All sizes are at least 1. */
     void (*delta_net)(const struct kernel_delta_job *job);
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
+    /* y += scale * x, rounded after the product and after the sum; y may not overlap x. */
+    void (*add_scaled)(float *y, const float *x, float scale, int64_t n);
+    /* y = a * b. y may be a or b. */
+    void (*multiply)(float *y, const float *a, const float *b, int64_t n);
+    /* A row of a causal convolution of each channel by itself. z being the n_conv - 1 rows of state,
+     * the oldest first, and then x: x becomes bias + sum over j of kernel[j] * z[j], in order of j,
+     * and the state the last n_conv - 1 of z. Rows of state and kernel are `width` apart; nothing
+     * overlaps. bias NULL: 0. n_conv >= 1. */
+    void (*conv_row)(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
+                     int64_t n, int64_t width);
+    void (*rwkv_step)(const struct kernel_rwkv_step *s);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.
      */
     int64_t (*argmax)(const float *x, int64_t n);

@@ -810,7 +810,7 @@ static void ref_relu_squared(float *y, const float *x, const float *up, int64_t 
 static void ref_sigmoid_gate(float *y, const float *gate, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = x[i] / (1 + math_expf(-gate[i]));
+        y[i] = (x != NULL ? x[i] : 1.0f) / (1.0f + math_expf(-gate[i]));
     }
 }
 
@@ -867,6 +867,56 @@ static void ref_vector_add(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         y[i] += x[i];
+    }
+}
+
+static void ref_add_scaled(float *y, const float *x, float scale, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] += scale * x[i];
+    }
+}
+
+static void ref_conv_row(float *x, float *state, const float *kernel, const float *bias,
+                         int32_t n_conv, int64_t n, int64_t width)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float y = bias != NULL ? bias[i] : 0;
+        for (int32_t j = 0; j < n_conv; j++) {
+            float z = j + 1 < n_conv ? state[j * width + i] : x[i];
+            y += kernel[j * width + i] * z;
+            if (j > 0) {
+                state[(j - 1) * width + i] = z;
+            }
+        }
+        x[i] = y;
+    }
+}
+
+static void ref_rwkv_step(const struct kernel_rwkv_step *s)
+{
+    for (int64_t i = 0; i < s->n; i++) {
+        s->old[i] = s->y[i] = 0;
+    }
+    for (int64_t j = 0; j < s->n; j++) {
+        const float *row = s->state + j * s->n;
+        for (int64_t i = 0; i < s->n; i++) {
+            s->old[i] += s->removal[j] * row[i];
+        }
+    }
+    for (int64_t j = 0; j < s->n; j++) {
+        float *row = s->state + j * s->n;
+        for (int64_t i = 0; i < s->n; i++) {
+            row[i] = s->decay[j] * row[i] + (s->insertion[j] * s->old[i] + s->k[j] * s->v[i]);
+            s->y[i] += s->r[j] * row[i];
+        }
+    }
+}
+
+static void ref_vector_multiply(float *y, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = a[i] * b[i];
     }
 }
 
@@ -975,13 +1025,17 @@ static void kernels_set_ref(struct kernels *k)
     k->swiglu_clamped = ref_swiglu_clamped;
     k->gelu = ref_gelu;
     k->relu_squared = ref_relu_squared;
+    k->sigmoid_gate = ref_sigmoid_gate;
     k->softcap = ref_softcap;
     k->softplus = ref_softplus;
     k->ssm_head = ref_ssm_head;
     k->ssm_channels = ref_ssm_channels;
-    k->sigmoid_gate = ref_sigmoid_gate;
     k->delta_net = ref_delta_net;
     k->add = ref_vector_add;
+    k->add_scaled = ref_add_scaled;
+    k->multiply = ref_vector_multiply;
+    k->conv_row = ref_conv_row;
+    k->rwkv_step = ref_rwkv_step;
     k->argmax = ref_argmax;
 }
 

@@ -413,17 +413,6 @@ static AVX2 void avx2_swiglu(float *y, const float *gate, const float *up, int64
     }
 }
 
-static AVX2 void avx2_sigmoid_gate(float *y, const float *gate, const float *x, int64_t n)
-{
-    __m256 one = _mm256_set1_ps(1.0f), minus = _mm256_set1_ps(-0.0f);
-    for (int64_t i = 0; i < n; i += 8) {
-        __m256i mask = avx2_mask(n - i);
-        __m256 e = avx2_exp(_mm256_xor_ps(_mm256_maskload_ps(gate + i, mask), minus));
-        __m256 v = _mm256_maskload_ps(x + i, mask);
-        _mm256_maskstore_ps(y + i, mask, _mm256_div_ps(v, _mm256_add_ps(one, e)));
-    }
-}
-
 static AVX2 void avx2_vector_add(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 8) {

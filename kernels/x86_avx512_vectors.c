@@ -753,15 +753,6 @@ static ZMM void zmm_swiglu(float *y, const float *gate, const float *up, int64_t
     }
 }
 
-static ZMM void zmm_sigmoid_gate(float *y, const float *gate, const float *x, int64_t n)
-{
-    __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-0.0f);
-    for (int64_t i = 0; i < n; i += 16) {
-        __m512 e = zmm_exp(_mm512_xor_ps(zmm_load(gate + i, n - i), minus));
-        zmm_store(y + i, n - i, _mm512_div_ps(zmm_load(x + i, n - i), _mm512_add_ps(one, e)));
-    }
-}
-
 static ZMM void zmm_vector_add(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 16) {
@@ -835,7 +826,6 @@ static void kernels_set_avx512_vectors(struct kernels *k)
     k->rope[ROPE_NORM] = zmm_rope_norm;
     k->rope[ROPE_NEOX] = zmm_rope_neox;
     k->swiglu = zmm_swiglu;
-    k->sigmoid_gate = zmm_sigmoid_gate;
     k->add = zmm_vector_add;
     k->argmax = zmm_argmax;
 }

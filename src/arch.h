@@ -40,6 +40,7 @@ enum layer_recurrent {
     RECURRENT_MAMBA,
     RECURRENT_MAMBA2,
     RECURRENT_DELTA_NET,
+    RECURRENT_RWKV7,
     RECURRENT_COUNT
 };
 
@@ -157,11 +158,38 @@ struct layer {
     const float *delta_a;      /* [H] below 0 */
     struct norm delta_norm;    /* S */
     struct linear delta_output; /* [H][S] -> [n_embd] */
+    /* The time mix of RWKV-7 (src/mixer/rwkv7.c). A vector over channels where nothing is said. */
+    int32_t n_value_rank;    /* 0 in the first layer, whose V the others mix into theirs */
+    const float *time_shift; /* [5 or 6][n_embd]: for r, w, k, v, a, g */
+    struct linear rwkv_r;    /* [n_embd] -> [n_embd], as the next two and rwkv_out */
+    struct linear rwkv_k;
+    struct linear rwkv_v;
+    struct linear rwkv_out;
+    struct linear decay_down; /* [n_embd] -> [rank of the decay], as the others each to theirs */
+    struct linear decay_up;
+    struct linear rate_down;
+    struct linear rate_up;
+    struct linear value_down;
+    struct linear value_up;
+    struct linear gate_down; /* absent: there is no gate */
+    struct linear gate_up;
+    const float *decay_base;
+    const float *rate_base;
+    const float *value_base;
+    const float *key_removal;
+    const float *key_rate;
+    const float *bonus;
+    const float *head_norm;
+    const float *head_norm_bias;
+
+    /* The feed-forward sees norm(x) mixed with that of the token before, by this; or NULL. */
+    const float *ffn_shift; /* [n_embd] */
 };
 
 struct globals {
     struct linear token_embd;    /* [n_embd], a row a token */
     struct linear position_embd; /* [n_embd], a row a position, added to the token's; or absent */
+    struct norm embd_norm;       /* n_embd, of what the embeddings give; or absent */
     struct norm output_norm;     /* n_embd */
     struct linear output;    /* [n_embd] -> [n_vocab]; the token embedding where the head is tied */
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
@@ -234,6 +262,11 @@ struct hparams {
     int32_t ssm_rank;       /* time_step_rank in a file of Mamba-1, which has no heads */
     int32_t ssm_part_norm;  /* what ssm_x gives is normed, each of its three parts */
     int32_t delta_is_tiled; /* value head h has key head h % G; else h / (H / G) */
+    int32_t rwkv_head;      /* rows and columns of a head's state */
+    int32_t n_decay_rank;
+    int32_t n_rate_rank;
+    int32_t n_value_rank;
+    int32_t n_gate_rank; /* 0: there is no gate */
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
@@ -303,12 +336,17 @@ enum arch_dim {
     DIM_SSM_CONV,  /* ssm_inner + 2 * n_ssm_group * ssm_state */
     DIM_SSM_IN,    /* ssm_inner + DIM_SSM_CONV + n_ssm_head */
     DIM_SSM_RANK,
-    DIM_SSM_X,      /* ssm_rank + 2 * ssm_state */
-    DIM_DELTA_QKV,  /* (2 * n_ssm_group + n_ssm_head) * ssm_state; 0 where it is fused with z */
-    DIM_DELTA_CONV, /* the same, fused or not */
-    DIM_DELTA_Z,    /* n_ssm_head * ssm_state, or 0 */
-    DIM_DELTA_IN,   /* the sum of both; 0 where it is not fused */
-    DIM_DELTA_BA    /* 2 * n_ssm_head */
+    DIM_SSM_X,       /* ssm_rank + 2 * ssm_state */
+    DIM_DELTA_QKV,   /* (2 * n_ssm_group + n_ssm_head) * ssm_state; 0 where it is fused with z */
+    DIM_DELTA_CONV,  /* the same, fused or not */
+    DIM_DELTA_Z,     /* n_ssm_head * ssm_state, or 0 */
+    DIM_DELTA_IN,    /* the sum of both; 0 where it is not fused */
+    DIM_DELTA_BA,    /* 2 * n_ssm_head */
+    DIM_RWKV_SHIFTS, /* inputs of a time mix */
+    DIM_DECAY_RANK,
+    DIM_RATE_RANK,
+    DIM_VALUE_RANK, /* n_value_rank of the layer */
+    DIM_GATE_RANK
 };
 
 #define TENSOR_OPTIONAL 1u

@@ -21,8 +21,23 @@ struct batch {
     struct segment *segments; /* [n_batch] */
 };
 
+/* For layers of experts (mixer/experts.c). A row is what one expert makes of one token. */
+struct context_experts {
+    float *x;          /* [n_batch][n_embd] normed */
+    float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
+    int32_t *selected; /* [n_batch][n_expert_used] in rising order */
+    float *weights;    /* [n_batch][n_expert_used] */
+    float *scales;     /* [n_batch] of the shared expert */
+    int32_t *first;    /* [n_expert + 2] rows of experts; the shared one's are the last */
+    int32_t *rows;     /* [n_batch][n_expert_used] */
+    int32_t *tokens;   /* [n_batch * n_expert_used] of rows, but for the shared expert's */
+    float *y;          /* [n_prepared][n_embd] some rows */
+};
+
 /* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
 #define ACT_FORMS_MAX 8
+/* A region of products takes this many inputs of a token at least (mixer/matmul.c). */
+#define PREPARED_LEAST 16
 
 struct slm_context {
     struct memory memory;
@@ -46,12 +61,11 @@ struct slm_context {
 
     /* [n_batch] rows each */
     float *x;      /* [n_embd] the residual stream */
-    float *h;      /* [n_in_max] input of a product before it is prepared */
     float *q;      /* [n_head][head_dim], or of gated heads [n_head][2][head_dim] */
     float *k;      /* [n_kv_head][head_dim] */
     float *v;      /* [n_kv_head][head_dim_v] */
     float *attn;   /* [n_head][head_dim_v] */
-    float *gate;   /* [n_ff] */
+    float *gate;   /* [n_ff]; [n_prepared] rows if there are experts, as of up */
     float *up;     /* [n_ff] */
     float *y;      /* [n_embd] output of a product that is added to x */
     float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
@@ -74,24 +88,17 @@ struct slm_context {
     float *laurel_low;             /* [n_laurel] */
     float *laurel;                 /* [n_embd] */
 
-    /* For layers of experts, if the model has any. */
-    struct context_experts {
-        float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
-        int32_t *selected; /* [n_batch][n_expert_used] */
-        float *weights;    /* [n_batch][n_expert_used] */
-        float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
-        float *y;          /* [n_batch][n_embd] what it makes of them */
-        int32_t *tokens;   /* [n_batch] which tokens these are */
-        float *scales;     /* [n_batch] and with what weights they come in */
-    } experts;
+    struct context_experts experts;
 
     const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
     float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
     float *rope_sin[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
 
     const struct kernel_act *forms[ACT_FORMS_MAX]; /* in use by the model's encodings */
-    uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
+    uint8_t *prepared[ACT_FORMS_MAX]; /* [act_tokens(n_prepared)][row_bytes(n_in_max)] */
     int32_t n_forms;
+    int32_t n_prepared; /* tokens of all inputs that a region may have: n_batch or more */
+    float *h;           /* [n_prepared][n_in_max] inputs before they are prepared */
 
     float *logits; /* [n_logits][n_vocab] */
     int32_t n_logits_valid;
@@ -125,6 +132,15 @@ static const struct kernel_product *context_product(const struct slm_context *c,
         return k->one;
     }
     return n_tokens < k->many_min ? k->few : k->many;
+}
+
+static int32_t context_form(const struct slm_context *c, const struct kernel_act *form)
+{
+    int32_t f = 0;
+    while (c->forms[f] != form) {
+        f++;
+    }
+    return f;
 }
 
 /* ---- Layout ---------------------------------------------------------------------------------- */
@@ -174,18 +190,35 @@ static void context_layout_batch(struct slm_context *c, struct arena *a)
     c->batch.segments = (struct segment *)arena_take(a, n, sizeof(struct segment));
 }
 
+static void context_layout_experts(struct slm_context *c, struct arena *a)
+{
+    const struct hparams *h = &c->model->hparams;
+    struct context_experts *e = &c->experts;
+    uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
+    e->x = context_rows(c, a, h->n_embd);
+    e->logits = context_rows(c, a, h->n_expert);
+    e->selected = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->weights = context_rows(c, a, h->n_expert_used);
+    e->scales = context_rows(c, a, 1);
+    e->first = (int32_t *)arena_take(a, (uint64_t)h->n_expert + 2, sizeof(int32_t));
+    e->rows = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->tokens = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
+    e->y = (float *)arena_take(a, (uint64_t)c->n_prepared * (uint64_t)h->n_embd, sizeof(float));
+}
+
 static void context_layout_activations(struct slm_context *c, struct arena *a)
 {
     const struct slm_model *m = c->model;
     const struct hparams *h = &m->hparams;
     c->x = context_rows(c, a, h->n_embd);
-    c->h = context_rows(c, a, m->n_in_max);
     c->q = context_rows(c, a, m->n_q_max);
     c->k = context_rows(c, a, m->n_k_max);
     c->v = context_rows(c, a, m->n_v_max);
     c->attn = context_rows(c, a, m->n_o_max);
-    c->gate = context_rows(c, a, m->n_ff_max);
-    c->up = context_rows(c, a, m->n_ff_max);
+    c->n_prepared = max_i32(c->n_batch, PREPARED_LEAST);
+    uint64_t n_hidden = (uint64_t)(h->n_expert > 0 ? c->n_prepared : c->n_batch);
+    c->gate = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
+    c->up = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
     c->y = context_rows(c, a, h->n_embd);
     if (h->n_kv_rank > 0) {
         c->latent_q = context_rows(c, a, h->n_q_rank);
@@ -203,14 +236,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->laurel_low = context_rows(c, a, h->n_laurel);
     c->laurel = context_rows(c, a, h->n_laurel > 0 ? h->n_embd : 0);
     if (h->n_expert > 0) {
-        uint64_t n_selected = (uint64_t)c->n_batch * (uint64_t)h->n_expert_used;
-        c->experts.logits = context_rows(c, a, h->n_expert);
-        c->experts.selected = (int32_t *)arena_take(a, n_selected, sizeof(int32_t));
-        c->experts.weights = context_rows(c, a, h->n_expert_used);
-        c->experts.x = context_rows(c, a, h->n_embd);
-        c->experts.y = context_rows(c, a, h->n_embd);
-        c->experts.tokens = (int32_t *)arena_take(a, (uint64_t)c->n_batch, sizeof(int32_t));
-        c->experts.scales = context_rows(c, a, 1);
+        context_layout_experts(c, a);
     }
     c->mix = context_rows(c, a, m->n_mix_max);
     c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
@@ -219,8 +245,9 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->rope_cos[i] = context_rows(c, a, half);
         c->rope_sin[i] = context_rows(c, a, half);
     }
+    c->h = (float *)arena_take(a, (uint64_t)c->n_prepared * (uint64_t)m->n_in_max, sizeof(float));
     for (int32_t i = 0; i < c->n_forms; i++) {
-        c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_batch),
+        c->prepared[i] = (uint8_t *)arena_take(a, (uint64_t)act_tokens(c->forms[i], c->n_prepared),
                                                c->forms[i]->row_bytes(m->n_in_max));
     }
     c->logits = (float *)arena_take(a, (uint64_t)c->n_logits * (uint64_t)h->n_vocab, sizeof(float));

@@ -41,6 +41,9 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
         linear_row(&m->globals.position_embd, position, row);
         m->kernels.add(x, row, h->n_embd);
     }
+    if (m->globals.embd_norm.n > 0) {
+        norm_apply(m, &m->globals.embd_norm, x, x, h->n_embd);
+    }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
             int64_t at = (int64_t)token * (c->ropes[i]->n_rot / 2);

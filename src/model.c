@@ -144,6 +144,14 @@ static int64_t bind_recurrent_dim(const struct hparams *h, const struct layer *l
         return l->delta_is_fused ? heads + values : 0;
     case DIM_DELTA_BA:
         return 2 * (int64_t)h->n_ssm_head;
+    case DIM_RWKV_SHIFTS:
+        return h->n_gate_rank > 0 ? 6 : 5;
+    case DIM_DECAY_RANK:
+        return h->n_decay_rank;
+    case DIM_RATE_RANK:
+        return h->n_rate_rank;
+    case DIM_GATE_RANK:
+        return h->n_gate_rank;
     default:
         return 0;
     }
@@ -209,6 +217,8 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return (int64_t)h->n_streams * h->n_streams;
     case DIM_LAUREL:
         return h->n_laurel;
+    case DIM_VALUE_RANK:
+        return l->n_value_rank;
     case DIM_ONE:
         return 1;
     default:
@@ -225,6 +235,25 @@ static struct text bind_name(char buffer[96], int32_t layer, const char *name, c
     return t;
 }
 
+static int64_t bind_row_count(const struct gguf_tensor *t)
+{
+    return t->shape[1] * t->shape[2] * t->shape[3];
+}
+
+/* A stack, or rows. Rows may be a later dimension than the second, as those of fused vectors are in
+ * some files: the bytes are the same. */
+static int bind_rows_match(const struct gguf_tensor *t, int64_t n_out, int64_t n_stack)
+{
+    int64_t n1 = t->shape[1];
+    int64_t n2 = t->shape[2];
+    int64_t n3 = t->shape[3];
+    if (n_stack != 1) {
+        return n1 == n_out && n2 == n_stack && n3 == 1;
+    }
+    return (n1 == n_out || n1 == 1) && (n2 == n_out || n2 == 1) && (n3 == n_out || n3 == 1) &&
+           (n_out == 1 || (n1 != 1) + (n2 != 1) + (n3 != 1) == 1);
+}
+
 /* Finds a tensor and checks its shape. *out is NULL if there is none and it may be absent. */
 static int bind_find(struct binder *b, struct text name, int needed, int64_t n_in, int64_t n_out,
                      int64_t n_stack, const struct gguf_tensor **out)
@@ -237,7 +266,7 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
     if (t == NULL) {
         SLM_FAIL(b->err, SLM_E_MODEL, -1, "tensor '%.*s' is missing", text_width(name), name.s);
     }
-    if (t->shape[0] != n_in || t->shape[1] != n_out || t->shape[2] != n_stack || t->shape[3] != 1) {
+    if (t->shape[0] != n_in || !bind_rows_match(t, n_out, n_stack)) {
         SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
                  "tensor '%.*s' has shape %lld x %lld x %lld x %lld, expected %lld x %lld x %lld",
                  text_width(name), name.s, (long long)t->shape[0], (long long)t->shape[1],
@@ -273,7 +302,7 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
     const struct kernel_format *f = &kernel_formats[t->type];
     struct source *source = &b->model->gguf.parts[t->part].source;
     uint8_t raw[2048];
-    int64_t elements = t->shape[0] * t->shape[1];
+    int64_t elements = t->shape[0] * bind_row_count(t);
     int64_t step = (int64_t)(sizeof raw / (size_t)f->block_bytes) * f->block_elements;
     uint64_t offset = t->offset;
     for (int64_t i = 0; i < elements; i += step) {
@@ -287,14 +316,15 @@ static int bind_decode(struct binder *b, const struct gguf_tensor *t, float *y)
     return bind_progress(b, t->size);
 }
 
-/* Copies a tensor of shape[1] rows of shape[0] elements as shape[0] rows of shape[1]. */
+/* Copies a tensor of n_rows rows of shape[0] elements as shape[0] rows of n_rows. */
 static int bind_decode_transposed(struct binder *b, const struct gguf_tensor *t, float *y)
 {
     const struct kernel_format *f = &kernel_formats[t->type];
     struct source *source = &b->model->gguf.parts[t->part].source;
     uint8_t raw[512];
     float values[sizeof raw / 2];
-    int64_t elements = t->shape[0] * t->shape[1];
+    int64_t n_rows = bind_row_count(t);
+    int64_t elements = t->shape[0] * n_rows;
     int64_t step = (int64_t)sizeof raw / f->block_bytes;
     for (int64_t i = 0; i < elements; i += step) {
         int64_t n = min_i64(step, elements - i);
@@ -303,7 +333,7 @@ static int bind_decode_transposed(struct binder *b, const struct gguf_tensor *t,
         SLM_TRY(bind_check_finite(b, t, raw, n));
         f->decode(values, raw, n);
         for (int64_t e = i; e < i + n; e++) {
-            y[e % t->shape[0] * t->shape[1] + e / t->shape[0]] = values[e - i];
+            y[e % t->shape[0] * n_rows + e / t->shape[0]] = values[e - i];
         }
     }
     return bind_progress(b, t->size);
@@ -379,7 +409,7 @@ static int bind_norm(struct binder *b, int32_t layer, const char *name, uint32_t
 static int bind_check(struct binder *b, const struct gguf_tensor *t, const uint8_t *data)
 {
     const struct kernel_format *f = &kernel_formats[t->type];
-    int64_t elements = t->shape[0] * t->shape[1] * t->shape[2];
+    int64_t elements = t->shape[0] * bind_row_count(t);
     int64_t step = (int64_t)(BIND_STEP / (uint64_t)f->block_bytes) * f->block_elements;
     for (int64_t i = 0; i < elements; i += step) {
         int64_t n = min_i64(step, elements - i);

@@ -616,26 +616,6 @@ static void trial_swiglu(const struct kernels *k, struct vectors *v)
     }
 }
 
-static void trial_sigmoid_gate(const struct kernels *k, struct vectors *v)
-{
-    float *gate = vector_of(&v->a), *x = vector_of(&v->b);
-    k->sigmoid_gate(vector_of(&v->y), gate, x, v->n);
-    for (int64_t i = 0; i < v->n; i++) {
-        double want = (double)x[i] / (1 + oracle_exp(-(double)gate[i]));
-        vector_compare("sigmoid_gate", vector_of(&v->y), i, want, check_abs(want) * 2);
-    }
-    /* In place: y is x, then y is gate. */
-    for (int which = 0; which < 2; which++) {
-        float *y = which == 0 ? vector_of(&v->c) : gate;
-        memcpy(vector_of(&v->c), x, (size_t)v->n * 4);
-        k->sigmoid_gate(y, gate, which == 0 ? y : x, v->n);
-        for (int64_t i = 0; i < v->n; i++) {
-            double want = (double)vector_of(&v->y)[i];
-            vector_compare("sigmoid_gate in place", y, i, want, check_abs(want));
-        }
-    }
-}
-
 static double check_clamp(double x, double low, double high)
 {
     return x < low ? low : x > high ? high : x;
@@ -711,6 +691,134 @@ static void trial_add(const struct kernels *k, struct vectors *v)
     }
 }
 
+static void trial_sigmoid_gate(const struct kernels *k, struct vectors *v, int trial)
+{
+    float *gate = vector_of(&v->a), *x = trial % 3 == 0 ? NULL : vector_of(&v->b);
+    k->sigmoid_gate(vector_of(&v->y), gate, x, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (x != NULL ? (double)x[i] : 1) / (1 + oracle_exp(-(double)gate[i]));
+        vector_compare("sigmoid_gate", vector_of(&v->y), i, want, check_abs(want) * 2);
+    }
+    k->sigmoid_gate(gate, gate, x, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)vector_of(&v->y)[i];
+        vector_compare("sigmoid_gate in place", gate, i, want, check_abs(want));
+    }
+}
+
+/* Rounded once, or once after the product and once after the sum: the same bits everywhere. */
+static void trial_multiply(const struct kernels *k, struct vectors *v, int trial)
+{
+    float *a = vector_of(&v->a), *b = vector_of(&v->b), *y = vector_of(&v->y);
+    k->multiply(y, a, b, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        float want = a[i] * b[i];
+        CHECK(f32_to_bits(y[i]) == f32_to_bits(want), "multiply: %.9g, want %.9g", (double)y[i],
+              (double)want);
+    }
+    k->multiply(trial % 2 ? a : b, a, b, v->n);
+    CHECK(memcmp(trial % 2 ? a : b, y, (size_t)v->n * 4) == 0, "multiply in place");
+}
+
+static void trial_add_scaled(const struct kernels *k, struct vectors *v)
+{
+    float *x = vector_of(&v->a), *before = vector_of(&v->b), *y = vector_of(&v->y);
+    float scale = check_float();
+    memcpy(y, before, (size_t)v->n * 4);
+    k->add_scaled(y, x, scale, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double a = (double)before[i], b = (double)scale * (double)x[i];
+        vector_compare("add_scaled", y, i, a + b, check_abs(a) + check_abs(b));
+    }
+}
+
+/* Three rows, one after the other, through the same state. */
+static void trial_conv_row(const struct kernels *k, struct vectors *v, int trial)
+{
+    const int32_t n_conv = 1 + trial % 5;
+    const int64_t n = v->n, width = n + trial % 3;
+    const float *bias = trial % 2 ? vector_of(&v->c) : NULL;
+    struct guarded state = guarded_take((size_t)((n_conv - 1) * width + 1) * 4, 1, 4);
+    struct guarded kernel = guarded_take((size_t)((n_conv - 1) * width + n) * 4, 1, 4);
+    double *rows = (double *)malloc((size_t)((n_conv + 2) * n) * sizeof(double));
+    for (int64_t i = 0; i < n_conv * width; i++) {
+        if (i < (n_conv - 1) * width) {
+            vector_of(&state)[i] = check_float();
+        }
+        if (i < (n_conv - 1) * width + n) {
+            vector_of(&kernel)[i] = check_float();
+        }
+    }
+    for (int64_t i = 0; i < (n_conv - 1) * n; i++) {
+        rows[i] = (double)vector_of(&state)[i / n * width + i % n];
+    }
+    for (int64_t t = 0; t < 3; t++) {
+        float *x = vector_of(t == 0 ? &v->a : t == 1 ? &v->b : &v->y);
+        for (int64_t i = 0; i < n; i++) {
+            x[i] = t < 2 ? x[i] : check_float();
+            rows[(n_conv - 1 + t) * n + i] = (double)x[i];
+        }
+        k->conv_row(x, vector_of(&state), vector_of(&kernel), bias, n_conv, n, width);
+        for (int64_t i = 0; i < n; i++) {
+            double want = bias != NULL ? (double)bias[i] : 0, size = check_abs(want);
+            for (int32_t j = 0; j < n_conv; j++) {
+                double term = (double)vector_of(&kernel)[j * width + i] * rows[(t + j) * n + i];
+                want += term;
+                size += check_abs(term);
+            }
+            vector_compare("conv_row", x, i, want, size);
+        }
+    }
+    for (int64_t i = 0; i < (n_conv - 1) * n; i++) {
+        vector_compare("state of conv_row", vector_of(&state) + i / n * width + i % n, 0,
+                       rows[3 * n + i], 0);
+    }
+    free(rows);
+    guarded_give(&state);
+    guarded_give(&kernel);
+}
+
+/* Square: the first so many of the vectors' elements. */
+static void trial_rwkv_step(const struct kernels *k, struct vectors *v, int trial)
+{
+    const int64_t n = v->n < 130 ? v->n : 64 + trial;
+    struct guarded state = guarded_take((size_t)(n * n) * 4, 1, 4);
+    struct guarded rest = guarded_take((size_t)(8 * n) * 4, 1, 4);
+    float *s = vector_of(&state), *at = vector_of(&rest);
+    float *before = (float *)malloc((size_t)(n * n) * sizeof(float));
+    for (int64_t i = 0; i < n * n; i++) {
+        before[i] = s[i] = check_float();
+    }
+    for (int64_t i = 0; i < 6 * n; i++) {
+        at[i] = check_float();
+    }
+    struct kernel_rwkv_step step = {s,          at,         at + n,     at + 2 * n, at + 3 * n,
+                                    at + 4 * n, at + 5 * n, at + 6 * n, at + 7 * n, n};
+    k->rwkv_step(&step);
+    for (int64_t i = 0; i < n; i++) {
+        double old = 0, old_size = 0, y = 0, y_size = 0;
+        for (int64_t j = 0; j < n; j++) {
+            double term = (double)step.removal[j] * (double)before[j * n + i];
+            old += term;
+            old_size += check_abs(term);
+        }
+        for (int64_t j = 0; j < n; j++) {
+            double kept = (double)step.decay[j] * (double)before[j * n + i];
+            double added = (double)step.k[j] * (double)step.v[i];
+            double want = kept + (double)step.insertion[j] * old + added;
+            double size = check_abs(kept) + check_abs(added) +
+                          check_abs((double)step.insertion[j]) * old_size;
+            vector_compare("state of rwkv_step", s + j * n + i, 0, want, size);
+            y += (double)step.r[j] * want;
+            y_size += check_abs((double)step.r[j]) * size;
+        }
+        vector_compare("rwkv_step", step.y, i, y, y_size);
+    }
+    free(before);
+    guarded_give(&state);
+    guarded_give(&rest);
+}
+
 static void trial_argmax(const struct kernels *k, struct vectors *v, int trial)
 {
     static const uint32_t special[] = {0xff800000u, 0x7f800000u, 0x7fc00000u,
@@ -767,8 +875,12 @@ enum {
     VECTOR_GELU,
     VECTOR_RELU_SQUARED,
     VECTOR_SOFTCAP,
-    VECTOR_SIGMOID_GATE,
     VECTOR_ADD,
+    VECTOR_SIGMOID_GATE,
+    VECTOR_MULTIPLY,
+    VECTOR_ADD_SCALED,
+    VECTOR_CONV_ROW,
+    VECTOR_RWKV_STEP,
     VECTOR_ARGMAX,
     VECTOR_STORE_F16,
     VECTOR_STORE_F32,
@@ -804,11 +916,23 @@ static void vector_trial(const struct kernels *k, int which, int trial)
     case VECTOR_SOFTCAP:
         trial_softcap(k, &v, trial);
         break;
-    case VECTOR_SIGMOID_GATE:
-        trial_sigmoid_gate(k, &v);
-        break;
     case VECTOR_ADD:
         trial_add(k, &v);
+        break;
+    case VECTOR_SIGMOID_GATE:
+        trial_sigmoid_gate(k, &v, trial);
+        break;
+    case VECTOR_MULTIPLY:
+        trial_multiply(k, &v, trial);
+        break;
+    case VECTOR_ADD_SCALED:
+        trial_add_scaled(k, &v);
+        break;
+    case VECTOR_CONV_ROW:
+        trial_conv_row(k, &v, trial);
+        break;
+    case VECTOR_RWKV_STEP:
+        trial_rwkv_step(k, &v, trial);
         break;
     case VECTOR_ARGMAX:
         trial_argmax(k, &v, trial);
@@ -841,10 +965,18 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->relu_squared;
     case VECTOR_SOFTCAP:
         return (uintptr_t)k->softcap;
-    case VECTOR_SIGMOID_GATE:
-        return (uintptr_t)k->sigmoid_gate;
     case VECTOR_ADD:
         return (uintptr_t)k->add;
+    case VECTOR_SIGMOID_GATE:
+        return (uintptr_t)k->sigmoid_gate;
+    case VECTOR_MULTIPLY:
+        return (uintptr_t)k->multiply;
+    case VECTOR_ADD_SCALED:
+        return (uintptr_t)k->add_scaled;
+    case VECTOR_CONV_ROW:
+        return (uintptr_t)k->conv_row;
+    case VECTOR_RWKV_STEP:
+        return (uintptr_t)k->rwkv_step;
     case VECTOR_ARGMAX:
         return (uintptr_t)k->argmax;
     case VECTOR_STORE_F16:
@@ -857,9 +989,9 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     static const char *const names[VECTOR_COUNT] = {
-        "rms_norm",     "rope norm",    "rope neox", "swiglu",       "layer_norm", "swiglu_clamped",
-        "gelu",         "relu_squared", "softcap",   "sigmoid_gate", "add",        "argmax",
-        "kv_store f16", "kv_store f32"};
+        "rms_norm",   "rope norm",    "rope neox", "swiglu", "layer_norm",   "swiglu_clamped",
+        "gelu",       "relu_squared", "softcap",   "add",    "sigmoid_gate", "multiply",
+        "add_scaled", "conv_row",     "rwkv_step", "argmax", "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
@@ -1228,6 +1360,47 @@ static void bench_delta(const char *isa, const struct kernels *k)
     free(to);
 }
 
+/* A token of a short convolution over 2048 channels and of 32 heads of RWKV-7. */
+static void bench_mixers(const char *isa, const struct kernels *k)
+{
+    enum {
+        WIDTH = 2048,
+        HEAD = 64
+    };
+    static float x[WIDTH], state[2 * WIDTH], kernel[3 * WIDTH], heads[WIDTH * HEAD], rest[8 * HEAD];
+    double conv = 1e9, gates = 1e9, steps = 1e9;
+    for (int pass = 0; pass < 100; pass++) {
+        double start = bench_seconds();
+        for (int64_t i = 0; i < WIDTH; i += 256) {
+            k->conv_row(x + i, state + i, kernel + i, NULL, 3, 256, WIDTH);
+        }
+        double after_conv = bench_seconds();
+        k->multiply(x, x, kernel, WIDTH);
+        k->multiply(x, x, kernel, WIDTH);
+        double after_gates = bench_seconds();
+        for (int64_t i = 0; i < WIDTH / HEAD; i++) {
+            struct kernel_rwkv_step s = {heads + i * HEAD * HEAD,
+                                         rest,
+                                         rest + HEAD,
+                                         rest + 2 * HEAD,
+                                         rest + 3 * HEAD,
+                                         rest + 4 * HEAD,
+                                         rest + 5 * HEAD,
+                                         rest + 6 * HEAD,
+                                         rest + 7 * HEAD,
+                                         HEAD};
+            k->rwkv_step(&s);
+        }
+        double end = bench_seconds();
+        conv = after_conv - start < conv ? after_conv - start : conv;
+        gates = after_gates - after_conv < gates ? after_gates - after_conv : gates;
+        steps = end - after_gates < steps ? end - after_gates : steps;
+    }
+    printf("%s us for a token of 2048 channels: conv_row of 3 taps %.2f, two multiply %.2f, "
+           "rwkv_step of 32 heads %.2f\n",
+           isa, conv * 1e6, gates * 1e6, steps * 1e6);
+}
+
 static void bench_all(const char *isa, const struct kernels *k)
 {
     struct guarded w = guarded_take(BENCH_BYTES, 1, 64);
@@ -1242,6 +1415,7 @@ static void bench_all(const char *isa, const struct kernels *k)
     bench_attention(isa, k);
     bench_vectors(isa, k);
     bench_delta(isa, k);
+    bench_mixers(isa, k);
     guarded_give(&w);
 }
 

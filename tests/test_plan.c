@@ -428,7 +428,9 @@ static void context_options_out_of_range_are_told(void **state)
          offsetof(slm_context_options, n_logits)},
         {"kv_type", {-1, 2, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, kv_type)},
         {"n_threads", {0, -2, 1025, INT32_MAX}, offsetof(slm_context_options, n_threads)},
-        {"n_checkpoints", {-1, 1025, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, n_checkpoints)},
+        {"n_checkpoints",
+         {-1, 1025, INT32_MIN, INT32_MAX},
+         offsetof(slm_context_options, n_checkpoints)},
         {"flags", {4, 8, INT32_MIN, INT32_MAX}, offsetof(slm_context_options, flags)},
     };
     struct build b;

@@ -2,7 +2,8 @@
  * text.
  *
  * Trap: decode reads every weight once per token, but of an untied token embedding only one row, and
- * of embeddings that layers add themselves. The bandwidth told leaves those matrices out. */
+ * of embeddings that layers add themselves. The bandwidth told leaves those matrices out, and the
+ * experts that a token does not select. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -176,11 +177,39 @@ static int print_result(const struct bench *b, const char *test, int32_t n,
 
 /* ---- Setup ---------------------------------------------------------------------------------- */
 
-static int count_bytes(struct bench *b)
+/* The integer of a key "<family>.name", or 0. */
+static int64_t family_key(const struct bench *b, const char *name)
 {
     slm_error err;
+    slm_metadata value;
+    int32_t index = -1;
+    char key[96];
+    memset(&value, 0, sizeof value);
+    value.struct_size = sizeof value;
+    snprintf(key, sizeof key, "%s.%s", b->info.family, name);
+    if (slm_model_metadata_find(b->model, key, &index, &err) != SLM_OK || index < 0 ||
+        slm_model_metadata(b->model, index, 0, &value, &err) != SLM_OK) {
+        return 0;
+    }
+    return value.integer;
+}
+
+/* A token reads some of a stack of experts only. */
+static int is_of_experts(const slm_tensor_info *t)
+{
+    static const char mark[] = "_exps.weight";
+    size_t n = sizeof mark - 1;
+    return t->name_size >= n && memcmp(t->name + t->name_size - n, mark, n) == 0;
+}
+
+static int count_bytes(struct bench *b)
+{
+    int64_t n_expert = family_key(b, "expert_count");
+    int64_t n_used = family_key(b, "expert_used_count");
+    uint64_t unread = 0;
+    slm_error err;
     static const char per_layer[] = "per_layer_token_embd.weight";
-    uint64_t embedding = 0, others = 0;
+    uint64_t embedding = 0;
     int tied = 1;
     for (int32_t i = 0; i < b->info.n_tensors; i++) {
         slm_tensor_info tensor;
@@ -194,11 +223,14 @@ static int count_bytes(struct bench *b)
         }
         if (tensor.name_size == sizeof per_layer - 1 &&
             memcmp(tensor.name, per_layer, sizeof per_layer - 1) == 0) {
-            others = tensor.size;
+            unread += tensor.size;
+        }
+        if (is_of_experts(&tensor) && n_expert > 0 && n_used > 0 && n_used < n_expert) {
+            unread += tensor.size / (uint64_t)n_expert * (uint64_t)(n_expert - n_used);
         }
         tied &= !(tensor.name_size == 13 && memcmp(tensor.name, "output.weight", 13) == 0);
     }
-    b->decode_bytes = b->info.weight_bytes - (tied ? 0 : embedding) - others;
+    b->decode_bytes = b->info.weight_bytes - unread - (tied ? 0 : embedding);
     return CLI_GO;
 }
 

@@ -48,6 +48,7 @@ static const struct slm_arch *const arch_list[] = {
     &arch_qwen35,
     &arch_qwen35moe,
     &arch_qwen3next,
+    &arch_rwkv7,
 };
 /* clang-format on */
 

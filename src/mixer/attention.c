@@ -50,6 +50,9 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
     const struct slm_model *m = c->model;
     struct arena part = {NULL, 0, 0};
     struct attention_scratch scratch;
+    if (m->n_group_max == 0) {
+        return; /* no layer has attention */
+    }
     int32_t tile =
         min_i32(ATTENTION_QUERIES / m->n_group_max, min_i32(ATTENTION_TILE_MAX, c->n_batch));
     c->attention.tile_tokens = max_i32(tile, 1);

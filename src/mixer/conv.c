@@ -17,26 +17,25 @@ struct conv_run {
     int32_t silu;
 };
 
-/* One row: x[n] becomes y, the state moves on. kernel and state rows are `width` apart. */
-static void conv_row(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
-                     int64_t n, int64_t width)
+/* Where a segment's state of channels first..first+n-1 begins: rows n_channel apart. */
+static float *conv_state(const struct conv_run *r, const struct segment *s, int64_t first,
+                         int64_t n)
 {
-    float y[CONV_CHANNELS];
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = bias != NULL ? bias[i] : 0;
+    const struct slm_context *c = r->c;
+    int64_t at = r->l->state_at + r->state_at + first;
+    float *state = NULL;
+    for (int32_t j = c->model->hparams.n_conv - 2; j >= 0; j--) {
+        state = states_open(&c->states, s->sequence, s->position, at + j * r->n_channel, n);
     }
-    for (int32_t j = 0; j < n_conv; j++) {
-        const float *from = j + 1 < n_conv ? state + j * width : x;
-        const float *k = kernel + j * width;
-        for (int64_t i = 0; i < n; i++) {
-            y[i] += k[i] * from[i];
-        }
-    }
-    for (int32_t j = 0; j + 1 < n_conv; j++) {
-        const float *from = j + 2 < n_conv ? state + (j + 1) * width : x;
-        memcpy(state + j * width, from, (size_t)n * sizeof(float));
-    }
-    memcpy(x, y, (size_t)n * sizeof(float));
+    return state;
+}
+
+/* x[n], channels from `first` on of a row, becomes y; the state moves on. */
+static void conv_row(const struct conv_run *r, float *x, float *state, int64_t first, int64_t n)
+{
+    const float *bias = r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL;
+    r->c->model->kernels.conv_row(x, state, r->l->conv + first, bias, r->c->model->hparams.n_conv,
+                                  n, r->n_channel);
 }
 
 static void conv_tile(void *arg, int32_t tile, int32_t part)
@@ -47,29 +46,30 @@ static void conv_tile(void *arg, int32_t tile, int32_t part)
     const struct segment *s = &c->batch.segments[tile / n_blocks];
     int64_t first = (int64_t)(tile % n_blocks) * CONV_CHANNELS;
     int64_t n = min_i64(CONV_CHANNELS, r->n_channel - first);
-    int32_t n_conv = c->model->hparams.n_conv;
-    float *state = NULL;
+    float *state = conv_state(r, s, first, n);
     (void)part;
-    for (int32_t j = n_conv - 2; j >= 0; j--) {
-        state = states_open(&c->states, s->sequence, s->position,
-                            r->l->state_at + r->state_at + j * r->n_channel + first, n);
-    }
     for (int32_t t = 0; t < s->n_tokens; t++) {
         float *x = r->x + (s->first + t) * r->stride + first;
-        conv_row(x, state, r->l->conv + first,
-                 r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL, n_conv, n, r->n_channel);
+        conv_row(r, x, state, first, n);
         if (r->silu) {
             c->model->kernels.sigmoid_gate(x, x, x, n);
         }
     }
 }
 
-static void conv(const struct conv_run *r)
+/* fn for each block of channels of each segment: conv_tile, or a mixer's own. */
+static void conv_tiles(const struct conv_run *r, void (*fn)(void *arg, int32_t tile, int32_t part))
 {
     struct slm_context *c = r->c;
     int32_t n_blocks = (int32_t)((r->n_channel + CONV_CHANNELS - 1) / CONV_CHANNELS);
     context_tiles(c, r->n_channel * c->batch.n_tokens * (c->model->hparams.n_conv + 8),
-                  n_blocks * c->batch.n_segments, conv_tile, (void *)r);
+                  n_blocks * c->batch.n_segments, fn, (void *)r);
+}
+
+/* The convolution by itself. */
+static SLM_UNUSED void conv(const struct conv_run *r)
+{
+    conv_tiles(r, conv_tile);
 }
 
 static int64_t conv_state_floats(const struct hparams *h, int64_t n_channel)

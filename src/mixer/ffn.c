@@ -1,5 +1,6 @@
 /* ffn.c - the feed-forward: x += down(act(gate n) * (up n)), or without a gate down(act(up n)),
- * n = norm(x, ffn_norm). `x` is c->x, or in a parallel layer what c->x becomes.
+ * n = norm(x, ffn_norm), or with ffn_shift that mixed with the token before's (shift.c): its row is
+ * the first of the layer's state. `x` is c->x, or in a parallel layer what c->x becomes.
  *
  * A layer with ffn_cut keeps only the gates that stand out: each loses the mean of its token's and
  * ffn_cut times their standard deviation, and what is then below 0 is 0. */
@@ -57,6 +58,12 @@ static void ffn(struct slm_context *c, const struct layer *l, float *x)
                                   n};
     struct matmul_job down = {&l->ffn_down, c->y, h->n_embd, is_normed ? NULL : x,
                               h->residual_scale};
+    if (l->ffn_shift != NULL) {
+        struct shift_run shifted = {c, &l->ffn_norm, l->ffn_shift, 1, l->state_at};
+        shift(&shifted);
+        in.x = shift_row(c, SHIFT_OUT);
+        in.norm = NULL;
+    }
     matmul(c, &in, up_gate, is_gated ? 2 : 1);
     if (l->ffn_cut > 0) {
         context_tokens(c, l, 4 * (int64_t)l->n_ff, ffn_cut_token);

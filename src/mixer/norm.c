@@ -50,9 +50,7 @@ static void norm_add_token(void *arg, int32_t token, int32_t part)
     if (r->norm->n > 0) {
         norm_apply(r->c->model, r->norm, y, y, h->n_embd);
     }
-    for (int32_t i = 0; i < h->n_embd; i++) {
-        x[i] += y[i] * h->residual_scale;
-    }
+    r->c->model->kernels.add_scaled(x, y, h->residual_scale, h->n_embd);
 }
 
 /* x += residual_scale * norm(y), for branches whose norm stands behind them, or which are a sum:

@@ -17,6 +17,7 @@ static const struct recurrent_mixer recurrent_mixers[RECURRENT_COUNT] = {
     {mamba_state_floats, mamba_row_floats, NULL, mamba},
     {mamba2_state_floats, mamba2_row_floats, NULL, mamba2},
     {delta_state_floats, delta_row_floats, delta_part_bytes, delta_net},
+    {rwkv7_state_floats, rwkv7_row_floats, rwkv7_part_bytes, rwkv7},
 };
 /* clang-format on */
 

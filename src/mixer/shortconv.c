@@ -15,28 +15,24 @@ static int64_t shortconv_row_floats(const struct hparams *h)
     return 4 * (int64_t)h->n_embd;
 }
 
-/* u = b * u */
-static void shortconv_gate_in(void *arg, int32_t token, int32_t part)
+/* c * conv(b * u) for a block of channels of a segment, one row of the output behind the other. */
+static void shortconv_tile(void *arg, int32_t tile, int32_t part)
 {
-    struct slm_context *c = (struct slm_context *)arg;
-    int64_t n = c->model->hparams.n_embd;
-    float *row = c->mix + token * 3 * n;
+    const struct conv_run *r = (const struct conv_run *)arg;
+    const struct slm_context *c = r->c;
+    const struct kernels *k = &c->model->kernels;
+    int32_t n_blocks = (int32_t)((r->n_channel + CONV_CHANNELS - 1) / CONV_CHANNELS);
+    const struct segment *s = &c->batch.segments[tile / n_blocks];
+    int64_t first = (int64_t)(tile % n_blocks) * CONV_CHANNELS;
+    int64_t n = min_i64(CONV_CHANNELS, r->n_channel - first);
+    float *state = conv_state(r, s, first, n);
     (void)part;
-    for (int64_t i = 0; i < n; i++) {
-        row[2 * n + i] *= row[i];
-    }
-}
-
-/* What goes into short_out = c * u, the rows one behind the other. */
-static void shortconv_gate_out(void *arg, int32_t token, int32_t part)
-{
-    struct slm_context *c = (struct slm_context *)arg;
-    int64_t n = c->model->hparams.n_embd;
-    const float *row = c->mix + token * 3 * n;
-    float *y = c->mix + (c->n_batch * 3 + token) * n;
-    (void)part;
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = row[n + i] * row[2 * n + i];
+    for (int64_t t = s->first; t < s->first + s->n_tokens; t++) {
+        float *u = r->x + t * r->stride + first;
+        float *y = c->mix + (c->n_batch * 3 + t) * r->n_channel + first;
+        k->multiply(u, u, u - 2 * r->n_channel, n);
+        conv_row(r, u, state, first, n);
+        k->multiply(y, u - r->n_channel, u, n);
     }
 }
 
@@ -51,8 +47,6 @@ static void shortconv(struct slm_context *c, const struct layer *l, float *x)
     struct matmul_input gated = {c->mix + c->n_batch * 3 * n_embd, ACT_NONE, NULL, NULL, n_embd, n};
     struct matmul_job out = {&l->short_out, c->y, n_embd, x, h->residual_scale};
     matmul(c, &in, &bcu, 1);
-    context_tiles(c, n * n_embd, n, shortconv_gate_in, c);
-    conv(&run);
-    context_tiles(c, n * n_embd, n, shortconv_gate_out, c);
+    conv_tiles(&run, shortconv_tile);
     matmul(c, &gated, &out, 1);
 }
