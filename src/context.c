@@ -21,6 +21,17 @@ struct batch {
     struct segment *segments; /* [n_batch] */
 };
 
+/* For layers of experts, if the model has any. */
+struct context_experts {
+    float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
+    int32_t *selected; /* [n_batch][n_expert_used] */
+    float *weights;    /* [n_batch][n_expert_used] */
+    float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
+    float *y;          /* [n_batch][n_embd] what it makes of them */
+    int32_t *tokens;   /* [n_batch] which tokens these are */
+    float *scales;     /* [n_batch] and with what weights they come in */
+};
+
 /* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
 #define ACT_FORMS_MAX 8
 
@@ -71,16 +82,7 @@ struct slm_context {
     float *laurel_low;             /* [n_laurel] */
     float *laurel;                 /* [n_embd] */
 
-    /* For layers of experts, if the model has any. */
-    struct context_experts {
-        float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
-        int32_t *selected; /* [n_batch][n_expert_used] */
-        float *weights;    /* [n_batch][n_expert_used] */
-        float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
-        float *y;          /* [n_batch][n_embd] what it makes of them */
-        int32_t *tokens;   /* [n_batch] which tokens these are */
-        float *scales;     /* [n_batch] and with what weights they come in */
-    } experts;
+    struct context_experts experts;
 
     const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
     float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
