@@ -178,6 +178,28 @@ static void altup_add(struct slm_context *c, const struct layer *l)
     context_tokens(c, l, (int64_t)c->model->hparams.n_embd * 8, altup_add_token);
 }
 
+/* One of the wanted rows, with what was made of one of its streams. */
+struct altup_merging {
+    struct slm_context *c;
+    float *y;    /* [n_rows][n_embd] the sum */
+    float scale; /* multiplies it: 1 but for the last stream */
+};
+
+static void altup_merge_row(void *arg, int32_t row, int32_t part)
+{
+    const struct altup_merging *r = (const struct altup_merging *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    float *y = r->y + row * n;
+    float *stream = c->y + row * n;
+    (void)part;
+    altup_match(stream, c->streams[0] + c->batch.rows[row] * n, n);
+    c->model->kernels.add(y, stream, n);
+    for (int64_t i = 0; r->scale != 1 && i < n; i++) {
+        y[i] *= r->scale;
+    }
+}
+
 /* y[n_rows] = x of the wanted rows, after the last layer; c->x and c->y are free by then. */
 static void altup_merge(struct slm_context *c, float *y)
 {
@@ -185,18 +207,13 @@ static void altup_merge(struct slm_context *c, float *y)
     int32_t n_rows = c->batch.n_rows;
     context_gather_rows(c, c->streams[0], y);
     for (int32_t j = 1; j < ALTUP_STREAMS; j++) {
+        struct altup_merging r = {c, y, j == ALTUP_STREAMS - 1 ? 1.0f / ALTUP_STREAMS : 1};
         struct linear proj =
             linear_of_stack(&c->model->globals.altup_unproj, j - 1, ALTUP_STREAMS - 1);
         struct matmul_input in = {c->x, ACT_NONE, NULL, NULL, n, n_rows};
         struct matmul_job job = {&proj, c->y, n, NULL, 1};
         context_gather_rows(c, c->streams[j], c->x);
         matmul(c, &in, &job, 1);
-        for (int32_t i = 0; i < n_rows; i++) {
-            altup_match(c->y + i * n, c->streams[0] + c->batch.rows[i] * n, n);
-            c->model->kernels.add(y + i * n, c->y + i * n, n);
-        }
-    }
-    for (int64_t i = 0; i < n_rows * n; i++) {
-        y[i] *= 1.0f / ALTUP_STREAMS;
+        context_tiles(c, n * n_rows * 16, n_rows, altup_merge_row, &r);
     }
 }
