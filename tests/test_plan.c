@@ -115,9 +115,9 @@ static int subject_open(const struct subject *s, slm_model **model, const slm_mo
 }
 
 struct subjects {
-    struct subject rows[16];
+    struct subject rows[24];
     int n;
-    struct build builds[16];
+    struct build builds[24];
 };
 
 static void subjects_add_build(struct subjects *s, const char *name, const struct tiny *t)

@@ -80,22 +80,49 @@ static void altup_coefficients(const struct slm_context *c, int32_t token, const
     }
 }
 
+#define ALTUP_LANES 8
+
+/* Y of ALTUP_LANES elements of each stream, in place. Through copies: compilers see that nothing
+ * overlaps, and make vectors of it. */
+static void altup_mix(float *const at[ALTUP_STREAMS], const float *mix)
+{
+    float x[ALTUP_STREAMS][ALTUP_LANES];
+    float y[ALTUP_LANES];
+    for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
+        memcpy(x[j], at[j], sizeof x[j]);
+    }
+    for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
+        const float *m = mix + j * ALTUP_STREAMS;
+        for (int32_t i = 0; i < ALTUP_LANES; i++) {
+            y[i] = x[j][i] + (m[0] * x[0][i] + m[1] * x[1][i] + m[2] * x[2][i] + m[3] * x[3][i]);
+        }
+        memcpy(at[j], y, sizeof y);
+    }
+}
+
 static void altup_predict_token(void *arg, int32_t token, int32_t part)
 {
     const struct layer_run *r = (const struct layer_run *)arg;
     const struct slm_context *c = r->c;
     int64_t n = c->model->hparams.n_embd;
     float mix[ALTUP_STREAMS * ALTUP_STREAMS];
+    float rest[ALTUP_STREAMS][ALTUP_LANES]; /* where less than ALTUP_LANES are left */
+    float *at[ALTUP_STREAMS];
     (void)part;
     altup_coefficients(c, token, r->l->altup_predict, ALTUP_STREAMS * ALTUP_STREAMS, mix);
-    for (int64_t i = token * n; i < (token + 1) * n; i++) {
-        float x[ALTUP_STREAMS];
+    memset(rest, 0, sizeof rest);
+    for (int64_t i = 0; i < n; i += ALTUP_LANES) {
+        int64_t left = min_i64(ALTUP_LANES, n - i);
         for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
-            x[j] = c->streams[j][i];
+            float *stream = c->streams[j] + token * n + i;
+            at[j] = left == ALTUP_LANES ? stream : rest[j];
+            if (left < ALTUP_LANES) {
+                memcpy(rest[j], stream, (size_t)left * sizeof(float));
+            }
         }
-        for (int32_t j = 0; j < ALTUP_STREAMS; j++) {
-            const float *m = mix + j * ALTUP_STREAMS;
-            c->streams[j][i] = x[j] + (m[0] * x[0] + m[1] * x[1] + m[2] * x[2] + m[3] * x[3]);
+        altup_mix(at, mix);
+        for (int32_t j = 0; left < ALTUP_LANES && j < ALTUP_STREAMS; j++) {
+            memcpy(c->streams[j] + token * n + i, rest[j], (size_t)left * sizeof(float));
         }
     }
     memcpy(c->x + token * n, c->streams[0] + token * n, (size_t)n * sizeof(float));
@@ -151,6 +178,28 @@ static void altup_add(struct slm_context *c, const struct layer *l)
     context_tokens(c, l, (int64_t)c->model->hparams.n_embd * 8, altup_add_token);
 }
 
+/* One of the wanted rows, with what was made of one of its streams. */
+struct altup_merging {
+    struct slm_context *c;
+    float *y;    /* [n_rows][n_embd] the sum */
+    float scale; /* multiplies it: 1 but for the last stream */
+};
+
+static void altup_merge_row(void *arg, int32_t row, int32_t part)
+{
+    const struct altup_merging *r = (const struct altup_merging *)arg;
+    const struct slm_context *c = r->c;
+    int64_t n = c->model->hparams.n_embd;
+    float *y = r->y + row * n;
+    float *stream = c->y + row * n;
+    (void)part;
+    altup_match(stream, c->streams[0] + c->batch.rows[row] * n, n);
+    c->model->kernels.add(y, stream, n);
+    for (int64_t i = 0; r->scale != 1 && i < n; i++) {
+        y[i] *= r->scale;
+    }
+}
+
 /* y[n_rows] = x of the wanted rows, after the last layer; c->x and c->y are free by then. */
 static void altup_merge(struct slm_context *c, float *y)
 {
@@ -158,18 +207,13 @@ static void altup_merge(struct slm_context *c, float *y)
     int32_t n_rows = c->batch.n_rows;
     context_gather_rows(c, c->streams[0], y);
     for (int32_t j = 1; j < ALTUP_STREAMS; j++) {
+        struct altup_merging r = {c, y, j == ALTUP_STREAMS - 1 ? 1.0f / ALTUP_STREAMS : 1};
         struct linear proj =
             linear_of_stack(&c->model->globals.altup_unproj, j - 1, ALTUP_STREAMS - 1);
         struct matmul_input in = {c->x, ACT_NONE, NULL, NULL, n, n_rows};
         struct matmul_job job = {&proj, c->y, n, NULL, 1};
         context_gather_rows(c, c->streams[j], c->x);
         matmul(c, &in, &job, 1);
-        for (int32_t i = 0; i < n_rows; i++) {
-            altup_match(c->y + i * n, c->streams[0] + c->batch.rows[i] * n, n);
-            c->model->kernels.add(y + i * n, c->y + i * n, n);
-        }
-    }
-    for (int64_t i = 0; i < n_rows * n; i++) {
-        y[i] *= 1.0f / ALTUP_STREAMS;
+        context_tiles(c, n * n_rows * 16, n_rows, altup_merge_row, &r);
     }
 }
