@@ -50,6 +50,7 @@
     F(sequence_length)                                                                             \
     F(sequence_fork)                                                                               \
     F(sequence_rewind)                                                                             \
+    F(sequence_checkpoint)                                                                         \
     F(eval_options_init)                                                                           \
     F(eval)                                                                                        \
     F(logits)                                                                                      \

@@ -743,12 +743,13 @@ static void null_for_any_pointer_is_a_status(void **state)
         REFUSES("length", slm_sequence_length(context, 0, NULL, err));
         REFUSES("context", slm_sequence_fork(NULL, 0, 0, err));
         REFUSES("context", slm_sequence_rewind(NULL, 0, 0, err));
+        REFUSES("context", slm_sequence_checkpoint(NULL, 0, 0, err));
         REFUSES("context", slm_eval(NULL, NULL, 0, sizeof(slm_span), NULL, err));
         REFUSES("context", slm_logits(NULL, 0, &logits, err));
         REFUSES("logits", slm_logits(context, 0, NULL, err));
         REFUSES("threads", slm_threads_create(NULL, NULL, err));
 #undef REFUSES
-        assert_int_equal(n, 32);
+        assert_int_equal(n, 33);
         assert_int_equal(slm_eval(context, NULL, 1, sizeof(slm_span), NULL, err), SLM_E_ARGUMENT);
     }
     assert_int_equal(slm_model_options_init(NULL, 8), SLM_E_ARGUMENT);

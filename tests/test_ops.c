@@ -9,7 +9,7 @@
 
 #include "testing.h"
 
-#define MAX_ARRAYS 6
+#define MAX_ARRAYS 8
 #define MAX_VALUES 4096
 
 static struct kernels table;
@@ -224,6 +224,78 @@ static void swiglu_as_llama_cpp(void **state)
     (void)state;
     assert_true(for_cases("activation.txt", "swiglu", check_swiglu) >= 1);
     assert_true(for_cases("activation.txt", "silu", check_silu) >= 1);
+}
+
+/* ---- State spaces ---------------------------------------------------------------------------- */
+
+/* llama.cpp's state is [head][channel][n_state]; that of the table of kernels is [n_state][channel]
+ * of a head, and Mamba-1, whose heads have one channel, takes them all at once. */
+struct scan {
+    const struct op_array *state, *x, *dt, *a, *b, *c, *out;
+    int64_t n_state, n_channel, n_head, n_token;
+    int is_head;
+};
+
+static int64_t scan_at(const struct scan *s, int64_t head, int64_t channel, int64_t n)
+{
+    return ((s->is_head ? head * s->x->ne[0] : 0) + channel) * s->n_state + n;
+}
+
+static void scan_head(const struct scan *s, int64_t head)
+{
+    static float state[MAX_VALUES], a[MAX_VALUES], step[MAX_VALUES], y[MAX_VALUES];
+    static const float zeros[MAX_VALUES];
+    int64_t width = s->n_channel, n_dt = s->dt->ne[0], n_group = s->b->ne[1];
+    int64_t group = s->is_head ? head / (s->n_head / n_group) : 0;
+    for (int64_t i = 0; i < s->n_state * width; i++) {
+        state[i] = s->state->values[scan_at(s, head, i % width, i / width)];
+        a[i] = s->is_head ? 0 : s->a->values[i % width * s->n_state + i / width];
+    }
+    for (int64_t t = 0; t < s->n_token; t++) {
+        int64_t at = t * s->x->ne[0] * s->x->ne[1] + (s->is_head ? head * width : 0);
+        const float *b = s->b->values + (t * n_group + group) * s->n_state;
+        const float *c = s->c->values + (t * n_group + group) * s->n_state;
+        struct kernel_ssm k = {y, state, s->x->values + at, b, c, s->n_state, width};
+        struct kernel_ssm_channels own = {step, a, width, zeros};
+        table.softplus(step, s->dt->values + t * n_dt + (s->is_head ? head : 0),
+                       s->is_head ? 1 : n_dt);
+        if (s->is_head) {
+            table.ssm_head(&k, step[0], math_expf(step[0] * s->a->values[head]), 0);
+        } else {
+            table.ssm_channels(&k, &own);
+        }
+        check_values(y, s->out->values + at, width, 2e-6, 1e-6);
+    }
+    for (int64_t i = 0; i < s->n_state * width; i++) {
+        int64_t at = s->x->n + scan_at(s, head, i % width, i / width);
+        check_values(state + i, s->out->values + at, 1, 2e-6, 1e-6);
+    }
+}
+
+static void check_ssm_scan(void)
+{
+    struct scan s;
+    s.state = need_array("in", "state");
+    s.x = need_array("in", "x");
+    s.dt = need_array("in", "dt");
+    s.a = need_array("in", "A");
+    s.b = need_array("in", "B");
+    s.c = need_array("in", "C");
+    s.out = need_array("out", "y_then_state");
+    s.is_head = s.a->ne[0] == 1;
+    s.n_state = s.state->ne[0];
+    s.n_head = s.is_head ? s.x->ne[1] : 1;
+    s.n_channel = s.is_head ? s.x->ne[0] : s.x->ne[1];
+    s.n_token = s.x->ne[2];
+    for (int64_t head = 0; head < s.n_head; head++) {
+        scan_head(&s, head);
+    }
+}
+
+static void ssm_scan_as_llama_cpp(void **state)
+{
+    (void)state;
+    assert_true(for_cases("ssm.txt", "ssm_scan", check_ssm_scan) == 2);
 }
 
 /* ---- Rope ----------------------------------------------------------------------------------- */
@@ -569,6 +641,7 @@ int main(void)
         cmocka_unit_test(every_entry_is_there),
         cmocka_unit_test(rms_norm_as_llama_cpp),
         cmocka_unit_test(swiglu_as_llama_cpp),
+        cmocka_unit_test(ssm_scan_as_llama_cpp),
         cmocka_unit_test(rope_as_the_formula_in_double),
         cmocka_unit_test(attention_as_softmax),
         cmocka_unit_test(attention_over_pages_as_in_double),

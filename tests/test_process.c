@@ -257,6 +257,7 @@ static slm_context *context_of(slm_model *model, slm_threads *pool, int32_t n_th
     slm_context_options_init(&o, sizeof o);
     o.n_ctx = 512;
     o.n_sequences = 2;
+    o.n_checkpoints = 1;
     o.n_threads = n_threads;
     o.threads = pool;
     return slm_context_create(&c, model, &o, &err) == SLM_OK ? c : NULL;
@@ -325,7 +326,8 @@ static int child_of(struct before_fork *b)
         return 2;
     }
     if (slm_sequence_fork(b->context, 0, 1, &err) != SLM_E_FORKED ||
-        slm_sequence_rewind(b->context, 0, 0, &err) != SLM_E_FORKED) {
+        slm_sequence_rewind(b->context, 0, 0, &err) != SLM_E_FORKED ||
+        slm_sequence_checkpoint(b->context, 0, 0, &err) != SLM_E_FORKED) {
         return 3;
     }
     if (slm_generate_begin(&g, b->shared, 0, NULL, "a", 1, NULL, &err) != SLM_E_FORKED ||
