@@ -269,6 +269,35 @@ static void ranks_of_latent_attention_that_do_not_fit_are_told(void **state)
     golden_free(&g);
 }
 
+static void sizes_of_delta_nets_that_do_not_fit_are_told(void **state)
+{
+    static const uint32_t sizes[] = {0, 1, 65536, 0x7fffffff, 0x80000000, 0xffffffff};
+    static const char *const keys[] = {"state_size", "inner_size", "time_step_rank", "group_count"};
+    struct golden g;
+    char key[64];
+    (void)state;
+    load(&g, "qwen35");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            snprintf(key, sizeof key, "qwen35.ssm.%s", keys[k]);
+            assert_key_is_told(&g, key, sizes[i], "", NULL);
+        }
+        assert_key_is_told(&g, "qwen35.ssm.conv_kernel", sizes[i], "", NULL);
+        assert_key_is_told(&g, "qwen35.attention.value_length", sizes[i], "", NULL);
+    }
+    assert_key_is_told(&g, "qwen35.ssm.state_size", 1025, "state_size' is 1025", "1 to 1024");
+    assert_key_is_told(&g, "qwen35.ssm.state_size", 32, "inner_size is 64", "state_size 32");
+    assert_key_is_told(&g, "qwen35.ssm.group_count", 3, "time_step_rank 4", "group_count 3");
+    assert_key_is_told(&g, "qwen35.ssm.group_count", 1025, "group_count' is 1025", NULL);
+    assert_key_is_told(&g, "qwen35.full_attention_interval", 0, "interval' is 0", NULL);
+    assert_key_is_told(&g, "qwen35.attention.value_length", 16, "value_length is 16", NULL);
+    golden_free(&g);
+    load(&g, "qwen35-mtp");
+    assert_key_is_told(&g, "qwen35.nextn_predict_layers", 5, "layers' is 5", "0 to 4");
+    assert_key_is_told(&g, "qwen35.nextn_predict_layers", 0xffffffff, "layers' is", NULL);
+    golden_free(&g);
+}
+
 static void positions_end_where_no_more_were_learned(void **state)
 {
     struct golden g;
@@ -309,6 +338,7 @@ int main(void)
         cmocka_unit_test(a_family_of_experts_without_any_is_told),
         cmocka_unit_test(sizes_of_experts_that_overflow_are_told),
         cmocka_unit_test(ranks_of_latent_attention_that_do_not_fit_are_told),
+        cmocka_unit_test(sizes_of_delta_nets_that_do_not_fit_are_told),
         cmocka_unit_test(positions_end_where_no_more_were_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

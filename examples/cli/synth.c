@@ -23,29 +23,42 @@
 
 /* ---- Shapes --------------------------------------------------------------------------------- */
 
+/* Gated delta nets, which all layers have but the last of each `interval`; and what attention
+ * rotates beside them. */
+struct delta {
+    int32_t interval, n_taps, n_key, n_value, state, n_rot;
+};
+
+static const struct delta qwen35_small = {4, 4, 16, 16, 128, 64};
+
 struct shape {
     const char *name, *family;
     int32_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx;
     float rope_base, eps;
     int tied;          /* the token embedding is the head, too */
     float rope_factor; /* of llama3's frequency factors; 0: none */
+    const struct delta *delta;
 };
 
 static const struct shape shapes[] = {
-    {"tiny", "llama", 2, 256, 4, 2, 64, 512, 1024, 4096, 1e4f, 1e-5f, 1, 0},
-    {"smollm2-135m", "llama", 30, 576, 9, 3, 64, 1536, 49152, 8192, 1e5f, 1e-5f, 1, 0},
-    {"smollm2-360m", "llama", 32, 960, 15, 5, 64, 2560, 49152, 8192, 1e5f, 1e-5f, 1, 0},
-    {"smollm2-1.7b", "llama", 24, 2048, 32, 32, 64, 8192, 49152, 8192, 1.3e5f, 1e-5f, 1, 0},
-    {"tinyllama-1.1b", "llama", 22, 2048, 32, 4, 64, 5632, 32000, 2048, 1e4f, 1e-5f, 0, 0},
-    {"llama3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5f, 1e-5f, 1, 32},
-    {"llama3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, 5e5f, 1e-5f, 1, 32},
-    {"llama3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 5e5f, 1e-5f, 0, 8},
-    {"mistral-7b", "llama", 32, 4096, 32, 8, 128, 14336, 32768, 32768, 1e6f, 1e-5f, 0, 0},
-    {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e6f, 1e-6f, 1, 0},
-    {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e6f, 1e-6f, 1, 0},
-    {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960, 1e6f, 1e-6f, 1, 0},
-    {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960, 1e6f, 1e-6f, 1, 0},
-    {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 40960, 1e6f, 1e-6f, 1, 0},
+    {"tiny", "llama", 2, 256, 4, 2, 64, 512, 1024, 4096, 1e4f, 1e-5f, 1, 0, NULL},
+    {"smollm2-135m", "llama", 30, 576, 9, 3, 64, 1536, 49152, 8192, 1e5f, 1e-5f, 1, 0, NULL},
+    {"smollm2-360m", "llama", 32, 960, 15, 5, 64, 2560, 49152, 8192, 1e5f, 1e-5f, 1, 0, NULL},
+    {"smollm2-1.7b", "llama", 24, 2048, 32, 32, 64, 8192, 49152, 8192, 1.3e5f, 1e-5f, 1, 0, NULL},
+    {"tinyllama-1.1b", "llama", 22, 2048, 32, 4, 64, 5632, 32000, 2048, 1e4f, 1e-5f, 0, 0, NULL},
+    {"llama3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5f, 1e-5f, 1, 32, NULL},
+    {"llama3.2-3b", "llama", 28, 3072, 24, 8, 128, 8192, 128256, 131072, 5e5f, 1e-5f, 1, 32, NULL},
+    {"llama3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 5e5f, 1e-5f, 0, 8, NULL},
+    {"mistral-7b", "llama", 32, 4096, 32, 8, 128, 14336, 32768, 32768, 1e6f, 1e-5f, 0, 0, NULL},
+    {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, 32768, 1e6f, 1e-6f, 1, 0, NULL},
+    {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, 32768, 1e6f, 1e-6f, 1, 0, NULL},
+    {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960, 1e6f, 1e-6f, 1, 0, NULL},
+    {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960, 1e6f, 1e-6f, 1, 0, NULL},
+    {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 40960, 1e6f, 1e-6f, 1, 0, NULL},
+    {"qwen3.5-0.8b", "qwen35", 24, 1024, 8, 2, 256, 3584, 248320, 262144, 1e7f, 1e-6f, 1, 0,
+     &qwen35_small},
+    {"qwen3.5-2b", "qwen35", 24, 2048, 8, 2, 256, 6144, 248320, 262144, 1e7f, 1e-6f, 1, 0,
+     &qwen35_small},
 };
 
 /* ---- Encodings ------------------------------------------------------------------------------ */
@@ -455,9 +468,18 @@ static void put_metadata(struct writer *w)
     key_u32(w, "~attention.key_length", s->head_dim);
     key_u32(w, "~attention.value_length", s->head_dim);
     key_f32(w, "~attention.layer_norm_rms_epsilon", s->eps);
-    key_u32(w, "~rope.dimension_count", s->head_dim);
+    key_u32(w, "~rope.dimension_count", s->delta != NULL ? s->delta->n_rot : s->head_dim);
     key_f32(w, "~rope.freq_base", s->rope_base);
     key_u32(w, "~vocab_size", s->n_vocab);
+    if (s->delta != NULL) {
+        const struct delta *d = s->delta;
+        key_u32(w, "~full_attention_interval", d->interval);
+        key_u32(w, "~ssm.conv_kernel", d->n_taps);
+        key_u32(w, "~ssm.state_size", d->state);
+        key_u32(w, "~ssm.group_count", d->n_key);
+        key_u32(w, "~ssm.time_step_rank", d->n_value);
+        key_u32(w, "~ssm.inner_size", d->n_value * d->state);
+    }
     put_vocabulary(w);
 }
 
@@ -467,6 +489,7 @@ enum content {
     WEIGHTS,
     ONES,
     SMALL,
+    MINUS_ONES,
     ROPE_FACTORS
 };
 
@@ -479,7 +502,7 @@ struct tensor {
 };
 
 #define ALIGNMENT 32
-#define TENSORS_PER_LAYER 14
+#define TENSORS_PER_LAYER 23
 
 /* Narrow matrices step down until a row is a whole number of blocks; F16 always is. */
 static int encoding_for(const char *name, int64_t row, slm_encoding_info *info)
@@ -522,7 +545,12 @@ static int add_layer(struct writer *w, int32_t layer)
     const struct shape *s = w->shape;
     const struct mix *m = w->mix;
     int64_t q = (int64_t)s->n_head * s->head_dim, kv = (int64_t)s->n_kv_head * s->head_dim;
+    const struct delta none = {1, 1, 1, 1, 1, 0}, *d = s->delta != NULL ? s->delta : &none;
+    int64_t values = (int64_t)d->n_value * d->state,
+            qkv = 2 * (int64_t)d->n_key * d->state + values;
     int is_qwen2 = strcmp(s->family, "qwen2") == 0, is_qwen3 = strcmp(s->family, "qwen3") == 0;
+    int is_hybrid = s->delta != NULL, is_delta = is_hybrid && (layer + 1) % d->interval != 0;
+    int has_attention = !is_delta, has_norms = is_qwen3 || (is_hybrid && !is_delta);
     const struct {
         const char *name;
         int wanted;
@@ -531,16 +559,27 @@ static int add_layer(struct writer *w, int32_t layer)
         int64_t row, rows;
     } rows[TENSORS_PER_LAYER] = {
         {"attn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
-        {"attn_q.weight", 1, WEIGHTS, m->base, s->n_embd, q},
+        {"attn_q.weight", has_attention, WEIGHTS, m->base, s->n_embd, is_hybrid ? 2 * q : q},
         {"attn_q.bias", is_qwen2, SMALL, "F32", q, 0},
-        {"attn_q_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_k.weight", 1, WEIGHTS, m->base, s->n_embd, kv},
+        {"attn_q_norm.weight", has_norms, ONES, "F32", s->head_dim, 0},
+        {"attn_k.weight", has_attention, WEIGHTS, m->base, s->n_embd, kv},
         {"attn_k.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_k_norm.weight", is_qwen3, ONES, "F32", s->head_dim, 0},
-        {"attn_v.weight", 1, WEIGHTS, choose(m, &m->v, layer, s), s->n_embd, kv},
+        {"attn_k_norm.weight", has_norms, ONES, "F32", s->head_dim, 0},
+        {"attn_v.weight", has_attention, WEIGHTS, choose(m, &m->v, layer, s), s->n_embd, kv},
         {"attn_v.bias", is_qwen2, SMALL, "F32", kv, 0},
-        {"attn_output.weight", 1, WEIGHTS, choose(m, &m->attn_output, layer, s), q, s->n_embd},
-        {"ffn_norm.weight", 1, ONES, "F32", s->n_embd, 0},
+        {"attn_output.weight", has_attention, WEIGHTS, choose(m, &m->attn_output, layer, s), q,
+         s->n_embd},
+        {"attn_qkv.weight", is_delta, WEIGHTS, m->base, s->n_embd, qkv},
+        {"attn_gate.weight", is_delta, WEIGHTS, m->base, s->n_embd, values},
+        {"ssm_conv1d.weight", is_delta, WEIGHTS, "F32", d->n_taps, qkv},
+        {"ssm_dt.bias", is_delta, SMALL, "F32", d->n_value, 0},
+        {"ssm_a", is_delta, MINUS_ONES, "F32", d->n_value, 0},
+        {"ssm_beta.weight", is_delta, WEIGHTS, m->base, s->n_embd, d->n_value},
+        {"ssm_alpha.weight", is_delta, WEIGHTS, m->base, s->n_embd, d->n_value},
+        {"ssm_norm.weight", is_delta, ONES, "F32", d->state, 0},
+        {"ssm_out.weight", is_delta, WEIGHTS, m->base, values, s->n_embd},
+        {is_hybrid ? "post_attention_norm.weight" : "ffn_norm.weight", 1, ONES, "F32", s->n_embd,
+         0},
         {"ffn_gate.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
         {"ffn_up.weight", 1, WEIGHTS, m->base, s->n_embd, s->n_ff},
         {"ffn_down.weight", 1, WEIGHTS, choose(m, &m->down, layer, s), s->n_ff, s->n_embd},
@@ -690,7 +729,7 @@ static void fill_rope_factors(const struct shape *s, uint8_t *chunk)
 static void fill_vector(struct writer *w, const struct tensor *t, uint8_t *chunk)
 {
     for (int64_t i = 0; i < t->row; i++) {
-        float value = 1;
+        float value = t->content == MINUS_ONES ? -1.0f : 1.0f;
         if (t->content == SMALL) {
             value = (float)((double)(random_next(&w->random) >> 40) / (1 << 24) - 0.5) * 0.1f;
         }
