@@ -298,6 +298,37 @@ static void sizes_of_delta_nets_that_do_not_fit_are_told(void **state)
     golden_free(&g);
 }
 
+static void pairs_that_would_not_turn_are_told(void **state)
+{
+    static const char key[] = "qwen35.rope.dimension_sections";
+    struct golden g;
+    slm_model *model = NULL;
+    slm_error err;
+    (void)state;
+    load(&g, "qwen35");
+    uint8_t *array = g.image + find_name(&g, key) + strlen(key) + 4; /* type, 8 bytes of count */
+    assert_int_equal(array[4], 4);
+    array[12 + 4] = 1; /* 3, 1, 2, 0: pair 4 would turn by the fourth position */
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_UNSUPPORTED);
+    assert_true(tiny_says(&err, "3, 1, 2, 0", "pair 4 of 8"));
+    array[12 + 4 + 3] = 0x80;
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
+    golden_free(&g);
+}
+
+static void experts_alone_need_no_feed_forward_length(void **state)
+{
+    struct golden g;
+    slm_model *model = NULL;
+    slm_error err;
+    (void)state;
+    load(&g, "qwen35moe");
+    g.image[find_name(&g, "qwen35moe.feed_forward_length")] = 'Q';
+    assert_int_equal(open_image(&model, &g, &err), SLM_OK);
+    slm_model_free(model);
+    golden_free(&g);
+}
+
 static void positions_end_where_no_more_were_learned(void **state)
 {
     struct golden g;
@@ -339,6 +370,8 @@ int main(void)
         cmocka_unit_test(sizes_of_experts_that_overflow_are_told),
         cmocka_unit_test(ranks_of_latent_attention_that_do_not_fit_are_told),
         cmocka_unit_test(sizes_of_delta_nets_that_do_not_fit_are_told),
+        cmocka_unit_test(pairs_that_would_not_turn_are_told),
+        cmocka_unit_test(experts_alone_need_no_feed_forward_length),
         cmocka_unit_test(positions_end_where_no_more_were_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
