@@ -193,7 +193,6 @@ static int config_rope(const struct config *c, struct hparams *h)
 
 static int config_experts(const struct config *c, struct hparams *h)
 {
-    SLM_TRY(config_i32(c, "expert_count", 0, 0, LIMIT_EXPERTS, &h->n_expert));
     if (h->n_expert == 0) {
         return SLM_OK;
     }
@@ -214,7 +213,10 @@ static int config_read(const struct config *c, int32_t norm, struct hparams *h)
     h->n_layer = h->n_block - n_extra;
     SLM_TRY(config_i32(c, "embedding_length", 1, 1, LIMIT_WIDTH, &h->n_embd));
     SLM_TRY(config_i32(c, "context_length", 1, 1, LIMIT_CONTEXT, &h->n_ctx_train));
-    SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 0, LIMIT_WIDTH, 0, h->n_block, &h->n_ff));
+    SLM_TRY(config_i32(c, "expert_count", 0, 0, LIMIT_EXPERTS, &h->n_expert));
+    /* Where all layers have experts of a width of their own nobody needs this one. */
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", h->n_expert == 0, 0, LIMIT_WIDTH, 0,
+                             h->n_block, &h->n_ff));
     SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
     return config_rope(c, h);
@@ -326,13 +328,13 @@ static int config_read_layer(const struct config *c, const struct hparams *h, in
 {
     int32_t least = h->is_hybrid ? 0 : 1;
     SLM_TRY(config_heads(c, i, h->n_block, least, &l->n_head, &l->n_kv_head));
-    SLM_TRY(
-        config_layer_i32(c, "feed_forward_length", 1, least, LIMIT_WIDTH, i, h->n_block, &l->n_ff));
-    l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
     l->head_dim = h->head_dim;
     l->head_dim_v = h->head_dim_v;
     l->kv_from = -1;
     l->n_expert = i < h->n_dense_layer ? 0 : h->n_expert;
+    SLM_TRY(config_layer_i32(c, "feed_forward_length", l->n_expert == 0, least, LIMIT_WIDTH, i,
+                             h->n_block, &l->n_ff));
+    l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
     l->n_ff = l->n_expert > 0 ? 0 : l->n_ff;
     if (l->n_kv_head > 0 && l->n_head % l->n_kv_head != 0) {
         SLM_FAIL(c->err, SLM_E_MODEL, i,

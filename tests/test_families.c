@@ -613,6 +613,66 @@ static void attention_that_mamba_has_not_is_ignored(void **state)
     }
 }
 
+static void sizes_of_delta_nets_that_do_not_fit_are_told(void **state)
+{
+    static const uint32_t sizes[] = {0, 1, 65536, 0x7fffffff, 0x80000000, 0xffffffff};
+    static const char *const keys[] = {"state_size", "inner_size", "time_step_rank", "group_count"};
+    struct golden g;
+    char key[64];
+    (void)state;
+    load(&g, "qwen35");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            snprintf(key, sizeof key, "qwen35.ssm.%s", keys[k]);
+            assert_key_is_told(&g, key, sizes[i], "", NULL);
+        }
+        assert_key_is_told(&g, "qwen35.ssm.conv_kernel", sizes[i], "", NULL);
+        assert_key_is_told(&g, "qwen35.attention.value_length", sizes[i], "", NULL);
+    }
+    assert_key_is_told(&g, "qwen35.ssm.state_size", 1025, "state_size' is 1025", "1 to 1024");
+    assert_key_is_told(&g, "qwen35.ssm.state_size", 32, "inner_size is 64", "state_size 32");
+    assert_key_is_told(&g, "qwen35.ssm.group_count", 3, "time_step_rank 4", "group_count 3");
+    assert_key_is_told(&g, "qwen35.ssm.group_count", 1025, "group_count' is 1025", NULL);
+    assert_key_is_told(&g, "qwen35.full_attention_interval", 0, "interval' is 0", NULL);
+    assert_key_is_told(&g, "qwen35.attention.value_length", 16, "value_length is 16", NULL);
+    golden_free(&g);
+    load(&g, "qwen35-mtp");
+    assert_key_is_told(&g, "qwen35.nextn_predict_layers", 5, "layers' is 5", "0 to 4");
+    assert_key_is_told(&g, "qwen35.nextn_predict_layers", 0xffffffff, "layers' is", NULL);
+    golden_free(&g);
+}
+
+static void pairs_that_would_not_turn_are_told(void **state)
+{
+    static const char key[] = "qwen35.rope.dimension_sections";
+    struct golden g;
+    slm_model *model = NULL;
+    slm_error err;
+    (void)state;
+    load(&g, "qwen35");
+    uint8_t *array = g.image + find_name(&g, key) + strlen(key) + 4; /* type, 8 bytes of count */
+    assert_int_equal(array[4], 4);
+    array[12 + 4] = 1; /* 3, 1, 2, 0: pair 4 would turn by the fourth position */
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_UNSUPPORTED);
+    assert_true(tiny_says(&err, "3, 1, 2, 0", "pair 4 of 8"));
+    array[12 + 4 + 3] = 0x80;
+    assert_int_equal(open_image(&model, &g, &err), SLM_E_MODEL);
+    golden_free(&g);
+}
+
+static void experts_alone_need_no_feed_forward_length(void **state)
+{
+    struct golden g;
+    slm_model *model = NULL;
+    slm_error err;
+    (void)state;
+    load(&g, "qwen35moe");
+    g.image[find_name(&g, "qwen35moe.feed_forward_length")] = 'Q';
+    assert_int_equal(open_image(&model, &g, &err), SLM_OK);
+    slm_model_free(model);
+    golden_free(&g);
+}
+
 static void positions_end_where_no_more_were_learned(void **state)
 {
     struct golden g;
@@ -663,6 +723,9 @@ int main(void)
         cmocka_unit_test(sizes_of_state_spaces_that_do_not_fit_are_told),
         cmocka_unit_test(heads_of_state_spaces_that_do_not_divide_are_told),
         cmocka_unit_test(attention_that_mamba_has_not_is_ignored),
+        cmocka_unit_test(sizes_of_delta_nets_that_do_not_fit_are_told),
+        cmocka_unit_test(pairs_that_would_not_turn_are_told),
+        cmocka_unit_test(experts_alone_need_no_feed_forward_length),
         cmocka_unit_test(positions_end_where_no_more_were_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
