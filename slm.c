@@ -114,6 +114,7 @@
 #include "src/mixer/ffn.c"
 #include "src/mixer/experts.c"
 #include "src/forward.c"
+#include "src/embed.c"
 
 /* From logits to text. */
 #include "src/sampler.c"

@@ -92,6 +92,13 @@ struct globals {
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
     const float *rope_factors_long;  /* [n_rot / 2] instead, in contexts beyond rope_ctx_orig */
     const float *rope_factors_short; /* [n_rot / 2] and in others */
+
+    /* What slm_embed does with pooled hidden states (src/embed.c), if the model has it. */
+    struct linear dense_2;    /* [n_embd] -> [n_dense_2] */
+    struct linear dense_3;    /* [n_dense_2] -> [n_dense_3] */
+    struct linear cls;        /* [n_embd] -> [n_cls], the hidden layer of a classifier */
+    struct norm cls_norm;     /* n_cls, of what the activation gives */
+    struct linear cls_output; /* [n_cls] -> [n_outputs] */
 };
 
 /* ---- Hyper-parameters ------------------------------------------------------------------------ */
@@ -110,6 +117,7 @@ struct globals {
 #define ACT_GELU 2
 #define ACT_RELU_SQUARED 3
 #define ACT_SWIGLU_CLAMPED 4
+#define ACT_TANH 5 /* without a gate */
 
 struct hparams {
     int32_t n_vocab; /* rows of the token embedding */
@@ -152,6 +160,15 @@ struct hparams {
     double yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
     int32_t rope_ctx_orig;
     double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
+    int32_t is_causal;      /* a token sees those before it and itself; else all of its text */
+    int32_t pooling;        /* SLM_POOLING_ */
+    int32_t rank_pooling;   /* which hidden state the classifier takes: SLM_POOLING_ */
+    int32_t rank_softmax;   /* its outputs are brought to sum 1 */
+    int32_t cls_act;        /* ACT_ behind cls */
+    int32_t n_cls;          /* 0: no cls */
+    int32_t n_outputs;      /* of the classifier */
+    int32_t n_dense_2;      /* 0: no dense layers */
+    int32_t n_dense_3;
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------- */
@@ -176,7 +193,12 @@ enum arch_dim {
     DIM_ROT_HALF,  /* n_rot / 2 */
     DIM_Q_RANK,
     DIM_KV_RANK,
-    DIM_KV /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_KV, /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_CLS,
+    DIM_CLS_IN, /* n_cls, or n_embd if there is no cls */
+    DIM_OUTPUTS,
+    DIM_DENSE_2,
+    DIM_DENSE_3
 };
 
 #define TENSOR_OPTIONAL 1u
@@ -227,6 +249,21 @@ struct slm_arch {
     {                                                                                              \
         name, offsetof(struct layer, field), in, out, flags                                        \
     }
+
+/* What may divide the frequencies of the rotation. */
+#define ARCH_ROPE_FACTORS                                                                          \
+    ARCH_GLOBAL("rope_freqs", rope_freqs, DIM_ROT_HALF, DIM_ONE, TENSOR_OPTIONAL | TENSOR_VECTOR), \
+        ARCH_GLOBAL("rope_factors_long", rope_factors_long, DIM_ROT_HALF, DIM_ONE,                 \
+                    TENSOR_OPTIONAL | TENSOR_VECTOR),                                              \
+        ARCH_GLOBAL("rope_factors_short", rope_factors_short, DIM_ROT_HALF, DIM_ONE,               \
+                    TENSOR_OPTIONAL | TENSOR_VECTOR)
+
+/* What a classifier may consist of. */
+#define ARCH_CLASSIFIER                                                                            \
+    ARCH_GLOBAL("cls", cls, DIM_EMBD, DIM_CLS, TENSOR_BIAS),                                       \
+        ARCH_GLOBAL("cls.norm", cls_norm, DIM_CLS, DIM_ONE, TENSOR_NORM | TENSOR_OPTIONAL),        \
+        ARCH_GLOBAL("cls.output", cls_output, DIM_CLS_IN, DIM_OUTPUTS,                             \
+                    TENSOR_OPTIONAL | TENSOR_BIAS)
 
 /* The rows of a mixture of experts; a family that may be dense too has both these and its ffn_. */
 #define ARCH_EXPERTS(bias)                                                                         \

@@ -181,6 +181,41 @@ static int config_experts(const struct config *c, struct hparams *h)
     return SLM_OK;
 }
 
+/* Of the classifier: how many outputs it has, and how wide its hidden layer is. Without cls.output
+ * the hidden layer is the outputs. */
+static int config_classifier(const struct config *c, struct hparams *h)
+{
+    char key[CONFIG_KEY_BYTES];
+    struct gguf_array labels;
+    config_key(c, "classifier.output_labels", key);
+    int found = gguf_find_array(c->gguf, key, &labels);
+    h->n_outputs = 1;
+    if (found < 0 || (found == 1 && (labels.type != SLM_TYPE_STRING || labels.count < 1 ||
+                                     labels.count > LIMIT_WIDTH))) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s': an array of 1 to %d strings is expected", key,
+                 LIMIT_WIDTH);
+    }
+    if (found == 1) {
+        h->n_outputs = (int32_t)labels.count;
+    }
+    if (gguf_find_tensor(c->gguf, text_of("cls.weight")) != NULL) {
+        int has_output = gguf_find_tensor(c->gguf, text_of("cls.output.weight")) != NULL;
+        h->n_cls = has_output ? h->n_embd : h->n_outputs;
+    }
+    h->cls_act = ACT_TANH;
+    h->rank_pooling = SLM_POOLING_CLS;
+    return SLM_OK;
+}
+
+/* What slm_embed is to give. */
+static int config_embeddings(const struct config *c, struct hparams *h)
+{
+    h->is_causal = 1;
+    SLM_TRY(config_i32(c, "attention.causal", 0, 0, 1, &h->is_causal));
+    SLM_TRY(config_i32(c, "pooling_type", 0, SLM_POOLING_NONE, SLM_POOLING_RANK, &h->pooling));
+    return config_classifier(c, h);
+}
+
 /* The keys common to all families. n_vocab comes from the tensors. */
 static int config_read(const struct config *c, int32_t norm, struct hparams *h)
 {
@@ -192,6 +227,7 @@ static int config_read(const struct config *c, int32_t norm, struct hparams *h)
     SLM_TRY(config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, 0, h->n_layer, &h->n_ff));
     SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
+    SLM_TRY(config_embeddings(c, h));
     return config_rope(c, h);
 }
 

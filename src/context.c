@@ -80,6 +80,13 @@ struct slm_context {
     uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
     int32_t n_forms;
 
+    /* For slm_embed, a row for each text of a batch. */
+    struct context_pool {
+        int32_t n_rows;  /* at most */
+        float *hidden;   /* [n_rows][n_embd] */
+        float *layer[2]; /* [n_rows][widest of what follows]: results of the layers, in turns */
+    } pool;
+
     float *logits; /* [n_logits][n_vocab] */
     int32_t n_logits_valid;
     float *row_x; /* [min(n_logits, n_batch)][n_embd] of x, whose logits are wanted */
@@ -206,6 +213,19 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
                                    (uint64_t)h->n_embd * sizeof(float));
 }
 
+static void context_layout_pool(struct slm_context *c, struct arena *a)
+{
+    const struct globals *g = &c->model->globals;
+    int64_t width = max_i64(max_i64(g->dense_2.n_out, g->dense_3.n_out),
+                            max_i64(g->cls.n_out, g->cls_output.n_out));
+    c->pool.n_rows = min_i32(c->n_batch, c->cache.n_sequences);
+    uint64_t n = (uint64_t)c->pool.n_rows;
+    c->pool.hidden = (float *)arena_take(a, n * (uint64_t)c->model->hparams.n_embd, sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        c->pool.layer[i] = (float *)arena_take(a, n * (uint64_t)width, sizeof(float));
+    }
+}
+
 static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *part_bytes);
 
 /* The same code measures (a->base NULL) and lays out. The context itself comes first. */
@@ -217,6 +237,7 @@ static void context_layout(struct slm_context *c, struct arena *a)
     cache_layout(&c->cache, a);
     context_layout_batch(c, a);
     context_layout_activations(c, a);
+    context_layout_pool(c, a);
     c->pages = (const uint8_t **)arena_take(
         a, (uint64_t)c->cache.n_sequences * (uint64_t)c->cache.max_pages, sizeof(uint8_t *));
     attention_layout(c, a, &c->part_bytes);
@@ -288,7 +309,9 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     int32_t max_pages = cache_pages_for(n_ctx);
     int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
     SLM_TRY(context_check("n_pages", n_pages, 1, LIMIT_PAGES, err));
-    int32_t n_logits = o->n_logits != SLM_AUTO ? o->n_logits : o->n_sequences;
+    int32_t n_logits = o->n_logits != SLM_AUTO     ? o->n_logits
+                       : m->hparams.is_causal != 0 ? o->n_sequences
+                                                   : 0;
     SLM_TRY(context_check("n_logits", n_logits, 0, LIMIT_CONTEXT, err));
     c->model = m;
     c->flags = o->flags;

@@ -134,8 +134,8 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
     }
 }
 
-/* The whole model over c->batch, whose pages are reserved. */
-static int forward(struct slm_context *c, const struct forward_stop *stop)
+/* All layers over c->batch, whose pages are reserved: c->x is what they make of it. */
+static int forward_layers(struct slm_context *c, const struct forward_stop *stop)
 {
     const struct slm_model *m = c->model;
     forward_list_pages(c);
@@ -145,7 +145,12 @@ static int forward(struct slm_context *c, const struct forward_stop *stop)
         SLM_TRY(forward_poll(stop));
         forward_layer(c, &m->layers[i]);
     }
-    SLM_TRY(forward_poll(stop));
+    return forward_poll(stop);
+}
+
+static int forward(struct slm_context *c, const struct forward_stop *stop)
+{
+    SLM_TRY(forward_layers(c, stop));
     forward_logits(c);
     return SLM_OK;
 }
@@ -214,6 +219,10 @@ static int eval_check(struct eval_call *e)
 {
     struct slm_context *c = e->c;
     int64_t n_logits = 0;
+    if (!c->model->hparams.is_causal) {
+        SLM_FAIL(e->err, SLM_E_UNSUPPORTED, -1,
+                 "the model is an encoder, which has no next token: slm_embed is what it is for");
+    }
     if (e->n_spans < 0 || (e->n_spans > 0 && e->spans == NULL) ||
         e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t) ||
         e->span_size % sizeof(void *) != 0) {

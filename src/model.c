@@ -130,6 +130,16 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_kv_rank;
     case DIM_KV:
         return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
+    case DIM_CLS:
+        return h->n_cls;
+    case DIM_CLS_IN:
+        return h->n_cls > 0 ? h->n_cls : h->n_embd;
+    case DIM_OUTPUTS:
+        return h->n_outputs;
+    case DIM_DENSE_2:
+        return h->n_dense_2;
+    case DIM_DENSE_3:
+        return h->n_dense_3;
     case DIM_ONE:
         break;
     }
@@ -544,6 +554,21 @@ static void model_fill_ropes(struct slm_model *m)
     if (m->hparams.rope_base_local > 0) {
         rope_local_frequencies(&m->hparams, &m->ropes[MODEL_ROPE_LOCAL]);
     }
+}
+
+/* Floats of a text's embedding. */
+static int64_t model_width(const struct slm_model *m)
+{
+    const struct globals *g = &m->globals;
+    return g->dense_3.n_out > 0   ? g->dense_3.n_out
+           : g->dense_2.n_out > 0 ? g->dense_2.n_out
+                                  : m->hparams.n_embd;
+}
+
+/* 0: there is no classifier. */
+static int64_t model_classifier_outputs(const struct slm_model *m)
+{
+    return m->globals.cls_output.n_out > 0 ? m->globals.cls_output.n_out : m->globals.cls.n_out;
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
