@@ -100,6 +100,12 @@
 #include "src/arch/granitemoe.c"
 #include "src/arch/olmoe.c"
 #include "src/arch/gpt_oss.c"
+#include "src/arch/bert.c"
+#include "src/arch/nomic_bert.c"
+#include "src/arch/jina_bert_v2.c"
+#include "src/arch/modern_bert.c"
+#include "src/arch/gemma_embedding.c"
+#include "src/arch/eurobert.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */

@@ -393,7 +393,7 @@ typedef struct slm_model_info {
     int32_t is_causal;  /* 0: an encoder, whose tokens all see each other. slm_embed is what it is
                            for; it gives no logits and generates nothing */
     int32_t pooling;    /* SLM_POOLING_: what the file says slm_embed is to give */
-    int32_t n_embd_out; /* floats of a text's embedding */
+    int32_t n_embd_out; /* floats of an embedding */
     int32_t n_outputs;  /* of its classifier, 0 if it has none. Their names are the metadata key
                            "FAMILY.classifier.output_labels", if the file has it */
     int32_t sep_token;
@@ -711,13 +711,13 @@ SLM_API int slm_logits(const slm_context *context, int32_t index, const float **
 /* ---- Embeddings ------------------------------------------------------------------------------ */
 
 /* What slm_embed makes of a text's last hidden states, numbered as in the file:
- *     NONE  nothing: a row of n_embd floats for each token
+ *     NONE  nothing: a row for each token
  *     MEAN  their mean
  *     CLS   that of the first token
  *     LAST  that of the last token
  *     RANK  the outputs of the model's classifier: of a reranker the first is the score, of query
  *           and document in one text, and a higher one is better
- * After MEAN, CLS and LAST come the dense layers of the models that have some. */
+ * Behind all but RANK come the dense layers of the models that have some. */
 #define SLM_POOLING_NONE 0
 #define SLM_POOLING_MEAN 1
 #define SLM_POOLING_CLS 2

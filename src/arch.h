@@ -37,7 +37,8 @@ struct layer {
     int32_t n_kv_head;
     int32_t n_ff;        /* 0 in a layer of experts */
     int32_t n_expert;    /* 0: an ordinary feed-forward */
-    int32_t window;      /* positions a query sees, itself included; 0: all */
+    int32_t window;      /* positions a query sees, itself included; 0: all. Where attention is not
+                            causal, half of them on either side of it */
     int32_t rope;        /* LAYER_ROPE_ */
     int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
     int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
@@ -69,6 +70,12 @@ struct layer {
     struct norm ffn_sub_norm; /* n_ff, before ffn_down */
     struct norm ffn_post_norm; /* n_embd, of what ffn_down gives */
 
+    /* Norms of x behind a branch, in place of those before it (Vaswani et al. 2017). */
+    struct norm attn_sum_norm; /* n_embd, of x with what attention added */
+    struct norm attn_norm_2;   /* n_embd, then of this plus x as it was before the layer */
+    struct norm ffn_sum_norm;  /* n_embd, of x with what the feed-forward added */
+
+    const float *alibi;      /* [n_head] what a position of distance costs; or NULL */
     const float *attn_sinks; /* [n_head] a score that takes part in the softmax only; or NULL */
 
     /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
@@ -87,6 +94,8 @@ struct layer {
 struct globals {
     struct linear token_embd;    /* [n_embd], a row a token */
     struct linear position_embd; /* [n_embd], a row a position, added to the token's; or absent */
+    struct linear token_types;   /* [n_embd], the first row is added likewise; or absent */
+    struct norm embd_norm;       /* n_embd, of the sum of these */
     struct norm output_norm;     /* n_embd */
     struct linear output;    /* [n_embd] -> [n_vocab]; the token embedding where the head is tied */
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
@@ -142,6 +151,7 @@ struct hparams {
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
+    float alibi_bias;            /* ALiBi: slopes of the heads go down to 2^-this; 0: none */
     float attn_clamp;            /* Q, K and V are brought to -clamp..clamp first; 0: not */
     int32_t qk_norm_after_rope;  /* else before */
     double attn_temperature;     /* Q of position p is multiplied by 1 + this * */
@@ -167,6 +177,8 @@ struct hparams {
     int32_t cls_act;        /* ACT_ behind cls */
     int32_t n_cls;          /* 0: no cls */
     int32_t n_outputs;      /* of the classifier */
+    int32_t act;            /* ACT_ of the feed-forward: the family's, unless the file says */
+    int32_t n_token_types;  /* rows of token_types; 0: none */
     int32_t n_dense_2;      /* 0: no dense layers */
     int32_t n_dense_3;
 };
@@ -194,6 +206,7 @@ enum arch_dim {
     DIM_Q_RANK,
     DIM_KV_RANK,
     DIM_KV, /* n_head * (head_dim - n_rot + head_dim_v) */
+    DIM_TOKEN_TYPES,
     DIM_CLS,
     DIM_CLS_IN, /* n_cls, or n_embd if there is no cls */
     DIM_OUTPUTS,

@@ -247,10 +247,23 @@ static int config_window(const struct config *c, struct hparams *h)
     return config_i32(c, "attention.sliding_window", 0, 0, INT32_MAX, &h->window);
 }
 
+/* The rows of a matrix outside the layers; 0 if there is none. */
+static int config_tensor_rows(const struct config *c, const char *name, int32_t *rows)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(c->gguf, text_of(name));
+    if (t != NULL && (t->shape[1] < 1 || t->shape[1] > LIMIT_WIDTH)) {
+        SLM_FAIL(c->err, SLM_E_MODEL, (int64_t)t->offset,
+                 "tensor '%s' has %lld rows: 1 to %d are expected", name, (long long)t->shape[1],
+                 LIMIT_WIDTH);
+    }
+    *rows = t != NULL ? (int32_t)t->shape[1] : 0;
+    return SLM_OK;
+}
+
 /* Is layer i one of those with a window? attention.sliding_window_pattern is an array that says it
- * for each layer, or a period: all but the last layer of each so many. 0: all. */
-static int config_layer_is_local(const struct config *c, const struct hparams *h, int32_t i,
-                                 int32_t period, int32_t *is_local)
+ * for each layer, or a period: all but the last layer, or the first, of each so many. 0: all. */
+static int config_layer_pattern(const struct config *c, const struct hparams *h, int32_t i,
+                                int32_t period, int first_is_global, int32_t *is_local)
 {
     char key[CONFIG_KEY_BYTES];
     struct gguf_array array;
@@ -260,10 +273,16 @@ static int config_layer_is_local(const struct config *c, const struct hparams *h
         SLM_TRY(config_layer_i32(c, name, 1, 0, 1, i, h->n_layer, is_local));
     } else {
         SLM_TRY(config_i32(c, name, 0, 0, LIMIT_LAYERS, &period));
-        *is_local = period == 0 || i % period < period - 1;
+        *is_local = period == 0 || i % period != (first_is_global ? 0 : period - 1);
     }
     *is_local = *is_local && h->window > 0;
     return SLM_OK;
+}
+
+static int config_layer_is_local(const struct config *c, const struct hparams *h, int32_t i,
+                                 int32_t period, int32_t *is_local)
+{
+    return config_layer_pattern(c, h, i, period, 0, is_local);
 }
 
 static int config_layer_window(const struct config *c, const struct hparams *h, int32_t i,

@@ -53,7 +53,7 @@ struct slm_context {
     float *gate;   /* [n_ff] */
     float *up;     /* [n_ff] */
     float *y;      /* [n_embd] output of a product that is added to x */
-    float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
+    float *x_next; /* [n_embd] what x becomes, where it is kept; NULL if no layer does */
 
     /* For latent attention, if the model has it. */
     float *latent_q;  /* [n_q_rank] */
@@ -80,7 +80,7 @@ struct slm_context {
     uint8_t *prepared[ACT_FORMS_MAX];              /* [act_tokens(n_batch)][row_bytes(n_in_max)] */
     int32_t n_forms;
 
-    /* For slm_embed, a row for each text of a batch. */
+    /* For slm_embed, a row for each text of a batch; for each token where there are dense layers. */
     struct context_pool {
         int32_t n_rows;  /* at most */
         float *hidden;   /* [n_rows][n_embd] */
@@ -198,7 +198,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         c->experts.tokens = (int32_t *)arena_take(a, (uint64_t)c->n_batch, sizeof(int32_t));
         c->experts.scales = context_rows(c, a, 1);
     }
-    c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
+    c->x_next = m->keeps_x ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         int32_t half = c->ropes[i] != NULL ? h->n_rot / 2 : 0;
         c->rope_cos[i] = context_rows(c, a, half);
@@ -218,7 +218,7 @@ static void context_layout_pool(struct slm_context *c, struct arena *a)
     const struct globals *g = &c->model->globals;
     int64_t width = max_i64(max_i64(g->dense_2.n_out, g->dense_3.n_out),
                             max_i64(g->cls.n_out, g->cls_output.n_out));
-    c->pool.n_rows = min_i32(c->n_batch, c->cache.n_sequences);
+    c->pool.n_rows = g->dense_2.n_out > 0 ? c->n_batch : min_i32(c->n_batch, c->cache.n_sequences);
     uint64_t n = (uint64_t)c->pool.n_rows;
     c->pool.hidden = (float *)arena_take(a, n * (uint64_t)c->model->hparams.n_embd, sizeof(float));
     for (int i = 0; i < 2; i++) {

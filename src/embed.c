@@ -57,9 +57,7 @@ static int embed_choose_pooling(struct embed_call *e)
                  "pooling rank: the model has no tensor 'cls.weight' or 'cls.output.weight'");
     }
     e->pooling = asked;
-    e->width = asked == SLM_POOLING_RANK   ? model_classifier_outputs(m)
-               : asked == SLM_POOLING_NONE ? m->hparams.n_embd
-                                           : model_width(m);
+    e->width = asked == SLM_POOLING_RANK ? model_classifier_outputs(m) : model_width(m);
     return SLM_OK;
 }
 
@@ -252,26 +250,6 @@ static void embed_pool_segment(void *arg, int32_t i, int32_t part)
     }
 }
 
-/* Rows of the batch's tokens as they are, behind those of earlier batches. */
-static void embed_write_tokens(struct embed_call *e)
-{
-    size_t n = (size_t)e->c->batch.n_tokens * (size_t)e->width;
-    memcpy(e->rows, e->c->y, n * sizeof(float));
-    e->rows += n;
-}
-
-static void embed_pool(struct embed_call *e)
-{
-    struct slm_context *c = e->c;
-    int64_t work = (int64_t)c->batch.n_tokens * c->model->hparams.n_embd;
-    context_tiles(c, work * 8, c->batch.n_tokens, embed_hidden, c);
-    if (e->pooling == SLM_POOLING_NONE) {
-        embed_write_tokens(e);
-    } else {
-        context_tiles(c, work, c->batch.n_segments, embed_pool_segment, e);
-    }
-}
-
 /* ---- What follows pooling -------------------------------------------------------------------- */
 
 /* The rows on their way through the layers that a model has. */
@@ -296,14 +274,25 @@ static void embed_layer(struct embed_layers *l, const struct linear *w, int32_t 
     l->turn = !l->turn;
 }
 
-/* [n_segments][width] of the group. */
-static const float *embed_finish(struct embed_call *e)
+/* Where cls is the last layer, no product makes an input of its n rows: in place. */
+static void embed_activate(struct slm_context *c, int32_t n)
+{
+    const struct globals *g = &c->model->globals;
+    float *y = c->pool.layer[0];
+    int64_t size = n * g->cls.n_out;
+    matmul_activate(&c->model->kernels, c->model->hparams.cls_act, y, y, NULL, size);
+    if (g->cls_norm.n > 0) {
+        norm_apply(c->model, &g->cls_norm, y, y, size);
+    }
+}
+
+/* What the model makes of n rows of hidden states: [n][width] */
+static const float *embed_finish(const struct embed_call *e, const float *hidden, int32_t n)
 {
     struct slm_context *c = e->c;
     const struct hparams *h = &c->model->hparams;
     const struct globals *g = &c->model->globals;
-    int32_t n = c->batch.n_segments;
-    struct embed_layers l = {c, {c->pool.hidden, ACT_NONE, NULL, NULL, h->n_embd, n}, 0};
+    struct embed_layers l = {c, {hidden, ACT_NONE, NULL, NULL, h->n_embd, n}, 0};
     if (e->pooling != SLM_POOLING_RANK) {
         embed_layer(&l, &g->dense_2, ACT_NONE, NULL);
         embed_layer(&l, &g->dense_3, ACT_NONE, NULL);
@@ -311,11 +300,34 @@ static const float *embed_finish(struct embed_call *e)
     }
     embed_layer(&l, &g->cls, h->cls_act, &g->cls_norm);
     embed_layer(&l, &g->cls_output, ACT_NONE, NULL);
-    const float *rows = l.in.x;
-    if (l.in.act != ACT_NONE) { /* cls is the last one: through its activation after all */
-        rows = matmul_input_rows(c, &l.in, 0, n);
+    if (g->cls_output.n_out == 0) {
+        embed_activate(c, n);
     }
-    return rows;
+    return l.in.x;
+}
+
+/* These rows behind those that are there. */
+static void embed_write(struct embed_call *e, const float *hidden, int32_t n)
+{
+    int is_softmax = e->pooling == SLM_POOLING_RANK && e->c->model->hparams.rank_softmax;
+    memcpy(e->rows, embed_finish(e, hidden, n), (size_t)n * (size_t)e->width * sizeof(float));
+    for (int32_t i = 0; is_softmax && i < n; i++) {
+        experts_softmax(e->rows + i * e->width, (int32_t)e->width);
+    }
+    e->rows += n * e->width;
+}
+
+/* The batch's hidden states: to the caller, or into the rows of their texts. */
+static void embed_pool(struct embed_call *e)
+{
+    struct slm_context *c = e->c;
+    int64_t work = (int64_t)c->batch.n_tokens * c->model->hparams.n_embd;
+    context_tiles(c, work * 8, c->batch.n_tokens, embed_hidden, c);
+    if (e->pooling == SLM_POOLING_NONE) {
+        embed_write(e, c->y, c->batch.n_tokens);
+    } else {
+        context_tiles(c, work, c->batch.n_segments, embed_pool_segment, e);
+    }
 }
 
 static void embed_normalise(float *x, int64_t n)
@@ -332,22 +344,6 @@ static void embed_normalise(float *x, int64_t n)
 
 /* ---- The call -------------------------------------------------------------------------------- */
 
-/* Rows of the texts that are done, behind those of earlier groups. */
-static void embed_write(struct embed_call *e)
-{
-    const struct hparams *h = &e->c->model->hparams;
-    int32_t n = e->c->batch.n_segments;
-    if (e->pooling == SLM_POOLING_NONE) {
-        return;
-    }
-    memcpy(e->rows, embed_finish(e), (size_t)n * (size_t)e->width * sizeof(float));
-    int is_softmax = e->pooling == SLM_POOLING_RANK && h->rank_softmax;
-    for (int32_t i = 0; is_softmax && i < n; i++) {
-        experts_softmax(e->rows + i * e->width, (int32_t)e->width);
-    }
-    e->rows += (int64_t)n * e->width;
-}
-
 /* The next group, whose pages go back whatever happens. */
 static int embed_group(struct embed_call *e, const struct forward_stop *stop)
 {
@@ -362,10 +358,10 @@ static int embed_group(struct embed_call *e, const struct forward_stop *stop)
             e->n_done += c->batch.n_tokens;
         }
     } while (status == SLM_OK && embed_advance(e));
-    if (status == SLM_OK) {
-        embed_write(e);
-        e->next += c->batch.n_segments;
+    if (status == SLM_OK && e->pooling != SLM_POOLING_NONE) {
+        embed_write(e, c->pool.hidden, c->batch.n_segments);
     }
+    e->next += c->batch.n_segments;
     eval_roll_back(c);
     SLM_TRY(status);
     const slm_embed_options *o = e->options;

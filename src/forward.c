@@ -45,9 +45,16 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
         x[i] *= h->embd_scale;
     }
+    if (m->globals.token_types.n_out > 0) {
+        forward_embedding_row(&m->globals.token_types, 0, row);
+        m->kernels.add(x, row, h->n_embd);
+    }
     if (m->globals.position_embd.n_out > 0) {
         forward_embedding_row(&m->globals.position_embd, position, row);
         m->kernels.add(x, row, h->n_embd);
+    }
+    if (m->globals.embd_norm.n > 0) {
+        norm_apply(m, &m->globals.embd_norm, x, x, h->n_embd);
     }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
@@ -113,25 +120,37 @@ static void forward_logits(struct slm_context *c)
     }
 }
 
+/* x, which is c->x or c->x_next, is c->x from here on. */
+static void forward_take(struct slm_context *c, float *x)
+{
+    if (x != c->x) {
+        c->x_next = c->x;
+        c->x = x;
+    }
+}
+
 /* Attention, then the feed-forward or the experts; or both from the same x, which changes after them. */
 static void forward_layer(struct slm_context *c, const struct layer *l)
 {
     float *x = c->x;
-    if (l->is_parallel) {
+    if (l->is_parallel || l->attn_norm_2.n > 0) {
         x = c->x_next;
         memcpy(x, c->x,
                (size_t)c->batch.n_tokens * (size_t)c->model->hparams.n_embd * sizeof(float));
     }
     attention(c, l, x);
+    norm_sum(c, &l->attn_sum_norm, x, NULL);
+    norm_sum(c, &l->attn_norm_2, x, c->x);
+    if (!l->is_parallel) {
+        forward_take(c, x);
+    }
     if (l->n_expert > 0) {
         experts(c, l, x);
     } else {
         ffn(c, l, x);
     }
-    if (l->is_parallel) {
-        c->x_next = c->x;
-        c->x = x;
-    }
+    norm_sum(c, &l->ffn_sum_norm, x, NULL);
+    forward_take(c, x);
 }
 
 /* All layers over c->batch, whose pages are reserved: c->x is what they make of it. */
@@ -214,15 +233,21 @@ static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, in
     return SLM_OK;
 }
 
+static int eval_check_causal(const struct slm_context *c, slm_error *err)
+{
+    if (!c->model->hparams.is_causal) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "the model is an encoder, which has no next token: slm_embed is what it is for");
+    }
+    return SLM_OK;
+}
+
 /* Everything that can be wrong with the arguments, before anything changes. */
 static int eval_check(struct eval_call *e)
 {
     struct slm_context *c = e->c;
     int64_t n_logits = 0;
-    if (!c->model->hparams.is_causal) {
-        SLM_FAIL(e->err, SLM_E_UNSUPPORTED, -1,
-                 "the model is an encoder, which has no next token: slm_embed is what it is for");
-    }
+    SLM_TRY(eval_check_causal(c, e->err));
     if (e->n_spans < 0 || (e->n_spans > 0 && e->spans == NULL) ||
         e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t) ||
         e->span_size % sizeof(void *) != 0) {

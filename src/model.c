@@ -25,7 +25,7 @@ struct slm_model {
     struct globals globals;
     struct layer *layers;
     struct rope_table ropes[MODEL_ROPE_COUNT];
-    int is_parallel;          /* some layer is */
+    int keeps_x;              /* some layer wants x as it was before it */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
     int32_t n_head_max;       /* over the layers */
     int32_t n_kv_head_max;
@@ -130,6 +130,8 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_kv_rank;
     case DIM_KV:
         return (int64_t)l->n_head * (h->head_dim - h->n_rot + h->head_dim_v);
+    case DIM_TOKEN_TYPES:
+        return h->n_token_types;
     case DIM_CLS:
         return h->n_cls;
     case DIM_CLS_IN:
@@ -403,6 +405,15 @@ static int bind_has(const struct binder *b, int32_t layer, const char *name)
     return gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, name, ".weight")) != NULL;
 }
 
+/* Is gate and up one matrix? Of a family whose gate is optional, ffn_up alone may be no more. */
+static int bind_is_gate_up(const struct binder *b, int32_t layer, int64_t n_ff)
+{
+    char buffer[96];
+    const struct gguf_tensor *up =
+        gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, "ffn_up", ".weight"));
+    return up != NULL && up->shape[1] == 2 * n_ff && !bind_has(b, layer, "ffn_gate");
+}
+
 /* One row of a family's table into its slot. */
 static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index,
                     struct layer *layer, void *slot)
@@ -426,7 +437,7 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
         return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;
     }
-    if ((a->flags & TENSOR_GATE_UP) != 0 && !bind_has(b, index, "ffn_gate")) {
+    if ((a->flags & TENSOR_GATE_UP) != 0 && bind_is_gate_up(b, index, layer->n_ff)) {
         return slot == &layer->ffn_up ? bind_fused_gate_up(b, index, layer, a->flags) : SLM_OK;
     }
     return bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot);
@@ -442,6 +453,26 @@ static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t
     return SLM_OK;
 }
 
+/* Slopes of the heads, powers of two in even steps. Where the number of heads is none, those of the
+ * power below it come first, then every second of those of the next (Press et al. 2021). */
+static void bind_alibi(struct binder *b, struct layer *l)
+{
+    double bias = (double)b->model->hparams.alibi_bias;
+    int32_t n = 1;
+    if (!(bias > 0)) {
+        return;
+    }
+    float *slopes = (float *)arena_take(&b->arena, (uint64_t)l->n_head, sizeof(float));
+    while (2 * n <= l->n_head) {
+        n *= 2;
+    }
+    for (int32_t i = 0; slopes != NULL && i < l->n_head; i++) {
+        double step = i < n ? i + 1 : (double)(2 * (i - n) + 1) / 2;
+        slopes[i] = (float)math_pow(2, -bias * step / n);
+    }
+    l->alibi = slopes;
+}
+
 static int bind_layer(struct binder *b, const struct config *config, int32_t i, struct layer *l)
 {
     const struct slm_model *m = b->model;
@@ -451,6 +482,7 @@ static int bind_layer(struct binder *b, const struct config *config, int32_t i, 
         SLM_TRY(m->arch->configure_layer(config, &m->hparams, i, l));
     }
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
+    bind_alibi(b, l);
     if (l->is_parallel && l->ffn_norm.n == 0) {
         l->ffn_norm = l->attn_norm;
     }
@@ -486,7 +518,7 @@ static void bind_cache(struct binder *b, struct layer *l)
     if (l->n_expert > 0) {
         m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
     }
-    m->is_parallel |= l->is_parallel;
+    m->keeps_x |= l->is_parallel || l->attn_norm_2.n > 0;
 }
 
 static const char *bind_text(struct binder *b, struct text t)
@@ -556,7 +588,7 @@ static void model_fill_ropes(struct slm_model *m)
     }
 }
 
-/* Floats of a text's embedding. */
+/* Floats of an embedding. */
 static int64_t model_width(const struct slm_model *m)
 {
     const struct globals *g = &m->globals;
@@ -628,6 +660,7 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     }
     SLM_TRY(config_read(&config, m->arch->norm, &m->hparams));
     SLM_TRY(model_read_vocab_size(m, err));
+    m->hparams.act = m->arch->act;
     if (m->arch->configure != NULL) {
         SLM_TRY(m->arch->configure(&config, &m->hparams));
     }

@@ -1,13 +1,15 @@
 /* test_golden.c - logits of tiny models held against llama.cpp's, through the public API alone.
  *
  *     build/test_golden [--kv f16|f32] [--exact] [--isa ref|avx2|...] [--threads N] [FILE...]
+ *     build/test_golden --write MODEL.gguf FILE
  *
  * Each FILE is a manifest (golden.h says what that is). Every model is evaluated twice, all tokens
  * as one batch and token by token, and both must agree with the manifest; of one of embeddings the
  * text is evaluated alone, and with others or in parts, pooled and token by token. Without FILE everything
  * under tests/golden is run: with the f32 cache, which is how the vectors were made, with the f16
  * cache, and the quantised files once more with unrounded activations. Exit status: 0 if all are
- * ok, 1 if any failed, 2 for a wrong command line. */
+ * ok, 1 if any failed, 2 for a wrong command line. --write runs nothing: it writes the model of a
+ * manifest, for tests of the tool. */
 
 #include "../slm.h"
 #include "golden.h"
@@ -267,9 +269,9 @@ static int judge_embd(const struct golden *g, slm_model *model, const slm_model_
 {
     int32_t width = info->pooling == SLM_POOLING_RANK ? info->n_outputs : info->n_embd_out;
     double pooled, hidden;
-    if (width != g->n_outputs || info->n_embd != g->n_embd) {
+    if (width != g->n_outputs || info->n_embd_out != g->n_embd) {
         snprintf(err->message, sizeof err->message, "embeddings of %d and %d floats", (int)width,
-                 (int)info->n_embd);
+                 (int)info->n_embd_out);
         return SLM_E_MODEL;
     }
     int status = embed_nmse(model, g, s, SLM_AUTO, info->is_causal, &pooled, err);
@@ -412,6 +414,20 @@ static void run_everything(const struct setup *base, struct tally *tally)
     }
 }
 
+static int write_model(const char *to, const char *manifest)
+{
+    struct golden g;
+    int ok = golden_load(&g, manifest, NULL) && !g.is_file;
+    FILE *file = ok ? fopen(to, "wb") : NULL;
+    ok = file != NULL && fwrite(g.image, 1, g.image_size, file) == g.image_size;
+    ok = file != NULL && fclose(file) == 0 && ok;
+    if (!ok) {
+        fprintf(stderr, "test_golden: %s: not written. %s\n", to, g.error);
+    }
+    golden_free(&g);
+    return !ok;
+}
+
 /* ---- Command line ---------------------------------------------------------------------------- */
 
 /* The features of an instruction set: its own, and those of the same machine below it. */
@@ -435,7 +451,8 @@ static int find_isa(const char *name, uint64_t *cpu)
 static int usage(void)
 {
     fprintf(stderr, "usage: test_golden [--kv f16|f32] [--exact] [--isa ref|avx2|...] "
-                    "[--threads N] [FILE...]\n");
+                    "[--threads N] [FILE...]\n"
+                    "       test_golden --write MODEL.gguf FILE\n");
     return 2;
 }
 
@@ -444,6 +461,9 @@ int main(int argc, char **argv)
     struct setup s = {SLM_KV_F32, 0, SLM_CPU_ALL, 2};
     struct tally tally = {0, 0, 0, 0, 0, 0};
     int i = 1;
+    if (argc == 4 && strcmp(argv[1], "--write") == 0) {
+        return write_model(argv[2], argv[3]);
+    }
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--exact") == 0) {

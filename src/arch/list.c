@@ -36,6 +36,13 @@ static const struct slm_arch *const arch_list[] = {
     &arch_granitemoe,
     &arch_olmoe,
     &arch_gpt_oss,
+    &arch_bert,
+    &arch_nomic_bert,
+    &arch_nomic_bert_moe,
+    &arch_jina_bert_v2,
+    &arch_modern_bert,
+    &arch_gemma_embedding,
+    &arch_eurobert,
 };
 /* clang-format on */
 

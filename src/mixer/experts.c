@@ -95,20 +95,27 @@ static int32_t experts_gather(struct slm_context *c, int32_t expert)
     return n;
 }
 
-/* c->experts.y[n] = down(act(gate norm(x)) * up norm(x)) for n rows at x. */
+/* c->experts.y[n] = down(act(gate norm(x)) * up norm(x)), or without a gate down(act(up norm(x))),
+ * for n rows at x. */
 static void experts_run(struct slm_context *c, const struct layer *l, const float *x, int32_t n,
                         const struct linear *gate, const struct linear *up,
                         const struct linear *down)
 {
     int64_t n_embd = c->model->hparams.n_embd;
     struct matmul_input in = {x, ACT_NONE, NULL, &l->ffn_norm, n_embd, n};
-    struct matmul_job gate_up[2] = {
-        {gate, c->gate, gate->n_out, NULL, 1},
+    int is_gated = gate->n_out > 0;
+    struct matmul_job up_gate[2] = {
         {up, c->up, up->n_out, NULL, 1},
+        {gate, c->gate, gate->n_out, NULL, 1},
     };
-    struct matmul_input hidden = {c->gate, c->model->arch->act, c->up, NULL, down->n_in, n};
+    struct matmul_input hidden = {is_gated ? c->gate : c->up,
+                                  c->model->hparams.act,
+                                  is_gated ? c->up : NULL,
+                                  NULL,
+                                  down->n_in,
+                                  n};
     struct matmul_job out = {down, c->experts.y, n_embd, NULL, 1};
-    matmul(c, &in, gate_up, 2);
+    matmul(c, &in, up_gate, is_gated ? 2 : 1);
     matmul(c, &hidden, &out, 1);
 }
 

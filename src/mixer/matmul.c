@@ -64,7 +64,7 @@ static void matmul_activate(const struct kernels *k, int32_t act, float *y, cons
         k->swiglu_clamped(y, x, x2, n);
         break;
     case ACT_TANH:
-        memcpy(y, x, (size_t)n * sizeof(float));
+        memmove(y, x, (size_t)n * sizeof(float));
         k->softcap(y, n, 1);
         break;
     default:
