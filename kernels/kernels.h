@@ -324,12 +324,12 @@ struct kernel_attention_job {
     int32_t position0, position1; /* the run */
     const int32_t *from, *to;     /* [n_q] */
     float softcap;
+    float *max; /* [n_q] */
+    float *sum; /* [n_q] */
+    float *out; /* query i at out + i * out_stride */
+    int64_t out_stride;
     const float *slopes; /* [n_q] or NULL; not with softcap */
     const int32_t *at;   /* [n_q] positions of the queries, wanted with slopes */
-    float *max;          /* [n_q] */
-    float *sum;          /* [n_q] */
-    float *out;          /* query i at out + i * out_stride */
-    int64_t out_stride;
 };
 
 #define KV_F16 0

@@ -405,13 +405,13 @@ static int bind_has(const struct binder *b, int32_t layer, const char *name)
     return gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, name, ".weight")) != NULL;
 }
 
-/* Is gate and up one matrix? Of a family whose gate is optional, ffn_up alone may be no more. */
+/* Are gate and up one matrix? An ffn_up as wide as one of them is no more than itself. */
 static int bind_is_gate_up(const struct binder *b, int32_t layer, int64_t n_ff)
 {
     char buffer[96];
     const struct gguf_tensor *up =
         gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, "ffn_up", ".weight"));
-    return up != NULL && up->shape[1] == 2 * n_ff && !bind_has(b, layer, "ffn_gate");
+    return !bind_has(b, layer, "ffn_gate") && (up == NULL || up->shape[1] != n_ff);
 }
 
 /* One row of a family's table into its slot. */
@@ -453,22 +453,27 @@ static int bind_table(struct binder *b, const struct arch_tensor *table, int32_t
     return SLM_OK;
 }
 
-/* Slopes of the heads, powers of two in even steps. Where the number of heads is none, those of the
+/* The slope of a head, powers of two in even steps. Where the number of heads is none, those of the
  * power below it come first, then every second of those of the next (Press et al. 2021). */
+static float model_alibi_slope(int32_t head, int32_t n_head, double bias)
+{
+    int32_t n = 1;
+    while (2 * n <= n_head) {
+        n *= 2;
+    }
+    double step = head < n ? head + 1 : (double)(2 * (head - n) + 1) / 2;
+    return (float)math_pow(2, -bias * step / n);
+}
+
 static void bind_alibi(struct binder *b, struct layer *l)
 {
     double bias = (double)b->model->hparams.alibi_bias;
-    int32_t n = 1;
     if (!(bias > 0)) {
         return;
     }
     float *slopes = (float *)arena_take(&b->arena, (uint64_t)l->n_head, sizeof(float));
-    while (2 * n <= l->n_head) {
-        n *= 2;
-    }
     for (int32_t i = 0; slopes != NULL && i < l->n_head; i++) {
-        double step = i < n ? i + 1 : (double)(2 * (i - n) + 1) / 2;
-        slopes[i] = (float)math_pow(2, -bias * step / n);
+        slopes[i] = model_alibi_slope(i, l->n_head, bias);
     }
     l->alibi = slopes;
 }
