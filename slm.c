@@ -114,6 +114,12 @@
 #include "src/arch/qwen35.c"
 #include "src/arch/qwen3next.c"
 #include "src/arch/rwkv7.c"
+#include "src/arch/bert.c"
+#include "src/arch/nomic_bert.c"
+#include "src/arch/jina_bert_v2.c"
+#include "src/arch/modern_bert.c"
+#include "src/arch/gemma_embedding.c"
+#include "src/arch/eurobert.c"
 #include "src/arch/list.c"
 
 /* A model and what it can be made of. */
@@ -140,6 +146,7 @@
 #include "src/mixer/laurel.c"
 #include "src/mixer/ple.c"
 #include "src/forward.c"
+#include "src/embed.c"
 
 /* From logits to text. */
 #include "src/sampler.c"

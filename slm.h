@@ -181,6 +181,8 @@
 #define slm_eval_options_init SLM_NAME(eval_options_init)
 #define slm_eval SLM_NAME(eval)
 #define slm_logits SLM_NAME(logits)
+#define slm_embed_options_init SLM_NAME(embed_options_init)
+#define slm_embed SLM_NAME(embed)
 #define slm_sampler_create SLM_NAME(sampler_create)
 #define slm_sampler_free SLM_NAME(sampler_free)
 #define slm_sampler_clone SLM_NAME(sampler_clone)
@@ -389,7 +391,15 @@ typedef struct slm_model_info {
     uint64_t heap_bytes;       /* of the allocator, now */
     uint64_t heap_peak_bytes;  /* of the allocator, at most so far: while loading */
     uint64_t cpu;              /* SLM_CPU_ bits in use */
-    int32_t is_recurrent;      /* 1 if sequences have states: see slm_sequence_checkpoint */
+    int32_t is_causal;  /* 0: an encoder, whose tokens all see each other. slm_embed is what it is
+                           for; it gives no logits and generates nothing */
+    int32_t pooling;    /* SLM_POOLING_: what the file says slm_embed is to give */
+    int32_t n_embd_out; /* floats of an embedding */
+    int32_t n_outputs;  /* of its classifier, 0 if it has none. Their names are the metadata key
+                           "FAMILY.classifier.output_labels", if the file has it */
+    int32_t sep_token;
+    int32_t add_sep; /* 1 if the vocabulary asks for sep_token between the two texts of a pair */
+    int32_t is_recurrent; /* 1 if sequences have states: see slm_sequence_checkpoint */
     int32_t reserved;
 } slm_model_info;
 
@@ -703,7 +713,7 @@ SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
  * numbers its own). Under a deadline, batches are made small enough to make progress, down to one
  * token: with less time than one token takes there is none.
  * SLM_E_FULL: the tokens do not fit n_ctx or the free pages. SLM_E_SPACE: more rows of logits are
- * wanted than n_logits. */
+ * wanted than n_logits. SLM_E_UNSUPPORTED: the model is an encoder (slm_embed). */
 SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, size_t span_size,
                      const slm_eval_options *options, slm_error *err);
 
@@ -711,6 +721,58 @@ SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, siz
  * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context. */
 SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
                        slm_error *err);
+
+/* ---- Embeddings ------------------------------------------------------------------------------ */
+
+/* What slm_embed makes of a text's last hidden states, numbered as in the file:
+ *     NONE  nothing: a row for each token
+ *     MEAN  their mean
+ *     CLS   that of the first token
+ *     LAST  that of the last token
+ *     RANK  the outputs of the model's classifier: of a reranker the first is the score, of query
+ *           and document in one text, and a higher one is better
+ * Behind all but RANK come the dense layers of the models that have some. */
+#define SLM_POOLING_NONE 0
+#define SLM_POOLING_MEAN 1
+#define SLM_POOLING_CLS 2
+#define SLM_POOLING_LAST 3
+#define SLM_POOLING_RANK 4
+
+/* Rows are brought to Euclidean length 1, but for those of RANK; or left alone. Zeros stay zeros. */
+#define SLM_NORMALIZE_EUCLIDEAN 0
+#define SLM_NORMALIZE_NONE 1
+
+typedef struct slm_embed_text {
+    uint32_t struct_size;
+    int32_t n_tokens;
+    const int32_t *tokens; /* [n_tokens] with the start and end tokens that SLM_TEXT_BOS gives */
+} slm_embed_text;
+
+typedef struct slm_embed_options {
+    uint32_t struct_size;
+    int32_t pooling;       /* SLM_POOLING_; default SLM_AUTO: what the file says, else NONE */
+    int32_t normalize;     /* SLM_NORMALIZE_; default SLM_NORMALIZE_EUCLIDEAN */
+    int32_t reserved;      /* 0 */
+    int64_t deadline_ns;   /* on the clock of slm_clock_ns; default SLM_NO_DEADLINE */
+    const int32_t *cancel; /* polled between layers; may be set by any thread or signal handler */
+    slm_progress_fn progress; /* in tokens, after every batch */
+    void *progress_user;
+} slm_embed_options;
+
+SLM_API int slm_embed_options_init(slm_embed_options *options, size_t size);
+
+/* Embeddings of texts[0..n_texts-1], each text_size bytes long (sizeof(slm_embed_text); as with
+ * spans, this counts): a row a text, with NONE a row a token, one behind the other in the order of
+ * the texts. capacity and *needed count floats. Texts share batches without padding, as many as
+ * there are empty sequences, and room for in n_batch; other sequences are not touched, and those
+ * used are empty again afterwards. The text of an encoder must fit one batch.
+ * A pooling other than NONE and what the file says is SLM_E_ARGUMENT (the model was trained for one
+ * of them), as are RANK without a classifier and, where each token sees only those before it, CLS.
+ * SLM_E_FULL: a text is too long for n_batch, n_ctx, the free pages or the model, or no sequence is
+ * empty. After SLM_E_CANCELLED and SLM_E_DEADLINE the buffer may hold anything. Logits stay valid. */
+SLM_API int slm_embed(slm_context *context, const slm_embed_text *texts, int32_t n_texts,
+                      size_t text_size, const slm_embed_options *options, float *rows,
+                      size_t capacity, size_t *needed, slm_error *err);
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
 

@@ -164,6 +164,7 @@ static NEON void neon_page_weights(const struct kernel_attention_job *job, int32
     if (n <= 0) {
         return;
     }
+    ref_alibi(job, i, first, n, s);
     float32x4_t largest = vdupq_n_f32(job->max[i]);
     for (int32_t j = 0; j < n; j += 4) {
         float32x4_t v = neon_part(s + j, n - j);

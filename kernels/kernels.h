@@ -307,7 +307,8 @@ struct kernel_matrix {
 /* Queries that share one kv head against a run of positions. Gives a partial: for query i
  *     max[i] = max of s_p,  sum[i] = sum of exp(s_p - max[i]),  out[i] = sum of exp(s_p - max[i])
  * v_p over the positions p of the run with from[i] <= p < to[i], where s_p = dot(q_i, k_p), and
- * with softcap c != 0 s_p = c * tanh(dot / c). No visible position: max = -infinity, sum = 0, out =
+ * with softcap c != 0 s_p = c * tanh(dot / c), with slopes s_p = dot - slopes[i] * |at[i] - p|
+ * (ALiBi: Press et al. 2021). No visible position: max = -infinity, sum = 0, out =
  * 0. Partials are merged by the caller in order of position. Each query's result depends only on
  * its own q, from, to and the run: not on which queries share the call. What no query sees may hold
  * anything, NaN too; it may be read where its page is one of the run. */
@@ -327,6 +328,8 @@ struct kernel_attention_job {
     float *sum; /* [n_q] */
     float *out; /* query i at out + i * out_stride */
     int64_t out_stride;
+    const float *slopes; /* [n_q] or NULL; not with softcap */
+    const int32_t *at;   /* [n_q] positions of the queries, wanted with slopes */
 };
 
 #define KV_F16 0

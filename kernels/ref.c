@@ -602,6 +602,17 @@ static void ref_attention_scores(const struct kernel_attention_job *job,
     }
 }
 
+/* ALiBi: takes from the scores of query i, s[0..n-1] of the positions from p on, what their distance
+ * costs. The kernels of all instruction sets use this. */
+static void ref_alibi(const struct kernel_attention_job *job, int32_t i, int32_t p, int32_t n,
+                      float *s)
+{
+    for (int32_t j = 0; job->slopes != NULL && j < n; j++) {
+        int32_t distance = job->at[i] - (p + j);
+        s[j] -= job->slopes[i] * (float)(distance < 0 ? -distance : distance);
+    }
+}
+
 /* Turns the scores of query i on one page into weights exp(score - max), and brings sum and out,
  * which stand for the pages before, down to the new maximum. */
 static void ref_attention_weights(const struct kernel_attention_job *job, int32_t i, int32_t p0,
@@ -614,6 +625,7 @@ static void ref_attention_weights(const struct kernel_attention_job *job, int32_
     }
     float *s = scores + (int64_t)i * KV_PAGE + first % KV_PAGE;
     int32_t n = last - first + 1;
+    ref_alibi(job, i, first, n, s);
     for (int32_t j = 0; job->softcap != 0 && j < n; j++) {
         s[j] = job->softcap * math_tanhf(s[j] / job->softcap);
     }

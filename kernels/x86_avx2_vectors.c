@@ -162,6 +162,7 @@ static AVX2 void avx2_page_weights(const struct kernel_attention_job *job, int32
     if (n <= 0) {
         return;
     }
+    ref_alibi(job, i, first, n, s);
     __m256 largest = _mm256_set1_ps(job->max[i]);
     for (int32_t j = 0; j < n; j += 8) {
         __m256i mask = avx2_mask(n - j);

@@ -358,6 +358,7 @@ static ZMM void zmm_page_weights(const struct kernel_attention_job *job, int32_t
     if (n <= 0) {
         return;
     }
+    ref_alibi(job, i, first, n, s);
     float max = zmm_largest_score(s, n, job->softcap, job->max[i]);
     if (first != max_i32(job->position0, job->from[i]) && max > job->max[i]) {
         float *out = job->out + i * job->out_stride;

@@ -238,6 +238,12 @@ SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm
     o.heap_bytes = atomic_load_size(&model->memory.used);
     o.heap_peak_bytes = atomic_load_size(&model->memory.peak);
     o.cpu = model->kernels.cpu;
+    o.is_causal = model->hparams.is_causal;
+    o.pooling = model->hparams.pooling;
+    o.n_embd_out = (int32_t)model_width(model);
+    o.n_outputs = (int32_t)model_classifier_outputs(model);
+    o.sep_token = model->vocab.sep;
+    o.add_sep = model->vocab.add_sep;
     return struct_write(info, &o, sizeof o, "info", err);
 }
 
@@ -672,6 +678,52 @@ SLM_API int slm_logits(const slm_context *context, int32_t index, const float **
     }
     *logits = context->logits + (int64_t)i * context->model->hparams.n_vocab;
     return SLM_OK;
+}
+
+/* ---- Embeddings ------------------------------------------------------------------------------ */
+
+static slm_embed_options api_embed_defaults(void)
+{
+    slm_embed_options o;
+    memset(&o, 0, sizeof o);
+    o.struct_size = sizeof o;
+    o.pooling = SLM_AUTO;
+    o.deadline_ns = SLM_NO_DEADLINE;
+    return o;
+}
+
+SLM_API int slm_embed_options_init(slm_embed_options *options, size_t size)
+{
+    slm_embed_options o = api_embed_defaults();
+    return struct_init(options, size, &o, sizeof o);
+}
+
+SLM_API int slm_embed(slm_context *context, const slm_embed_text *texts, int32_t n_texts,
+                      size_t text_size, const slm_embed_options *options, float *rows,
+                      size_t capacity, size_t *needed, slm_error *err)
+{
+    slm_embed_options o;
+    struct embed_call e;
+    error_clear(err);
+    API_NEED(context, "context", err);
+    API_NEED(needed, "needed", err);
+    *needed = 0;
+    SLM_TRY(api_buffer(rows, capacity, "rows", err));
+    API_OPTIONS(o, options, api_embed_defaults(), "embed options", err);
+    if (o.reserved != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "embed options: reserved is %d, not 0", o.reserved);
+    }
+    SLM_TRY(context_enter(context, err));
+    memset(&e, 0, sizeof e);
+    e.c = context;
+    e.texts = texts;
+    e.n_texts = n_texts;
+    e.text_size = text_size;
+    e.options = &o;
+    e.err = err;
+    int status = embed_run(&e, rows, capacity, needed);
+    context_leave(context);
+    return status;
 }
 
 /* ---- Sampling -------------------------------------------------------------------------------- */

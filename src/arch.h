@@ -54,7 +54,8 @@ struct layer {
     int64_t state_at;    /* of its part in the state of a sequence, in floats */
     int32_t n_ff;        /* 0 in a layer of experts, or without a feed-forward */
     int32_t n_expert;    /* 0: an ordinary feed-forward */
-    int32_t window;      /* positions a query sees, itself included; 0: all */
+    int32_t window;      /* positions a query sees, itself included; 0: all. Where attention is not
+                            causal, half of them on either side of it */
     int32_t rope;        /* LAYER_ROPE_ */
     int32_t is_parallel; /* attention and feed-forward both read x as it was before the layer */
     int64_t k_at;        /* in a KV page: bytes to K [n_kv_head][KV_PAGE][head_dim] in elements */
@@ -91,6 +92,12 @@ struct layer {
 
     const float *output_scale; /* [1] multiplies x behind the layer; or NULL */
     float ffn_cut; /* gates lose mean + ffn_cut * deviation, and are never below 0; 0: no cut */
+    /* Norms of x behind a branch, in place of those before it (Vaswani et al. 2017). */
+    struct norm attn_sum_norm; /* n_embd, of x with what attention added */
+    struct norm attn_norm_2;   /* n_embd, then of this plus x as it was before the layer */
+    struct norm ffn_sum_norm;  /* n_embd, of x with what the feed-forward added */
+
+    const float *alibi;      /* [n_head] what a position of distance costs; or NULL */
     const float *attn_sinks; /* [n_head] a score that takes part in the softmax only; or NULL */
 
     /* A mixture of experts: stacks of n_expert matrices, one behind the other. */
@@ -189,7 +196,8 @@ struct layer {
 struct globals {
     struct linear token_embd;    /* [n_embd], a row a token */
     struct linear position_embd; /* [n_embd], a row a position, added to the token's; or absent */
-    struct norm embd_norm;       /* n_embd, of what the embeddings give; or absent */
+    struct linear token_types;   /* [n_embd], the first row is added likewise; or absent */
+    struct norm embd_norm;       /* n_embd, of the sum of these; or absent */
     struct norm output_norm;     /* n_embd */
     struct linear output;    /* [n_embd] -> [n_vocab]; the token embedding where the head is tied */
     const float *rope_freqs; /* [n_rot / 2] divisors of the frequencies, or NULL */
@@ -202,6 +210,12 @@ struct globals {
 
     struct linear altup_proj;   /* [n_embd] -> [n_streams - 1][n_embd]: streams from x */
     struct linear altup_unproj; /* [n_embd] -> [n_streams - 1][n_embd]: x from streams */
+    /* What slm_embed does with pooled hidden states (src/embed.c), if the model has it. */
+    struct linear dense_2;    /* [n_embd] -> [n_dense_2] */
+    struct linear dense_3;    /* [n_dense_2] -> [n_dense_3] */
+    struct linear cls;        /* [n_embd] -> [n_cls], the hidden layer of a classifier */
+    struct norm cls_norm;     /* n_cls, of what the activation gives */
+    struct linear cls_output; /* [n_cls] -> [n_outputs] */
 };
 
 /* ---- Hyper-parameters ------------------------------------------------------------------------ */
@@ -226,6 +240,7 @@ struct globals {
 #define ACT_GELU 2
 #define ACT_RELU_SQUARED 3
 #define ACT_SWIGLU_CLAMPED 4
+#define ACT_TANH 5 /* without a gate */
 
 struct hparams {
     int32_t n_vocab; /* rows of the token embedding */
@@ -270,6 +285,7 @@ struct hparams {
     float norm_eps;
     float attn_scale;            /* multiplies Q K^T */
     float attn_softcap;          /* c * tanh(x / c) on it, 0: none */
+    float alibi_bias;            /* ALiBi: slopes of the heads go down to 2^-this; 0: none */
     float attn_clamp;            /* Q, K and V are brought to -clamp..clamp first; 0: not */
     int32_t qk_norm_after_rope;  /* else before */
     double attn_temperature;     /* Q of position p is multiplied by 1 + this * */
@@ -289,6 +305,17 @@ struct hparams {
     int32_t rope_ctx_orig;
     double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
     int32_t n_rot_local;    /* of LAYER_ROPE_LOCAL; 0: n_rot */
+    int32_t is_causal;      /* a token sees those before it and itself; else all of its text */
+    int32_t pooling;        /* SLM_POOLING_ */
+    int32_t rank_pooling;   /* which hidden state the classifier takes: SLM_POOLING_ */
+    int32_t rank_softmax;   /* its outputs are brought to sum 1 */
+    int32_t cls_act;        /* ACT_ behind cls */
+    int32_t n_cls;          /* 0: no cls */
+    int32_t n_outputs;      /* of the classifier */
+    int32_t act;            /* ACT_ of the feed-forward: the family's, unless the file says */
+    int32_t n_token_types;  /* rows of token_types; 0: none */
+    int32_t n_dense_2;      /* 0: no dense layers */
+    int32_t n_dense_3;
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------- */
@@ -324,6 +351,12 @@ enum arch_dim {
     DIM_STREAMS,
     DIM_STREAMS_SQUARE, /* n_streams * n_streams */
     DIM_LAUREL,
+    DIM_TOKEN_TYPES,
+    DIM_CLS,
+    DIM_CLS_IN, /* n_cls, or n_embd if there is no cls */
+    DIM_OUTPUTS,
+    DIM_DENSE_2,
+    DIM_DENSE_3,
     /* 0 in layers that have no recurrent mixer: */
     DIM_MIX,   /* n_embd */
     DIM_MIX_3, /* 3 * n_embd */
@@ -404,6 +437,21 @@ struct slm_arch {
     {                                                                                              \
         name, offsetof(struct layer, field), in, out, flags                                        \
     }
+
+/* What may divide the frequencies of the rotation. */
+#define ARCH_ROPE_FACTORS                                                                          \
+    ARCH_GLOBAL("rope_freqs", rope_freqs, DIM_ROT_HALF, DIM_ONE, TENSOR_OPTIONAL | TENSOR_VECTOR), \
+        ARCH_GLOBAL("rope_factors_long", rope_factors_long, DIM_ROT_HALF, DIM_ONE,                 \
+                    TENSOR_OPTIONAL | TENSOR_VECTOR),                                              \
+        ARCH_GLOBAL("rope_factors_short", rope_factors_short, DIM_ROT_HALF, DIM_ONE,               \
+                    TENSOR_OPTIONAL | TENSOR_VECTOR)
+
+/* What a classifier may consist of. */
+#define ARCH_CLASSIFIER                                                                            \
+    ARCH_GLOBAL("cls", cls, DIM_EMBD, DIM_CLS, TENSOR_BIAS),                                       \
+        ARCH_GLOBAL("cls.norm", cls_norm, DIM_CLS, DIM_ONE, TENSOR_NORM | TENSOR_OPTIONAL),        \
+        ARCH_GLOBAL("cls.output", cls_output, DIM_CLS_IN, DIM_OUTPUTS,                             \
+                    TENSOR_OPTIONAL | TENSOR_BIAS)
 
 /* The rows of a mixture of experts; a family that may be dense too has both these and its ffn_. */
 #define ARCH_EXPERTS(bias)                                                                         \

@@ -202,6 +202,41 @@ static int config_experts(const struct config *c, struct hparams *h)
     return SLM_OK;
 }
 
+/* Of the classifier: how many outputs it has, and how wide its hidden layer is. Without cls.output
+ * the hidden layer is the outputs. */
+static int config_classifier(const struct config *c, struct hparams *h)
+{
+    char key[CONFIG_KEY_BYTES];
+    struct gguf_array labels;
+    config_key(c, "classifier.output_labels", key);
+    int found = gguf_find_array(c->gguf, key, &labels);
+    h->n_outputs = 1;
+    if (found < 0 || (found == 1 && (labels.type != SLM_TYPE_STRING || labels.count < 1 ||
+                                     labels.count > LIMIT_WIDTH))) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s': an array of 1 to %d strings is expected", key,
+                 LIMIT_WIDTH);
+    }
+    if (found == 1) {
+        h->n_outputs = (int32_t)labels.count;
+    }
+    if (gguf_find_tensor(c->gguf, text_of("cls.weight")) != NULL) {
+        int has_output = gguf_find_tensor(c->gguf, text_of("cls.output.weight")) != NULL;
+        h->n_cls = has_output ? h->n_embd : h->n_outputs;
+    }
+    h->cls_act = ACT_TANH;
+    h->rank_pooling = SLM_POOLING_CLS;
+    return SLM_OK;
+}
+
+/* What slm_embed is to give. */
+static int config_embeddings(const struct config *c, struct hparams *h)
+{
+    h->is_causal = 1;
+    SLM_TRY(config_i32(c, "attention.causal", 0, 0, 1, &h->is_causal));
+    SLM_TRY(config_i32(c, "pooling_type", 0, SLM_POOLING_NONE, SLM_POOLING_RANK, &h->pooling));
+    return config_classifier(c, h);
+}
+
 /* The keys common to all families. n_vocab comes from the tensors. */
 static int config_read(const struct config *c, int32_t norm, struct hparams *h)
 {
@@ -219,6 +254,7 @@ static int config_read(const struct config *c, int32_t norm, struct hparams *h)
                              h->n_block, &h->n_ff));
     SLM_TRY(config_experts(c, h));
     SLM_TRY(config_attention(c, norm, h));
+    SLM_TRY(config_embeddings(c, h));
     return config_rope(c, h);
 }
 
@@ -238,10 +274,23 @@ static int config_window(const struct config *c, struct hparams *h)
     return config_i32(c, "attention.sliding_window", 0, 0, INT32_MAX, &h->window);
 }
 
+/* The rows of a matrix outside the layers; 0 if there is none. */
+static int config_tensor_rows(const struct config *c, const char *name, int32_t *rows)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(c->gguf, text_of(name));
+    if (t != NULL && (t->shape[1] < 1 || t->shape[1] > LIMIT_WIDTH)) {
+        SLM_FAIL(c->err, SLM_E_MODEL, (int64_t)t->offset,
+                 "tensor '%s' has %lld rows: 1 to %d are expected", name, (long long)t->shape[1],
+                 LIMIT_WIDTH);
+    }
+    *rows = t != NULL ? (int32_t)t->shape[1] : 0;
+    return SLM_OK;
+}
+
 /* Is layer i one of those with a window? attention.sliding_window_pattern is an array that says it
- * for each layer, or a period: all but the last layer of each so many. 0: all. */
-static int config_layer_is_local(const struct config *c, const struct hparams *h, int32_t i,
-                                 int32_t period, int32_t *is_local)
+ * for each layer, or a period: all but the last layer, or the first, of each so many. 0: all. */
+static int config_layer_pattern(const struct config *c, const struct hparams *h, int32_t i,
+                                int32_t period, int first_is_global, int32_t *is_local)
 {
     char key[CONFIG_KEY_BYTES];
     struct gguf_array array;
@@ -251,10 +300,16 @@ static int config_layer_is_local(const struct config *c, const struct hparams *h
         SLM_TRY(config_layer_i32(c, name, 1, 0, 1, i, h->n_block, is_local));
     } else {
         SLM_TRY(config_i32(c, name, 0, 0, LIMIT_LAYERS, &period));
-        *is_local = period == 0 || i % period < period - 1;
+        *is_local = period == 0 || i % period != (first_is_global ? 0 : period - 1);
     }
     *is_local = *is_local && h->window > 0;
     return SLM_OK;
+}
+
+static int config_layer_is_local(const struct config *c, const struct hparams *h, int32_t i,
+                                 int32_t period, int32_t *is_local)
+{
+    return config_layer_pattern(c, h, i, period, 0, is_local);
 }
 
 static int config_layer_window(const struct config *c, const struct hparams *h, int32_t i,

@@ -68,7 +68,7 @@ struct slm_context {
     float *gate;   /* [n_ff]; [n_prepared] rows if there are experts, as of up */
     float *up;     /* [n_ff] */
     float *y;      /* [n_embd] output of a product that is added to x */
-    float *x_next; /* [n_embd] x after a parallel layer; NULL if the model has none */
+    float *x_next; /* [n_embd] what x becomes, where it is kept; NULL if no layer does */
 
     float *mix; /* [n_mix_max] of a recurrent mixer, which has its own order in it */
 
@@ -99,6 +99,13 @@ struct slm_context {
     int32_t n_forms;
     int32_t n_prepared; /* tokens of all inputs that a region may have: n_batch or more */
     float *h;           /* [n_prepared][n_in_max] inputs before they are prepared */
+
+    /* For slm_embed, a row for each text of a batch; for each token where there are dense layers. */
+    struct context_pool {
+        int32_t n_rows;  /* at most */
+        float *hidden;   /* [n_rows][n_embd] */
+        float *layer[2]; /* [n_rows][widest of what follows]: results of the layers, in turns */
+    } pool;
 
     float *logits; /* [n_logits][n_vocab] */
     int32_t n_logits_valid;
@@ -239,7 +246,7 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
         context_layout_experts(c, a);
     }
     c->mix = context_rows(c, a, m->n_mix_max);
-    c->x_next = m->is_parallel ? context_rows(c, a, h->n_embd) : NULL;
+    c->x_next = m->keeps_x ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         int32_t half = c->ropes[i] != NULL ? c->ropes[i]->n_rot / 2 : 0;
         c->rope_cos[i] = context_rows(c, a, half);
@@ -255,6 +262,19 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
                                    (uint64_t)h->n_embd * sizeof(float));
 }
 
+static void context_layout_pool(struct slm_context *c, struct arena *a)
+{
+    const struct globals *g = &c->model->globals;
+    int64_t width = max_i64(max_i64(g->dense_2.n_out, g->dense_3.n_out),
+                            max_i64(g->cls.n_out, g->cls_output.n_out));
+    c->pool.n_rows = g->dense_2.n_out > 0 ? c->n_batch : min_i32(c->n_batch, c->cache.n_sequences);
+    uint64_t n = (uint64_t)c->pool.n_rows;
+    c->pool.hidden = (float *)arena_take(a, n * (uint64_t)c->model->hparams.n_embd, sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        c->pool.layer[i] = (float *)arena_take(a, n * (uint64_t)width, sizeof(float));
+    }
+}
+
 static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *part_bytes);
 
 /* The same code measures (a->base NULL) and lays out. The context itself comes first. */
@@ -267,6 +287,7 @@ static void context_layout(struct slm_context *c, struct arena *a)
     states_layout(&c->states, a);
     context_layout_batch(c, a);
     context_layout_activations(c, a);
+    context_layout_pool(c, a);
     c->pages = (const uint8_t **)arena_take(
         a, (uint64_t)c->cache.n_sequences * (uint64_t)c->cache.max_pages, sizeof(uint8_t *));
     attention_layout(c, a, &c->part_bytes);
@@ -360,7 +381,9 @@ static int context_configure(struct slm_context *c, struct slm_model *m,
     int32_t max_pages = cache_pages_for(n_ctx);
     int64_t n_pages = o->n_pages != SLM_AUTO ? o->n_pages : (int64_t)max_pages * o->n_sequences;
     SLM_TRY(context_check("n_pages", n_pages, 1, LIMIT_PAGES, err));
-    int32_t n_logits = o->n_logits != SLM_AUTO ? o->n_logits : o->n_sequences;
+    int32_t n_logits = o->n_logits != SLM_AUTO     ? o->n_logits
+                       : m->hparams.is_causal != 0 ? o->n_sequences
+                                                   : 0;
     SLM_TRY(context_check("n_logits", n_logits, 0, LIMIT_CONTEXT, err));
     c->model = m;
     c->flags = o->flags;

@@ -37,6 +37,10 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
         x[i] *= h->embd_scale;
     }
+    if (m->globals.token_types.n_out > 0) {
+        linear_row(&m->globals.token_types, 0, row);
+        m->kernels.add(x, row, h->n_embd);
+    }
     if (m->globals.position_embd.n_out > 0) {
         linear_row(&m->globals.position_embd, position, row);
         m->kernels.add(x, row, h->n_embd);
@@ -131,20 +135,18 @@ static float *forward_branch(struct slm_context *c)
     return c->x_next;
 }
 
-static float *forward_join(struct slm_context *c)
+/* x, which is c->x or c->x_next, is c->x from here on. */
+static void forward_take(struct slm_context *c, float *x)
 {
-    float *x = c->x_next;
-    c->x_next = c->x;
-    c->x = x;
-    return x;
+    if (x != c->x) {
+        c->x_next = c->x;
+        c->x = x;
+    }
 }
 
-/* Attention, another mixer or both from the same x, then the feed-forward or the experts; or all of
- * them from the same x, which changes after them. */
-static void forward_branches(struct slm_context *c, const struct layer *l)
+/* What comes before the feed-forward: attention, another mixer, or both from the same x. */
+static void forward_mixers(struct slm_context *c, const struct layer *l, float *x)
 {
-    int is_branched = l->is_parallel || layer_has_two_mixers(l);
-    float *x = is_branched ? forward_branch(c) : c->x;
     if (l->laurel_down.n_out > 0) {
         laurel(c, l);
     }
@@ -157,17 +159,26 @@ static void forward_branches(struct slm_context *c, const struct layer *l)
     if (l->laurel_down.n_out > 0) {
         laurel_join(c, x);
     }
-    if (is_branched && !l->is_parallel) {
-        x = forward_join(c);
+    norm_sum(c, &l->attn_sum_norm, x, NULL);
+    norm_sum(c, &l->attn_norm_2, x, c->x);
+}
+
+/* Mixers, then the feed-forward or the experts; or all of them from the same x, which changes after
+ * them. */
+static void forward_branches(struct slm_context *c, const struct layer *l)
+{
+    float *x = layer_keeps_x(l) ? forward_branch(c) : c->x;
+    forward_mixers(c, l, x);
+    if (!l->is_parallel) {
+        forward_take(c, x);
     }
     if (l->n_expert > 0) {
         experts(c, l, x);
     } else if (l->n_ff > 0) {
         ffn(c, l, x);
     }
-    if (l->is_parallel) {
-        forward_join(c);
-    }
+    norm_sum(c, &l->ffn_sum_norm, x, NULL);
+    forward_take(c, x);
 }
 
 static void forward_layer(struct slm_context *c, const struct layer *l)
@@ -187,8 +198,8 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
     }
 }
 
-/* The whole model over c->batch, whose pages are reserved. */
-static int forward(struct slm_context *c, const struct forward_stop *stop)
+/* All layers over c->batch, whose pages are reserved: c->x is what they make of it. */
+static int forward_layers(struct slm_context *c, const struct forward_stop *stop)
 {
     const struct slm_model *m = c->model;
     forward_list_pages(c);
@@ -204,7 +215,12 @@ static int forward(struct slm_context *c, const struct forward_stop *stop)
         SLM_TRY(forward_poll(stop));
         forward_layer(c, &m->layers[i]);
     }
-    SLM_TRY(forward_poll(stop));
+    return forward_poll(stop);
+}
+
+static int forward(struct slm_context *c, const struct forward_stop *stop)
+{
+    SLM_TRY(forward_layers(c, stop));
     forward_logits(c);
     return SLM_OK;
 }
@@ -268,11 +284,21 @@ static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, in
     return SLM_OK;
 }
 
+static int eval_check_causal(const struct slm_context *c, slm_error *err)
+{
+    if (!c->model->hparams.is_causal) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "the model is an encoder, which has no next token: slm_embed is what it is for");
+    }
+    return SLM_OK;
+}
+
 /* Everything that can be wrong with the arguments, before anything changes. */
 static int eval_check(struct eval_call *e)
 {
     struct slm_context *c = e->c;
     int64_t n_logits = 0;
+    SLM_TRY(eval_check_causal(c, e->err));
     if (e->n_spans < 0 || (e->n_spans > 0 && e->spans == NULL) ||
         e->span_size < offsetof(slm_span, n_done) + sizeof(int32_t) ||
         e->span_size % sizeof(void *) != 0) {

@@ -248,6 +248,7 @@ static int generate_create(struct slm_generator **out, struct slm_context *c, in
                            const slm_generate_options *o, slm_error *err)
 {
     struct memory memory = memory_make(c->memory.alloc, c->memory.user, UINT64_MAX);
+    SLM_TRY(eval_check_causal(c, err));
     struct slm_generator *g = (struct slm_generator *)memory_take(&memory, sizeof *g);
     if (g == NULL) {
         return memory_error(&memory, sizeof *g, "generator", err);

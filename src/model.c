@@ -25,7 +25,7 @@ struct slm_model {
     struct globals globals;
     struct layer *layers;
     struct rope_table ropes[MODEL_ROPE_COUNT];
-    int is_parallel;          /* some layer is, or has two mixers */
+    int keeps_x;              /* some layer wants x as it was before it */
     int64_t kv_page_elements; /* K and V of all layers for KV_PAGE positions */
     int64_t n_state_floats; /* the state of all recurrent layers of a sequence; 0: there are none */
     int64_t n_mix_max;      /* scratch of a recurrent mixer for a token, in floats */
@@ -219,6 +219,18 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_laurel;
     case DIM_VALUE_RANK:
         return l->n_value_rank;
+    case DIM_TOKEN_TYPES:
+        return h->n_token_types;
+    case DIM_CLS:
+        return h->n_cls;
+    case DIM_CLS_IN:
+        return h->n_cls > 0 ? h->n_cls : h->n_embd;
+    case DIM_OUTPUTS:
+        return h->n_outputs;
+    case DIM_DENSE_2:
+        return h->n_dense_2;
+    case DIM_DENSE_3:
+        return h->n_dense_3;
     case DIM_ONE:
         return 1;
     default:
@@ -586,6 +598,15 @@ static int bind_has(const struct binder *b, int32_t layer, const char *name)
     return gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, name, ".weight")) != NULL;
 }
 
+/* Are gate and up one matrix? An ffn_up as wide as one of them is no more than itself. */
+static int bind_is_gate_up(const struct binder *b, int32_t layer, int64_t n_ff)
+{
+    char buffer[96];
+    const struct gguf_tensor *up =
+        gguf_find_tensor(&b->model->gguf, bind_name(buffer, layer, "ffn_up", ".weight"));
+    return !bind_has(b, layer, "ffn_gate") && (up == NULL || up->shape[1] != n_ff);
+}
+
 /* One row of a family's table into its slot. */
 static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index,
                     struct layer *layer, void *slot)
@@ -621,7 +642,7 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
         return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;
     }
-    if ((a->flags & TENSOR_GATE_UP) != 0 && !bind_has(b, index, "ffn_gate")) {
+    if ((a->flags & TENSOR_GATE_UP) != 0 && bind_is_gate_up(b, index, layer->n_ff)) {
         return slot == &layer->ffn_up ? bind_fused_gate_up(b, index, layer, a->flags) : SLM_OK;
     }
     return bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot);
@@ -668,12 +689,38 @@ static int bind_check_shared_kv(const struct slm_model *m, const struct config *
     return SLM_OK;
 }
 
+/* The slope of a head, powers of two in even steps. Where the number of heads is none, those of the
+ * power below it come first, then every second of those of the next (Press et al. 2021). */
+static float model_alibi_slope(int32_t head, int32_t n_head, double bias)
+{
+    int32_t n = 1;
+    while (2 * n <= n_head) {
+        n *= 2;
+    }
+    double step = head < n ? head + 1 : (double)(2 * (head - n) + 1) / 2;
+    return (float)math_pow(2, -bias * step / n);
+}
+
+static void bind_alibi(struct binder *b, struct layer *l)
+{
+    double bias = (double)b->model->hparams.alibi_bias;
+    if (!(bias > 0)) {
+        return;
+    }
+    float *slopes = (float *)arena_take(&b->arena, (uint64_t)l->n_head, sizeof(float));
+    for (int32_t i = 0; slopes != NULL && i < l->n_head; i++) {
+        slopes[i] = model_alibi_slope(i, l->n_head, bias);
+    }
+    l->alibi = slopes;
+}
+
 static int bind_layer(struct binder *b, const struct config *config, int32_t i, struct layer *l)
 {
     const struct slm_model *m = b->model;
     SLM_TRY(bind_layer_keys(m, config, i, l));
     SLM_TRY(bind_check_shared_kv(m, config, i, l));
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
+    bind_alibi(b, l);
     if (l->ffn_norm.n == 0) { /* all that the layer does reads one norm */
         l->ffn_norm = l->attn_norm;
     }
@@ -705,10 +752,11 @@ static int bind_check_factors(const struct binder *b)
 
 static void recurrent_bind(struct slm_model *m, struct layer *l);
 
-/* Attention and a recurrent mixer, which read the same x. */
-static int layer_has_two_mixers(const struct layer *l)
+/* Does something in the layer want x as it was before it? Two mixers read the same x. */
+static int layer_keeps_x(const struct layer *l)
 {
-    return l->n_kv_head > 0 && l->recurrent != RECURRENT_NONE;
+    return l->is_parallel || l->attn_norm_2.n > 0 ||
+           (l->n_kv_head > 0 && l->recurrent != RECURRENT_NONE);
 }
 
 /* Places of a layer's K and V in a page, in elements. While measuring, m->layers is NULL. */
@@ -738,7 +786,7 @@ static void bind_largest(struct slm_model *m, const struct layer *l)
     if (l->n_expert > 0) {
         m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
     }
-    m->is_parallel |= l->is_parallel || layer_has_two_mixers(l);
+    m->keeps_x |= layer_keeps_x(l);
 }
 
 static const char *bind_text(struct binder *b, struct text t)
@@ -813,6 +861,21 @@ static void model_fill_ropes(struct slm_model *m)
     }
 }
 
+/* Floats of an embedding. */
+static int64_t model_width(const struct slm_model *m)
+{
+    const struct globals *g = &m->globals;
+    return g->dense_3.n_out > 0   ? g->dense_3.n_out
+           : g->dense_2.n_out > 0 ? g->dense_2.n_out
+                                  : m->hparams.n_embd;
+}
+
+/* 0: there is no classifier. */
+static int64_t model_classifier_outputs(const struct slm_model *m)
+{
+    return m->globals.cls_output.n_out > 0 ? m->globals.cls_output.n_out : m->globals.cls.n_out;
+}
+
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* n_vocab: rows of the embedding. A vocabulary may be shorter (padding rows), never longer. */
@@ -871,6 +934,7 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     }
     SLM_TRY(config_read(&config, m->arch->norm, &m->hparams));
     SLM_TRY(model_read_vocab_size(m, err));
+    m->hparams.act = m->arch->act;
     if (m->arch->configure != NULL) {
         SLM_TRY(m->arch->configure(&config, &m->hparams));
     }

@@ -399,6 +399,8 @@ static void attention_alone(const struct kernel_attention_job *j, void *scratch,
         one.n_q = 1;
         one.from = j->from + i;
         one.to = j->to + i;
+        one.slopes = j->slopes != NULL ? j->slopes + i : NULL;
+        one.at = j->at + i;
         one.max = &max;
         one.sum = &sum;
         one.out = out;
@@ -418,8 +420,8 @@ static void attention_trial(void (*kernel)(const struct kernel_attention_job *, 
     struct kernel_attention_job j;
     struct guarded pages[ATTENTION_PAGES];
     const uint8_t *list[ATTENTION_PAGES];
-    int32_t from[TRIAL_QUERIES], to[TRIAL_QUERIES];
-    float max[TRIAL_QUERIES], sum[TRIAL_QUERIES];
+    int32_t from[TRIAL_QUERIES], to[TRIAL_QUERIES], at[TRIAL_QUERIES];
+    float max[TRIAL_QUERIES], sum[TRIAL_QUERIES], slopes[TRIAL_QUERIES];
     memset(&j, 0, sizeof j);
     j.head_dim = dims[check_range(0, SLM_COUNT(dims) - 1)];
     j.head_dim_v = trial % 3 == 0 ? dims[check_range(0, SLM_COUNT(dims) - 1)] : j.head_dim;
@@ -433,7 +435,11 @@ static void attention_trial(void (*kernel)(const struct kernel_attention_job *, 
         int same = trial % 2;
         from[i] = same ? 0 : check_range(0, j.position1);
         to[i] = same ? j.position1 - j.n_q / 2 + i : check_range(0, 700);
+        at[i] = check_range(0, 700);
+        slopes[i] = (float)check_range(0, 8) / 128;
     }
+    j.slopes = trial % 8 < 4 && j.softcap == 0 ? slopes : NULL;
+    j.at = at;
     j.from = from;
     j.to = to;
     j.max = max;

@@ -19,7 +19,8 @@
  *     tokens <n> <ids>
  *     check <bytes> <FNV-1a-64 in hex>
  *     logits <position> <values>, exact <position> <values>
- *     embd, hidden, embd_exact, hidden_exact: of mode embd, not kept here
+ *     embd <values>, embd_exact <values>               (mode embd: pooled, not normalised)
+ *     hidden <position> <values>, hidden_exact <position> <values>
  *
  * A line that is not understood is an error: a misread manifest must not pass as a good one. */
 #ifndef GOLDEN_H
@@ -40,6 +41,11 @@ struct golden {
     float *logits; /* [n_tokens][n_vocab] */
     float *exact;  /* the same, or NULL where logits are exact */
     int n_vocab;
+    /* Mode embd, instead of logits; the exact ones may be NULL as above. */
+    float *embd, *embd_exact; /* [n_outputs] */
+    int n_outputs;
+    float *hidden, *hidden_exact; /* [n_tokens][n_embd] */
+    int n_embd;
     char error[256]; /* why golden_load failed */
 };
 
@@ -406,30 +412,35 @@ static int golden_tokens(struct golden *g, char *line)
     return g->tokens != NULL && *line == 0;
 }
 
-/* Rows come in order of position; the first of all tells the width. */
-static int golden_row(struct golden *g, float **rows, int *n_rows, char *line)
+/* The rest of a line into row `index` of n rows; the first of all rows tells the width. */
+static int golden_values(float **rows, int n, int index, int *width, char *line)
+{
+    if (*width == 0) {
+        for (const char *c = line; *c != 0; c++) {
+            *width += *c == ' ';
+        }
+        ++*width;
+    }
+    if (*rows == NULL) {
+        *rows = (float *)malloc((size_t)n * (size_t)*width * sizeof **rows);
+    }
+    for (int i = 0; *rows != NULL && i < *width; i++) {
+        if (!golden_float(&line, *rows + (size_t)index * (size_t)*width + i)) {
+            return 0;
+        }
+    }
+    return *rows != NULL && *line == 0;
+}
+
+/* Rows come in order of position. */
+static int golden_row(struct golden *g, float **rows, int *n_rows, int *width, char *line)
 {
     int64_t position;
     if (g->tokens == NULL || !golden_integer(&line, *n_rows, *n_rows, &position) ||
         position >= g->n_tokens) {
         return 0;
     }
-    if (g->n_vocab == 0) {
-        for (const char *c = line; *c != 0; c++) {
-            g->n_vocab += *c == ' ';
-        }
-        g->n_vocab++;
-    }
-    if (*rows == NULL) {
-        *rows = (float *)malloc((size_t)g->n_tokens * (size_t)g->n_vocab * sizeof **rows);
-    }
-    for (int i = 0; *rows != NULL && i < g->n_vocab; i++) {
-        if (!golden_float(&line, *rows + (size_t)*n_rows * (size_t)g->n_vocab + i)) {
-            return 0;
-        }
-    }
-    (*n_rows)++;
-    return *rows != NULL && *line == 0;
+    return golden_values(rows, g->n_tokens, (*n_rows)++, width, line);
 }
 
 static int golden_check_line(struct golden_parts *p, char *line)
@@ -459,7 +470,34 @@ static int golden_fail(struct golden *g, const char *what, long line)
     return 0;
 }
 
-static int golden_line(struct golden *g, struct golden_parts *p, int *n_logits, int *n_exact,
+/* How many rows of each kind there were. */
+struct golden_counts {
+    int logits, exact, hidden, hidden_exact;
+};
+
+static int golden_result_line(struct golden *g, struct golden_counts *n, const char *word,
+                              char *line)
+{
+    if (strcmp(word, "logits") == 0) {
+        return golden_row(g, &g->logits, &n->logits, &g->n_vocab, line);
+    }
+    if (strcmp(word, "exact") == 0) {
+        return golden_row(g, &g->exact, &n->exact, &g->n_vocab, line);
+    }
+    if (strcmp(word, "hidden") == 0) {
+        return golden_row(g, &g->hidden, &n->hidden, &g->n_embd, line);
+    }
+    if (strcmp(word, "hidden_exact") == 0) {
+        return golden_row(g, &g->hidden_exact, &n->hidden_exact, &g->n_embd, line);
+    }
+    if (strcmp(word, "embd") == 0) {
+        return golden_values(&g->embd, 1, 0, &g->n_outputs, line);
+    }
+    return strcmp(word, "embd_exact") == 0 &&
+           golden_values(&g->embd_exact, 1, 0, &g->n_outputs, line);
+}
+
+static int golden_line(struct golden *g, struct golden_parts *p, struct golden_counts *counts,
                        char *line)
 {
     char *word = golden_word(&line);
@@ -476,12 +514,6 @@ static int golden_line(struct golden *g, struct golden_parts *p, int *n_logits, 
     if (strcmp(word, "tokens") == 0) {
         return golden_tokens(g, line);
     }
-    if (strcmp(word, "logits") == 0) {
-        return golden_row(g, &g->logits, n_logits, line);
-    }
-    if (strcmp(word, "exact") == 0) {
-        return golden_row(g, &g->exact, n_exact, line);
-    }
     if (strcmp(word, "check") == 0) {
         return golden_check_line(p, line);
     }
@@ -497,13 +529,21 @@ static int golden_line(struct golden *g, struct golden_parts *p, int *n_logits, 
         g->n_ctx = (int)n;
         return ok;
     }
-    return strcmp(word, "embd") == 0 || strcmp(word, "embd_exact") == 0 ||
-           strcmp(word, "hidden") == 0 || strcmp(word, "hidden_exact") == 0;
+    return golden_result_line(g, counts, word, line);
+}
+
+/* Is there what the mode promises: a row for each token, all of them or none of the exact ones? */
+static int golden_is_complete(const struct golden *g, const struct golden_counts *n)
+{
+    int rows = g->is_embd ? n->hidden : n->logits;
+    int exact = g->is_embd ? n->hidden_exact : n->exact;
+    return rows == g->n_tokens && (exact == 0 || exact == g->n_tokens) &&
+           (!g->is_embd || g->embd != NULL);
 }
 
 static int golden_lines(struct golden *g, struct golden_parts *p, char *text, size_t size)
 {
-    int n_logits = 0, n_exact = 0;
+    struct golden_counts counts = {0, 0, 0, 0};
     long number = 0;
     for (char *line = text, *end; line < text + size; line = end + 1) {
         end = line + strcspn(line, "\n");
@@ -515,7 +555,7 @@ static int golden_lines(struct golden *g, struct golden_parts *p, char *text, si
             if (!g->is_file && strcmp(line, "slm-golden 1") != 0) {
                 return golden_fail(g, "not a manifest of golden vectors, format 1", 1);
             }
-        } else if (!golden_line(g, p, &n_logits, &n_exact, line)) {
+        } else if (!golden_line(g, p, &counts, line)) {
             return golden_fail(g, "not understood", number);
         }
         if (last) {
@@ -525,8 +565,8 @@ static int golden_lines(struct golden *g, struct golden_parts *p, char *text, si
     if (g->tokens == NULL || g->n_ctx == 0 || !p->has_check || (g->is_file && g->file[0] == 0)) {
         return golden_fail(g, "tokens, n_ctx, check or file is missing", 0);
     }
-    if (!g->is_embd && (n_logits != g->n_tokens || (n_exact != 0 && n_exact != g->n_tokens))) {
-        return golden_fail(g, "not one row of logits for each token", 0);
+    if (!golden_is_complete(g, &counts)) {
+        return golden_fail(g, "not one row for each token", 0);
     }
     return 1;
 }
@@ -605,6 +645,10 @@ static TESTING_UNUSED void golden_free(struct golden *g)
     free(g->tokens);
     free(g->logits);
     free(g->exact);
+    free(g->embd);
+    free(g->embd_exact);
+    free(g->hidden);
+    free(g->hidden_exact);
     memset(g, 0, sizeof *g);
 }
 

@@ -326,6 +326,10 @@ static double oracle_score(const struct kernel_attention_job *j, int32_t kv, int
         double e = oracle_exp(2 * s / (double)j->softcap);
         s = (double)j->softcap * (1 - 2 / (e + 1));
     }
+    if (j->slopes != NULL) {
+        int32_t distance = j->at[i] > p ? j->at[i] - p : p - j->at[i];
+        s -= (double)j->slopes[i] * distance;
+    }
     return s;
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The slm tool from outside: what it writes where, and how it exits.
 #
-# usage: tests/test_cli.sh build/slm     (in the root of the repository)
+# usage: tests/test_cli.sh build/slm     (in the root of the repository, with build/test_golden)
 
 slm=$1
 model=examples/models/storyteller-q8_0.gguf
@@ -173,6 +173,76 @@ LC_ALL=C sed "s/slm storyteller/$(cat "$dir/name")/" "$model" >"$dir/hostile.ggu
 run 0 info -m "$dir/hostile.gguf" --metadata --tensors
 check "a hostile name is there, escaped" grep -q 'slm \\x1b\[2J\\u{202e}tor!' "$out"
 check "no control characters" [ "$(tr -d '\n' <"$out" | tr -dc '\001-\037\177' | wc -c)" -eq 0 ]
+
+# ---- embed and rerank
+# The model of a manifest of tests/golden/models.
+made() {
+    [ -s "$dir/$1.gguf" ] ||
+        "$(dirname "$slm")/test_golden" --write "$dir/$1.gguf" "tests/golden/models/$1.txt"
+    echo "$dir/$1.gguf"
+}
+embedder=$(made qwen3-embedding)
+run 0 embed -m "$embedder" a "b c" d
+check "a line for each text" [ "$(lines "$out")" -eq 3 ]
+check "JSON of index, tokens and vector" [ "$(grep -c \
+    '^{"index":[0-9]*,"n_tokens":[0-9]*,"embedding":\[[-0-9.e,+]*\]}$' "$out")" -eq 3 ]
+check "in the order given" [ "$(sed 's/.*"index":\([0-9]*\).*/\1/' "$out" | tr '\n' ' ')" = "0 1 2 " ]
+check "64 numbers" [ "$(head -1 "$out" | tr -cd , | wc -c | tr -d ' ')" -eq 65 ]
+cp "$out" "$dir/three"
+input 'a\nb c\r\nd'
+run 0 embed -m "$embedder"
+check "lines of stdin are the same" cmp -s "$out" "$dir/three"
+input ''
+run 0 embed -m "$embedder"
+check "no texts, no lines" [ ! -s "$out" ]
+seq 1 70 >"$dir/in"
+run 0 embed -m "$embedder" --isa ref -t 1 --kv f32 --exact
+check "more texts than go at once" [ "$(lines "$out")" -eq 70 ]
+check "and their indices" [ "$(sed 's/.*"index":\([0-9]*\).*/\1/' "$out" | tail -1)" -eq 69 ]
+run 0 embed -m "$embedder" --raw a
+check "--raw is longer" not cmp -s "$out" "$dir/three"
+run 0 embed -m "$embedder" --pooling none "b c"
+check "an array for each token" grep -q '"embedding":\[\[[^]]*\],\[.*\]\]}$' "$out"
+run 0 embed -m "$embedder" --compare a a --raw
+check "a text is like itself" grep -qx '1.000000' "$out"
+run 0 embed -m "$embedder" --compare a "b c"
+check "another is not" grep -qx -- '-\{0,1\}0\.[0-9]*' "$out"
+run 0 embed -m "$embedder" -- -a --raw
+check "words behind --" [ "$(lines "$out")" -eq 2 ]
+run 0 embed -m "$embedder" --ids "1 2 3" 4,5
+check "token ids" grep -q '"index":0,"n_tokens":3,' "$out"
+usage_error embed
+usage_error embed -m "$embedder" --compare a
+usage_error embed -m "$embedder" --pooling max a
+failure embed -m "$embedder" --pooling mean a
+failure embed -m "$embedder" --pooling none --compare a b
+failure embed -m "$embedder" --ids 275
+failure embed -m "$embedder" --ids x
+bert=$(made bert-cls)
+failure embed -m "$bert" a
+check "what to do without a tokenizer" grep -q "'bert' is not supported: use token ids" "$err"
+run 0 embed -m "$bert" --ids "2 7 8 3"
+check "an embedding by ids" grep -q '"n_tokens":4,' "$out"
+failure run -m "$bert" -p a
+run 0 embed -m "$(made bert-classify)" --ids "2 7 8 3"
+check "outputs of a classifier" [ "$(tr -cd , <"$out" | wc -c | tr -d ' ')" -eq 4 ]
+
+reranker=$(made qwen3-reranker)
+run 0 rerank -m "$reranker" --query "what" one "two three" four
+check "a score for each document" [ "$(grep -c \
+    '^{"index":[0-2],"score":0\.[0-9]*}$' "$out")" -eq 3 ]
+sed 's/.*score":\(.*\)}/\1/' "$out" >"$dir/scores"
+check "best first" sh -c "sort -rg '$dir/scores' | cmp -s - '$dir/scores'"
+cp "$out" "$dir/three"
+input 'one\ntwo three\nfour\n'
+run 0 rerank -m "$reranker" --query "what" -t 1
+check "lines of stdin are the same" cmp -s "$out" "$dir/three"
+run 0 rerank -m "$(made modern-bert-rerank)" --query "what" one "two three"
+check "an encoder scores, too" [ "$(lines "$out")" -eq 2 ]
+usage_error rerank -m "$reranker" one
+failure rerank -m "$embedder" --query a b
+failure rerank -m "$(made bert-rerank)" --query a b
+check "no tokenizer" grep -q "not supported" "$err"
 
 # ---- chat
 story='Tell me a story about a dog and a ball.'

@@ -369,6 +369,7 @@ union aged {
     slm_context_options context;
     slm_threads_options threads;
     slm_eval_options eval;
+    slm_embed_options embed;
     slm_sampler_options sampler;
     slm_generate_options generate;
     slm_encoding_info encoding;
@@ -416,6 +417,12 @@ static int aged_threads_options(const struct aged_call *c, union aged *a, slm_er
 static int aged_eval_options(const struct aged_call *c, union aged *a, slm_error *err)
 {
     return slm_eval(c->context, NULL, 0, sizeof(slm_span), &a->eval, err);
+}
+
+static int aged_embed_options(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    size_t needed = 0;
+    return slm_embed(c->context, NULL, 0, sizeof(slm_embed_text), &a->embed, NULL, 0, &needed, err);
 }
 
 static int aged_sampler_options(const struct aged_call *c, union aged *a, slm_error *err)
@@ -489,6 +496,7 @@ AGED_INIT(model, model)
 AGED_INIT(context, context)
 AGED_INIT(threads, threads)
 AGED_INIT(eval, eval)
+AGED_INIT(embed, embed)
 AGED_INIT(sampler, sampler)
 AGED_INIT(generate, generate)
 
@@ -503,6 +511,7 @@ static const struct aged_row {
     {"plan options", sizeof(slm_context_options), aged_init_context, aged_plan_options},
     {"threads", sizeof(slm_threads_options), aged_init_threads, aged_threads_options},
     {"eval", sizeof(slm_eval_options), aged_init_eval, aged_eval_options},
+    {"embed", sizeof(slm_embed_options), aged_init_embed, aged_embed_options},
     {"sampler", sizeof(slm_sampler_options), aged_init_sampler, aged_sampler_options},
     {"generate", sizeof(slm_generate_options), aged_init_generate, aged_generate_options},
     {"encoding", sizeof(slm_encoding_info), NULL, aged_encoding},
@@ -695,8 +704,10 @@ static void null_for_any_pointer_is_a_status(void **state)
     const void *data = b.file.data;
     size_t size = b.file.size;
     uint64_t size64 = size;
+    size_t needed = 0;
     int32_t number = 0;
     const float *logits = NULL;
+    const slm_embed_text text = {sizeof text, 5, tokens};
     slm_plan plan = {.struct_size = sizeof plan};
     slm_model_info info = {.struct_size = sizeof info};
     slm_metadata value = {.struct_size = sizeof value};
@@ -747,14 +758,18 @@ static void null_for_any_pointer_is_a_status(void **state)
         REFUSES("context", slm_eval(NULL, NULL, 0, sizeof(slm_span), NULL, err));
         REFUSES("context", slm_logits(NULL, 0, &logits, err));
         REFUSES("logits", slm_logits(context, 0, NULL, err));
+        REFUSES("context", slm_embed(NULL, &text, 1, sizeof text, NULL, NULL, 0, &needed, err));
+        REFUSES("needed", slm_embed(context, &text, 1, sizeof text, NULL, NULL, 0, NULL, err));
+        REFUSES("rows", slm_embed(context, &text, 1, sizeof text, NULL, NULL, 8, &needed, err));
         REFUSES("threads", slm_threads_create(NULL, NULL, err));
 #undef REFUSES
-        assert_int_equal(n, 33);
+        assert_int_equal(n, 36);
         assert_int_equal(slm_eval(context, NULL, 1, sizeof(slm_span), NULL, err), SLM_E_ARGUMENT);
     }
     assert_int_equal(slm_model_options_init(NULL, 8), SLM_E_ARGUMENT);
     assert_int_equal(slm_context_options_init(NULL, 8), SLM_E_ARGUMENT);
     assert_int_equal(slm_eval_options_init(NULL, 8), SLM_E_ARGUMENT);
+    assert_int_equal(slm_embed_options_init(NULL, 8), SLM_E_ARGUMENT);
     assert_int_equal(slm_threads_options_init(NULL, 8), SLM_E_ARGUMENT);
     slm_model_free(NULL);
     slm_context_free(NULL);
@@ -763,6 +778,74 @@ static void null_for_any_pointer_is_a_status(void **state)
     slm_generate_end(NULL);
     assert_null(none);
     assert_null(no_context);
+    slm_context_free(context);
+    slm_model_free(model);
+    build_free(&b);
+}
+
+/* ---- slm_embed ------------------------------------------------------------------------------- */
+
+static void absurd_texts_are_refused_and_nothing_is_written(void **state)
+{
+    struct build b;
+    slm_model *model = open_tiny(&b);
+    slm_context *context = NULL;
+    slm_context_options co = tiny_context();
+    slm_embed_options o;
+    slm_error err;
+    float rows[4 * TINY_VOCAB];
+    size_t needed = 0, size = sizeof(slm_embed_text);
+    int32_t ids[2] = {1, 2};
+    slm_embed_text t = {sizeof t, 2, ids};
+    (void)state;
+    assert_int_equal(slm_context_create(&context, model, &co, NULL), SLM_OK);
+    slm_embed_options_init(&o, sizeof o);
+    memset(rows, 0, sizeof rows);
+#define REFUSES(wanted, word, texts, n_texts, text_size)                                           \
+    do {                                                                                           \
+        int status = slm_embed(context, texts, n_texts, text_size, &o, rows, 4 * TINY_VOCAB,       \
+                               &needed, &err);                                                     \
+        assert_says(#texts, status, &err, wanted, word, NULL);                                     \
+        for (int k = 0; k < 4 * TINY_VOCAB; k++) {                                                 \
+            assert_true(rows[k] == 0);                                                             \
+        }                                                                                          \
+    } while (0)
+    REFUSES(SLM_E_ARGUMENT, "texts", NULL, 1, size);
+    REFUSES(SLM_E_ARGUMENT, "texts", &t, -1, size);
+    REFUSES(SLM_E_ARGUMENT, "texts", &t, INT32_MIN, size);
+    REFUSES(SLM_E_ARGUMENT, "texts of 0 bytes", &t, 1, 0);
+    REFUSES(SLM_E_ARGUMENT, "sizeof", &t, 1, size - 1);
+    REFUSES(SLM_E_ARGUMENT, "struct_size", &t, 1, SIZE_MAX / sizeof(void *) * sizeof(void *));
+    ids[1] = -1;
+    REFUSES(SLM_E_ARGUMENT, "token 1 is id -1", &t, 1, size);
+    ids[1] = INT32_MAX;
+    REFUSES(SLM_E_ARGUMENT, "token 1 is id 2147483647", &t, 1, size);
+    ids[1] = 2;
+    t.n_tokens = 0;
+    REFUSES(SLM_E_ARGUMENT, "text 0 has no tokens", &t, 1, size);
+    t.n_tokens = -1;
+    REFUSES(SLM_E_ARGUMENT, "text 0 has no tokens", &t, 1, size);
+    t.n_tokens = INT32_MAX;
+    REFUSES(SLM_E_FULL, "text 0 has 2147483647 tokens", &t, 1, size);
+    t.n_tokens = 2;
+    t.tokens = NULL;
+    REFUSES(SLM_E_ARGUMENT, "text 0 has no tokens", &t, 1, size);
+    t.tokens = ids;
+    for (int i = 0; i < 4; i++) {
+        static const int32_t wrong[4] = {-2, 5, INT32_MIN, INT32_MAX};
+        o.pooling = wrong[i];
+        REFUSES(SLM_E_ARGUMENT, "pooling", &t, 1, size);
+        o.pooling = SLM_AUTO;
+        o.normalize = wrong[i];
+        REFUSES(SLM_E_ARGUMENT, "normalize", &t, 1, size);
+        o.normalize = SLM_NORMALIZE_EUCLIDEAN;
+    }
+    o.reserved = 1;
+    REFUSES(SLM_E_ARGUMENT, "reserved", &t, 1, size);
+#undef REFUSES
+    o.reserved = 0;
+    assert_int_equal(slm_embed(context, NULL, 0, size, &o, rows, 0, &needed, NULL), SLM_OK);
+    assert_int_equal(needed, 0);
     slm_context_free(context);
     slm_model_free(model);
     build_free(&b);
@@ -906,6 +989,7 @@ int main(void)
         cmocka_unit_test(what_an_older_caller_lacks_keeps_its_default),
         cmocka_unit_test(unknown_flags_are_refused),
         cmocka_unit_test(null_for_any_pointer_is_a_status),
+        cmocka_unit_test(absurd_texts_are_refused_and_nothing_is_written),
         cmocka_unit_test(objects_may_be_freed_in_any_order),
         cmocka_unit_test(a_context_keeps_its_model),
     };

@@ -1,12 +1,15 @@
 /* test_golden.c - logits of tiny models held against llama.cpp's, through the public API alone.
  *
  *     build/test_golden [--kv f16|f32] [--exact] [--isa ref|avx2|...] [--threads N] [FILE...]
+ *     build/test_golden --write MODEL.gguf FILE
  *
  * Each FILE is a manifest (golden.h says what that is). Every model is evaluated twice, all tokens
- * as one batch and token by token, and both must agree with the manifest. Without FILE everything
+ * as one batch and token by token, and both must agree with the manifest; of one of embeddings the
+ * text is evaluated alone, and with others or in parts, pooled and token by token. Without FILE everything
  * under tests/golden is run: with the f32 cache, which is how the vectors were made, with the f16
  * cache, and the quantised files once more with unrounded activations. Exit status: 0 if all are
- * ok, 1 if any failed, 2 for a wrong command line. */
+ * ok, 1 if any failed, 2 for a wrong command line. --write runs nothing: it writes the model of a
+ * manifest, for tests of the tool. */
 
 #include "../slm.h"
 #include "golden.h"
@@ -194,6 +197,102 @@ static int judge(const struct golden *g, slm_model *model, const slm_model_info 
     return SLM_OK;
 }
 
+/* ---- Embeddings ------------------------------------------------------------------------------ */
+
+#define TEXTS 3 /* of a shared batch: the one in the middle is the manifest's */
+
+/* The row, or with SLM_POOLING_NONE the rows, of the manifest's text; `shared`: in a batch with
+ * others, or if the model can be given a text in parts, in parts. */
+static int embed(float *rows, size_t n, slm_model *model, const struct golden *g,
+                 const struct setup *s, int32_t pooling, int shared, int is_causal, slm_error *err)
+{
+    slm_context *context = NULL;
+    slm_context_options options;
+    slm_embed_options o;
+    slm_embed_text texts[TEXTS];
+    float *all = (float *)calloc(TEXTS * n, sizeof *all);
+    size_t needed = 0;
+    memset(texts, 0, sizeof texts);
+    for (int i = 0; i < TEXTS; i++) {
+        texts[i].struct_size = (uint32_t)sizeof texts[i];
+        texts[i].n_tokens = i == 1 ? g->n_tokens : g->n_tokens - 2 - i;
+        texts[i].tokens = g->tokens + g->n_tokens - texts[i].n_tokens;
+    }
+    slm_context_options_init(&options, sizeof options);
+    slm_embed_options_init(&o, sizeof o);
+    options.n_ctx = g->n_ctx;
+    options.n_sequences = shared ? TEXTS : 1;
+    options.n_batch = shared && is_causal ? 7 : 512;
+    options.kv_type = s->kv_type;
+    options.n_threads = s->n_threads;
+    options.flags = s->exact ? SLM_CONTEXT_EXACT : 0;
+    o.pooling = pooling;
+    o.normalize = SLM_NORMALIZE_NONE;
+    int status = all != NULL ? slm_context_create(&context, model, &options, err) : SLM_E_MEMORY;
+    if (status == SLM_OK) {
+        status = slm_embed(context, shared ? texts : texts + 1, shared ? TEXTS : 1, sizeof texts[0],
+                           &o, all, TEXTS * n, &needed, err);
+    }
+    size_t before = !shared                       ? 0
+                    : pooling == SLM_POOLING_NONE ? (size_t)(texts[0].n_tokens * g->n_embd)
+                                                  : n;
+    if (status == SLM_OK && needed >= before + n) {
+        memcpy(rows, all + before, n * sizeof *rows);
+    }
+    slm_context_free(context);
+    free(all);
+    return status;
+}
+
+/* The worst of a batch of its own and a shared one, against exact values where there are some. */
+static int embed_nmse(slm_model *model, const struct golden *g, const struct setup *s,
+                      int32_t pooling, int is_causal, double *nmse, slm_error *err)
+{
+    int is_hidden = pooling == SLM_POOLING_NONE;
+    const float *exact = is_hidden ? g->hidden_exact : g->embd_exact;
+    const float *plain = is_hidden ? g->hidden : g->embd;
+    size_t n = is_hidden ? (size_t)g->n_tokens * (size_t)g->n_embd : (size_t)g->n_outputs;
+    float *rows = (float *)calloc(n, sizeof *rows);
+    int status = rows != NULL ? SLM_OK : SLM_E_MEMORY;
+    *nmse = 0;
+    for (int shared = 0; shared < 2 && status == SLM_OK; shared++) {
+        status = embed(rows, n, model, g, s, pooling, shared, is_causal, err);
+        double e = golden_nmse(exact != NULL ? exact : plain, rows, n);
+        *nmse = e > *nmse ? e : *nmse;
+    }
+    free(rows);
+    return status;
+}
+
+static int judge_embd(const struct golden *g, slm_model *model, const slm_model_info *info,
+                      const struct setup *s, struct tally *tally, slm_error *err)
+{
+    int32_t width = info->pooling == SLM_POOLING_RANK ? info->n_outputs : info->n_embd_out;
+    double pooled, hidden;
+    if (width != g->n_outputs || info->n_embd_out != g->n_embd) {
+        snprintf(err->message, sizeof err->message, "embeddings of %d and %d floats", (int)width,
+                 (int)info->n_embd_out);
+        return SLM_E_MODEL;
+    }
+    int status = embed_nmse(model, g, s, SLM_AUTO, info->is_causal, &pooled, err);
+    if (status == SLM_OK) {
+        status = embed_nmse(model, g, s, SLM_POOLING_NONE, info->is_causal, &hidden, err);
+    }
+    if (status != SLM_OK) {
+        return status;
+    }
+    double limit = tolerance(s, 0);
+    int ok = pooled <= limit && hidden <= limit;
+    printf("%-7s %s  nmse %.3g (hidden states %.3g) against %s, tolerance %.0e",
+           ok ? "ok" : "FAILED", g->title, pooled, hidden, g->embd_exact != NULL ? "exact" : "embd",
+           limit);
+    print_setup(s);
+    printf("\n");
+    tally->n_ok += ok;
+    tally->n_failed += !ok;
+    return SLM_OK;
+}
+
 static int open_model(slm_model **model, const struct golden *g, const struct setup *s,
                       slm_error *err)
 {
@@ -217,20 +316,17 @@ static void run(const struct golden *g, const struct setup *s, struct tally *tal
     memset(&info, 0, sizeof info);
     info.struct_size = (uint32_t)sizeof info;
     int status = open_model(&model, g, s, &err);
-    if (status == SLM_OK && g->is_embd) {
-        status = SLM_E_UNSUPPORTED;
-        snprintf(err.message, sizeof err.message, "mode embd: slm gives no embeddings yet");
-    }
     if (status == SLM_OK) {
         status = slm_model_get_info(model, &info, &err);
     }
-    if (status == SLM_OK && info.n_vocab != g->n_vocab) {
+    if (status == SLM_OK && !g->is_embd && info.n_vocab != g->n_vocab) {
         status = SLM_E_MODEL;
         snprintf(err.message, sizeof err.message, "n_vocab is %d, the manifest has rows of %d",
                  (int)info.n_vocab, g->n_vocab);
     }
     if (status == SLM_OK) {
-        status = judge(g, model, &info, s, tally, &err);
+        status = g->is_embd ? judge_embd(g, model, &info, s, tally, &err)
+                            : judge(g, model, &info, s, tally, &err);
     }
     if (status != SLM_OK) {
         printf("FAILED  %s  %s: %s", g->title, slm_status_name(status), err.message);
@@ -318,6 +414,20 @@ static void run_everything(const struct setup *base, struct tally *tally)
     }
 }
 
+static int write_model(const char *to, const char *manifest)
+{
+    struct golden g;
+    int ok = golden_load(&g, manifest, NULL) && !g.is_file;
+    FILE *file = ok ? fopen(to, "wb") : NULL;
+    ok = file != NULL && fwrite(g.image, 1, g.image_size, file) == g.image_size;
+    ok = file != NULL && fclose(file) == 0 && ok;
+    if (!ok) {
+        fprintf(stderr, "test_golden: %s: not written. %s\n", to, g.error);
+    }
+    golden_free(&g);
+    return !ok;
+}
+
 /* ---- Command line ---------------------------------------------------------------------------- */
 
 /* The features of an instruction set: its own, and those of the same machine below it. */
@@ -341,7 +451,8 @@ static int find_isa(const char *name, uint64_t *cpu)
 static int usage(void)
 {
     fprintf(stderr, "usage: test_golden [--kv f16|f32] [--exact] [--isa ref|avx2|...] "
-                    "[--threads N] [FILE...]\n");
+                    "[--threads N] [FILE...]\n"
+                    "       test_golden --write MODEL.gguf FILE\n");
     return 2;
 }
 
@@ -350,6 +461,9 @@ int main(int argc, char **argv)
     struct setup s = {SLM_KV_F32, 0, SLM_CPU_ALL, 2};
     struct tally tally = {0, 0, 0, 0, 0, 0};
     int i = 1;
+    if (argc == 4 && strcmp(argv[1], "--write") == 0) {
+        return write_model(argv[2], argv[3]);
+    }
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--exact") == 0) {

@@ -384,7 +384,7 @@ static void rope_as_the_formula_in_double(void **state)
 /* ---- Attention ------------------------------------------------------------------------------ */
 
 /* Softmax by attention: one-dimensional queries and keys make the scores, unit vectors as values
- * give back the weights. A mask must be a run of zeros in -infinity. */
+ * give back the weights. A mask must be a run in -infinity, of zeros or for ALiBi of distances. */
 static void check_softmax(void)
 {
     enum {
@@ -398,17 +398,20 @@ static void check_softmax(void)
     int32_t n_kv = (int32_t)x->ne[0];
     float q = (float)case_number("scale");
     float max, sum, out[max_kv], unit[max_kv];
+    double bias = case_number("max_bias");
     assert_true(n_kv <= max_kv);
     for (int64_t row = 0; row < x->ne[1] * x->ne[2]; row++) {
         int32_t from = 0;
         int32_t to = n_kv;
         const float *m = mask != NULL ? mask->values + row % x->ne[1] * n_kv : NULL;
-        while (m != NULL && m[from] < 0) {
+        while (m != NULL && m[from] < -n_kv) {
             from++;
         }
-        while (m != NULL && m[to - 1] < 0) {
+        while (m != NULL && m[to - 1] < -n_kv) {
             to--;
         }
+        int32_t at = to - 1; /* with ALiBi the mask is causal, and holds distances */
+        float slope = model_alibi_slope((int32_t)(row / x->ne[1]), (int32_t)x->ne[2], bias);
         for (int32_t p = 0; p < n_kv; p++) {
             memset(unit, 0, sizeof unit);
             unit[p] = 1;
@@ -417,7 +420,9 @@ static void check_softmax(void)
         }
         const uint8_t *pages[1] = {page};
         struct kernel_attention_job job = {
-            &q, 1, 1, 1, n_kv, pages, 0, KV_PAGE * 4, 0, n_kv, &from, &to, 0, &max, &sum, out, 0};
+            &q,   1,     1,   1, n_kv, pages, 0,   KV_PAGE * 4, 0,
+            n_kv, &from, &to, 0, &max, &sum,  out, 0,           bias > 0 ? &slope : NULL,
+            &at};
         table.attention[KV_F32](&job, scratch);
         for (int32_t p = 0; p < n_kv; p++) {
             out[p] /= sum;
@@ -428,10 +433,10 @@ static void check_softmax(void)
 
 static int n_softmax;
 
-/* ALiBi and sinks are not for the kernel. */
+/* Sinks are not for the kernel. */
 static void check_plain_softmax(void)
 {
-    if (case_number("max_bias") == 0 && find_array("in", "sinks") == NULL) {
+    if (find_array("in", "sinks") == NULL) {
         check_softmax();
         n_softmax++;
     }
@@ -441,7 +446,7 @@ static void attention_as_softmax(void **state)
 {
     (void)state;
     for_cases("softmax.txt", "softmax", check_plain_softmax);
-    assert_true(n_softmax >= 3);
+    assert_true(n_softmax >= 4);
 }
 
 /* A cache of 3 pages with 2 kv heads, of which the second is used. */
@@ -491,9 +496,10 @@ static struct kernel_attention_job fill_attention(int type)
             at.q[i][e] = random_float();
         }
     }
-    struct kernel_attention_job job = {
-        at.q[0], TEST_DIM + 3, TEST_Q, TEST_DIM, TEST_DIM_V, at.pages, k_offset,  v_offset,      10,
-        300,     at.from,      at.to,  0,        at.max,     at.sum,   at.out[0], TEST_DIM_V + 1};
+    struct kernel_attention_job job = {at.q[0],   TEST_DIM + 3,   TEST_Q,   TEST_DIM, TEST_DIM_V,
+                                       at.pages,  k_offset,       v_offset, 10,       300,
+                                       at.from,   at.to,          0,        at.max,   at.sum,
+                                       at.out[0], TEST_DIM_V + 1, NULL,     NULL};
     return job;
 }
 

@@ -568,6 +568,23 @@ static int prefill(struct scene *s, slm_error *err)
     return eval_of(s, prefix, 5, SLM_WANT_LAST, err);
 }
 
+static int embed(struct scene *s, slm_error *err)
+{
+    static float rows[2][64];
+    slm_embed_text texts[2];
+    size_t needed = 0;
+    memset(texts, 0, sizeof texts);
+    for (int i = 0; i < 2; i++) {
+        texts[i].struct_size = (uint32_t)sizeof texts[i];
+        texts[i].n_tokens = 5 - 2 * i;
+        texts[i].tokens = prefix;
+    }
+    slm_embed_options o;
+    slm_embed_options_init(&o, sizeof o);
+    o.pooling = SLM_POOLING_LAST;
+    return slm_embed(s->context, texts, 2, sizeof texts[0], &o, rows[0], 128, &needed, err);
+}
+
 static int decode(struct scene *s, slm_error *err)
 {
     int status = SLM_OK;
@@ -1175,6 +1192,7 @@ static void after_creation_nothing_is_asked_for(void **state)
     const struct scenario quiet[] = {
         {"detokenize", HAS_TINY, detokenize, text_and_tokens},
         {"prefill", all, prefill, logits_and_lengths},
+        {"embed", all, embed, nothing_to_see},
         {"decode", all | HAS_PREFIX, decode, logits_and_lengths},
         {"sample", all | HAS_PREFIX, sample, text_and_tokens},
         {"fork, rewind", all | HAS_PREFIX, fork_and_rewind, logits_and_lengths},

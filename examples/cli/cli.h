@@ -6,7 +6,8 @@
  *     setup.c     opening a model, making a sampler, Ctrl-C
  *     progress.c  one line on a terminal for long work
  *     synth.c     files of random weights in known shapes, for bench
- *     run.c chat.c tokens.c logits.c info.c bench.c   one subcommand each
+ *     vectors.c   many texts through slm_embed
+ *     run.c chat.c tokens.c logits.c embed.c rerank.c info.c bench.c   one subcommand each
  *
  * The tool uses slm.h alone and is an example of doing so. Standard output carries the result and
  * nothing else; everything said beside it goes to standard error. */
@@ -65,6 +66,11 @@ struct cli_settings {
     struct cli_sampling sampling;
     struct cli_stops stops;
     int stats, special, bos, decode, metadata, tensors, csv, exact;
+    const char *query;
+    int32_t pooling;
+    int raw, ids, compare;
+    char **words; /* [n_words] that are no options, where a subcommand takes some */
+    int n_words;
     int32_t bench_prefill, bench_decode, bench_depth, bench_repeat;
 };
 
@@ -75,6 +81,8 @@ struct cli_settings {
 #define CLI_LOGITS 8u
 #define CLI_INFO 16u
 #define CLI_BENCH 32u
+#define CLI_EMBED 64u
+#define CLI_RERANK 128u
 
 struct cli_usage {
     unsigned command;     /* CLI_RUN ... */
@@ -84,7 +92,7 @@ struct cli_usage {
     const char *examples; /* lines ending in newlines, or NULL */
 };
 
-/* argv[0] is the subcommand's name. CLI_GO, or the code to exit with: help was asked for, or a
+/* argv[0] is the subcommand's name; words that are no options are brought to the front of argv. CLI_GO, or the code to exit with: help was asked for, or a
  * line on standard error says what is wrong. */
 int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int argc, char **argv);
 /* Says that an option is wanted. CLI_USAGE. */
@@ -152,6 +160,39 @@ void cli_progress_begin(struct cli_progress *progress, const char *what);
 int32_t cli_progress_report(void *user, uint64_t done, uint64_t total);
 void cli_progress_end(struct cli_progress *progress);
 
+/* ---- Embeddings (vectors.c) ------------------------------------------------------------------ */
+
+/* Texts as tokens, one behind the other. Zero to begin with. */
+struct cli_texts {
+    struct cli_tokens tokens;
+    size_t *ends; /* [n] */
+    size_t n, capacity;
+};
+
+/* The tokens appended since the last one are a text. */
+int cli_end_text(struct cli_texts *texts);
+void cli_free_texts(struct cli_texts *texts);
+
+/* Calls fn for each word of the command line, or without any for each line of standard input. */
+typedef int (*cli_text_fn)(void *user, const char *text, size_t size);
+int cli_each_text(const struct cli_settings *s, cli_text_fn fn, void *user);
+
+/* What slm_embed made of text `index`. */
+struct cli_row {
+    size_t index;
+    int32_t n_tokens;
+    const float *rows; /* [n_rows][width] */
+    size_t n_rows, width;
+};
+
+/* Calls fn with each text's row, or rows, in order. pooling: SLM_POOLING_ or SLM_AUTO. */
+typedef int (*cli_row_fn)(void *user, const struct cli_row *row);
+int cli_embed_texts(slm_model *model, const struct cli_settings *s, const struct cli_texts *texts,
+                    int32_t pooling, cli_row_fn fn, void *user);
+
+/* As JSON has it. */
+void cli_print_number(float x);
+
 /* ---- Random weights (synth.c) --------------------------------------------------------------- */
 
 /* The path (to be freed) of a file of random weights, made now unless it is there already. */
@@ -166,6 +207,8 @@ int cli_run(int argc, char **argv);
 int cli_chat(int argc, char **argv);
 int cli_tokens_command(int argc, char **argv);
 int cli_logits(int argc, char **argv);
+int cli_embed(int argc, char **argv);
+int cli_rerank(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 

@@ -13,6 +13,8 @@ static const struct cli_command {
     {"chat", cli_chat, "talk with a model that was trained for it"},
     {"tokens", cli_tokens_command, "text to token ids, and back"},
     {"logits", cli_logits, "the raw logits of every position of a row of tokens"},
+    {"embed", cli_embed, "texts as vectors, and how near two of them are"},
+    {"rerank", cli_rerank, "which documents answer a query"},
     {"info", cli_info, "what a file is, what it needs, what it says about itself"},
     {"bench", cli_bench, "prefill and decode speed, of a file or of a known shape"},
 };

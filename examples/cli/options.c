@@ -102,19 +102,38 @@ static int parse_stops(const struct option *option, const char *value, void *tar
     return CLI_GO;
 }
 
-static int parse_kv(const struct option *option, const char *value, void *target)
+struct named {
+    const char *name;
+    int32_t value;
+};
+
+static int parse_named(const struct option *option, const char *value, void *target,
+                       const struct named *names, int n, const char *expected)
 {
-    static const struct {
-        const char *name;
-        int32_t type;
-    } types[] = {{"f16", SLM_KV_F16}, {"f32", SLM_KV_F32}};
-    for (int i = 0; i < CLI_COUNT(types); i++) {
-        if (strcmp(value, types[i].name) == 0) {
-            *(int32_t *)target = types[i].type;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(value, names[i].name) == 0) {
+            *(int32_t *)target = names[i].value;
             return CLI_GO;
         }
     }
-    return wrong_value(option, value, "f16 or f32");
+    return wrong_value(option, value, expected);
+}
+
+static int parse_kv(const struct option *option, const char *value, void *target)
+{
+    static const struct named types[] = {{"f16", SLM_KV_F16}, {"f32", SLM_KV_F32}};
+    return parse_named(option, value, target, types, CLI_COUNT(types), "f16 or f32");
+}
+
+static int parse_pooling(const struct option *option, const char *value, void *target)
+{
+    static const struct named names[] = {{"none", SLM_POOLING_NONE},
+                                         {"mean", SLM_POOLING_MEAN},
+                                         {"cls", SLM_POOLING_CLS},
+                                         {"last", SLM_POOLING_LAST},
+                                         {"rank", SLM_POOLING_RANK}};
+    return parse_named(option, value, target, names, CLI_COUNT(names),
+                       "none, mean, cls, last or rank");
 }
 
 /* Feature bits come in groups of 16, one per architecture, and within a group in rising order: a
@@ -150,7 +169,8 @@ static int parse_isa(const struct option *option, const char *value, void *targe
 
 /* ---- The table ------------------------------------------------------------------------------ */
 
-#define EVAL (CLI_RUN | CLI_CHAT | CLI_LOGITS | CLI_BENCH)
+#define VECTORS (CLI_EMBED | CLI_RERANK) /* these take words that are no options */
+#define EVAL (CLI_RUN | CLI_CHAT | CLI_LOGITS | CLI_BENCH | VECTORS)
 #define TALK (CLI_RUN | CLI_CHAT)
 #define AT(field) offsetof(struct cli_settings, field)
 
@@ -165,6 +185,16 @@ static const struct option options[] = {
      "instructions that stand before the talk"},
     {CLI_CHAT, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
      "chatml or llama3 (default: what the vocabulary speaks of)"},
+    {CLI_EMBED, "--compare", NULL, parse_flag, AT(compare), 0, 0,
+     "two texts are given: write the cosine of their vectors instead"},
+    {CLI_EMBED, "--ids", NULL, parse_flag, AT(ids), 0, 0,
+     "texts are token ids: \"1 2 3\". The only way for files whose\n"
+     "tokenizer is not supported"},
+    {CLI_EMBED, "--pooling", "NAME", parse_pooling, AT(pooling), 0, 0,
+     "none, mean, cls, last or rank (default: what the file says)"},
+    {CLI_EMBED, "--raw", NULL, parse_flag, AT(raw), 0, 0, "do not bring vectors to length 1"},
+    {CLI_RERANK, "--query", "TEXT", parse_text, AT(query), 0, 0,
+     "what the documents are to answer"},
     {CLI_LOGITS, "--tokens", "IDS", parse_text, AT(tokens), 0, 0, "token ids: \"1 2 3\""},
     {TALK, "-n", "N", parse_int, AT(n_predict), -1, INT32_MAX,
      "at most N tokens of text; -1: until the model ends it or the\n"
@@ -221,7 +251,7 @@ static const struct option options[] = {
      "timings and the seed on standard error at the end"},
     {EVAL, "--kv", "TYPE", parse_kv, AT(kv_type), 0, 0,
      "encoding of the KV cache: f16 or f32 (f16)"},
-    {CLI_LOGITS | CLI_BENCH, "--exact", NULL, parse_flag, AT(exact), 0, 0,
+    {CLI_LOGITS | CLI_BENCH | VECTORS, "--exact", NULL, parse_flag, AT(exact), 0, 0,
      "do not round activations to 8 bits"},
     {EVAL | CLI_INFO, "--isa", "NAME", parse_isa, AT(cpu), 0, 0,
      "instruction set to stay within: ref, avx2, ... (default: all\n"
@@ -234,6 +264,7 @@ static const struct cli_settings defaults = {
     .n_threads = SLM_AUTO,
     .n_ctx = SLM_AUTO,
     .kv_type = SLM_KV_F16,
+    .pooling = SLM_AUTO,
     .cpu = SLM_CPU_ALL,
     .sampling = {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .repeat = 1.0f, .top_k = 40},
     .bench_prefill = 512,
@@ -297,9 +328,20 @@ int cli_wanted(const struct cli_usage *usage, const char *option)
 
 int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int argc, char **argv)
 {
+    int all_words = 0;
     *settings = defaults;
+    settings->words = argv + 1;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
+        int takes_words = (usage->command & VECTORS) != 0;
+        if (takes_words && !all_words && strcmp(word, "--") == 0) {
+            all_words = 1;
+            continue;
+        }
+        if (takes_words && (all_words || word[0] != '-')) {
+            settings->words[settings->n_words++] = argv[i];
+            continue;
+        }
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             return print_help(usage);
         }

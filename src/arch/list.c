@@ -49,6 +49,13 @@ static const struct slm_arch *const arch_list[] = {
     &arch_qwen35moe,
     &arch_qwen3next,
     &arch_rwkv7,
+    &arch_bert,
+    &arch_nomic_bert,
+    &arch_nomic_bert_moe,
+    &arch_jina_bert_v2,
+    &arch_modern_bert,
+    &arch_gemma_embedding,
+    &arch_eurobert,
 };
 /* clang-format on */
 

@@ -15,11 +15,7 @@ static const struct arch_tensor arch_llama_globals[] = {
     ARCH_GLOBAL("token_embd", token_embd, DIM_EMBD, DIM_VOCAB, 0),
     ARCH_GLOBAL("output_norm", output_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
     ARCH_GLOBAL("output", output, DIM_EMBD, DIM_VOCAB, TENSOR_OPTIONAL | TENSOR_BIAS),
-    ARCH_GLOBAL("rope_freqs", rope_freqs, DIM_ROT_HALF, DIM_ONE, TENSOR_OPTIONAL | TENSOR_VECTOR),
-    ARCH_GLOBAL("rope_factors_long", rope_factors_long, DIM_ROT_HALF, DIM_ONE,
-                TENSOR_OPTIONAL | TENSOR_VECTOR),
-    ARCH_GLOBAL("rope_factors_short", rope_factors_short, DIM_ROT_HALF, DIM_ONE,
-                TENSOR_OPTIONAL | TENSOR_VECTOR),
+    ARCH_ROPE_FACTORS,
 };
 
 static const struct arch_tensor arch_llama_layer[] = {

@@ -1,7 +1,18 @@
 /* qwen3.c - the family qwen3.
  *
  * As qwen2 (src/arch/qwen2.c) without the biases, and with an RMS norm of each head of Q and K
- * before the rotation. Trap: head_dim is attention.key_length (128), not n_embd / n_head. */
+ * before the rotation. Trap: head_dim is attention.key_length (128), not n_embd / n_head.
+ *
+ * Qwen3-Embedding gives the last token's hidden state. Qwen3-Reranker has two outputs, yes and no,
+ * for the last token: the probability of yes is the score. */
+
+static const struct arch_tensor arch_qwen3_globals[] = {
+    ARCH_GLOBAL("token_embd", token_embd, DIM_EMBD, DIM_VOCAB, 0),
+    ARCH_GLOBAL("output_norm", output_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
+    ARCH_GLOBAL("output", output, DIM_EMBD, DIM_VOCAB, TENSOR_OPTIONAL | TENSOR_BIAS),
+    ARCH_ROPE_FACTORS,
+    ARCH_CLASSIFIER,
+};
 
 static const struct arch_tensor arch_qwen3_layer[] = {
     ARCH_LAYER("attn_norm", attn_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
@@ -17,15 +28,23 @@ static const struct arch_tensor arch_qwen3_layer[] = {
     ARCH_LAYER("ffn_down", ffn_down, DIM_FF, DIM_EMBD, 0),
 };
 
+static int arch_qwen3_configure(const struct config *c, struct hparams *h)
+{
+    (void)c;
+    h->rank_pooling = SLM_POOLING_LAST;
+    h->rank_softmax = 1;
+    return SLM_OK;
+}
+
 static const struct slm_arch arch_qwen3 = {
     "qwen3",
     ROPE_NEOX,
     NORM_RMS,
     ACT_SILU,
-    arch_llama_globals,
-    SLM_COUNT(arch_llama_globals),
+    arch_qwen3_globals,
+    SLM_COUNT(arch_qwen3_globals),
     arch_qwen3_layer,
     SLM_COUNT(arch_qwen3_layer),
-    NULL,
+    arch_qwen3_configure,
     NULL,
 };

@@ -1,4 +1,4 @@
-/* attention.c - causal attention with grouped queries over the paged cache.
+/* attention.c - attention with grouped queries over the paged cache: causal, or of whole texts.
  *
  * A tile is the queries of a few neighbouring tokens of one sequence that share a kv head. Its
  * positions are cut into fixed runs of pages, each run gives a partial (max, sum, out), and
@@ -21,6 +21,8 @@ struct attention_scratch {
     float *max[2];      /* [n_q] */
     float *sum[2];      /* [n_q] */
     int32_t *from, *to; /* [n_q] */
+    int32_t *at;        /* [n_q] for ALiBi */
+    float *slopes;      /* [n_q] likewise */
     void *kernel;
 };
 
@@ -42,6 +44,8 @@ static void attention_carve(const struct slm_context *c, struct arena *a,
     }
     s->from = (int32_t *)arena_take(a, n, sizeof(int32_t));
     s->to = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    s->at = (int32_t *)arena_take(a, n, sizeof(int32_t));
+    s->slopes = (float *)arena_take(a, n, sizeof(float));
     s->kernel = arena_take(a, ATTENTION_SCRATCH(n), 1);
 }
 
@@ -110,6 +114,21 @@ static struct attention_tile attention_find_tile(const struct batch *b, int32_t 
     return t;
 }
 
+/* The positions from..to-1 that a query of layer l sees: from the first, or from where its window
+ * begins, to itself; where attention is not causal, to the end of its text, which is the segment, or
+ * to half a window behind it. */
+static void attention_range(const struct slm_context *c, const struct layer *l,
+                            const struct segment *s, int32_t position, int32_t *from, int32_t *to)
+{
+    int is_causal = c->model->hparams.is_causal;
+    int32_t before = is_causal ? l->window - 1 : l->window / 2;
+    *from = l->window > 0 ? max_i32(position - before, 0) : 0;
+    *to = is_causal ? position + 1 : s->position + s->n_tokens;
+    if (!is_causal && l->window > 0) {
+        *to = min_i32(*to, position + before + 1);
+    }
+}
+
 /* What multiplies Q K^T of a query. Some models sharpen attention as the text grows. */
 static float attention_scale(const struct hparams *h, int32_t position)
 {
@@ -142,7 +161,8 @@ static void attention_gather(const struct attention_run *r, const struct attenti
     int32_t i = 0;
     for (int32_t token = t->first; token < t->first + t->n; token++) {
         int32_t position = c->batch.positions[token];
-        int32_t from = r->l->window > 0 ? max_i32(position - r->l->window + 1, 0) : 0;
+        int32_t from, to;
+        attention_range(c, r->l, t->segment, position, &from, &to);
         float scale = attention_scale(&c->model->hparams, position);
         const float *q = attention_q_at(c, r->l, token, kv_head * r->group);
         for (int32_t g = 0; g < r->group; g++, i++) {
@@ -150,7 +170,9 @@ static void attention_gather(const struct attention_run *r, const struct attenti
                 s->q[(int64_t)i * head_dim + d] = q[g * step + d] * scale;
             }
             s->from[i] = from;
-            s->to[i] = position + 1;
+            s->to[i] = to;
+            s->at[i] = position;
+            s->slopes[i] = r->l->alibi != NULL ? r->l->alibi[kv_head * r->group + g] : 0;
         }
     }
 }
@@ -175,6 +197,8 @@ static void attention_job_init(const struct attention_run *r, const struct atten
     job->from = s->from;
     job->to = s->to;
     job->softcap = c->model->hparams.attn_softcap;
+    job->slopes = l->alibi != NULL ? s->slopes : NULL;
+    job->at = s->at;
 }
 
 /* Runs that the tile's queries see: first..end-1. Positions of a tile rise, so do both bounds. */
@@ -349,11 +373,11 @@ static void attention_merge_runs(void *arg, int32_t index, int32_t part)
     const struct slm_context *c = r->c;
     int32_t token = index / r->l->n_head;
     int32_t head = index % r->l->n_head;
-    int32_t position = c->batch.positions[token];
+    int32_t from, to;
     (void)part;
-    int32_t window = r->l->window;
-    int32_t from = window > 0 ? max_i32(position - window + 1, 0) : 0;
-    int32_t end = (position + ATTENTION_RUN) / ATTENTION_RUN;
+    attention_range(c, r->l, attention_find_tile(&c->batch, 1, token).segment,
+                    c->batch.positions[token], &from, &to);
+    int32_t end = (to + ATTENTION_RUN - 1) / ATTENTION_RUN;
     float *a = attention_partial_at(c, r->l, token, head, from / ATTENTION_RUN);
     for (int32_t run = from / ATTENTION_RUN + 1; run < end; run++) {
         const float *b = attention_partial_at(c, r->l, token, head, run);

@@ -182,19 +182,26 @@ static struct linear experts_matrix(const struct experts_run *r, int32_t expert,
     return expert < n ? linear_of_stack(stack, expert, n) : *shared;
 }
 
-/* Gate and up of an expert, which may be one matrix in the file. */
-static void experts_gate_and_up(const struct experts_run *r, int32_t expert, struct linear w[2])
+static int experts_are_gated(const struct layer *l)
+{
+    return l->gate_exps.n_out > 0 || l->gate_up_exps.n_out > 0;
+}
+
+/* Up of an expert, and gate if there is one; they may be one matrix in the file. */
+static void experts_up_and_gate(const struct experts_run *r, int32_t expert, struct linear w[2])
 {
     const struct layer *l = r->l;
     int32_t n = r->c->model->hparams.n_expert;
     if (expert < n && l->gate_up_exps.n_out > 0) {
         struct linear both = linear_of_stack(&l->gate_up_exps, expert, n);
-        linear_slice(&both, 0, both.n_out / 2, &w[0]);
-        linear_slice(&both, both.n_out / 2, both.n_out / 2, &w[1]);
+        linear_slice(&both, 0, both.n_out / 2, &w[1]);
+        linear_slice(&both, both.n_out / 2, both.n_out / 2, &w[0]);
         return;
     }
-    w[0] = experts_matrix(r, expert, &l->gate_exps, &l->shared_gate);
-    w[1] = experts_matrix(r, expert, &l->up_exps, &l->shared_up);
+    w[0] = experts_matrix(r, expert, &l->up_exps, &l->shared_up);
+    if (experts_are_gated(l)) {
+        w[1] = experts_matrix(r, expert, &l->gate_exps, &l->shared_gate);
+    }
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */
@@ -206,6 +213,7 @@ static void experts_gate_up(const struct experts_run *r)
     int64_t n_embd = c->model->hparams.n_embd;
     const int32_t *first = c->experts.first;
     int is_one = c->batch.n_tokens == 1;
+    int32_t n_each = experts_are_gated(r->l) ? 2 : 1;
     struct linear matrices[2 * EXPERTS_AT_ONCE];
     struct matmul_job jobs[2 * EXPERTS_AT_ONCE];
     struct matmul_input in[EXPERTS_AT_ONCE];
@@ -215,16 +223,16 @@ static void experts_gate_up(const struct experts_run *r)
         int is_shared = e == c->model->hparams.n_expert;
         int64_t at = (first[e] - r->row0) * (int64_t)c->model->n_ff_max;
         struct linear *w = &matrices[2 * i];
-        experts_gate_and_up(r, e, w);
-        struct matmul_job gate = {&w[0], c->gate + at, w[0].n_out, NULL, 1};
-        struct matmul_job up = {&w[1], c->up + at, w[1].n_out, NULL, 1};
+        experts_up_and_gate(r, e, w);
+        struct matmul_job up = {&w[0], c->up + at, w[0].n_out, NULL, 1};
+        struct matmul_job gate = {&w[n_each - 1], c->gate + at, w[n_each - 1].n_out, NULL, 1};
         struct matmul_input rows = {c->experts.x, ACT_NONE, NULL,
                                     NULL,         n_embd,   first[e + 1] - first[e]};
         struct matmul_group group = {&in[i],
                                      is_one || is_shared ? NULL : c->experts.tokens + first[e],
-                                     &jobs[2 * i], is_one ? 2 * r->n : 2};
-        jobs[2 * i] = gate;
-        jobs[2 * i + 1] = up;
+                                     &jobs[n_each * i], is_one ? n_each * r->n : n_each};
+        jobs[n_each * i + n_each - 1] = gate;
+        jobs[n_each * i] = up;
         in[i] = rows;
         groups[i] = group;
     }
@@ -237,6 +245,7 @@ static void experts_down(const struct experts_run *r)
     struct slm_context *c = r->c;
     const struct layer *l = r->l;
     int64_t n_embd = c->model->hparams.n_embd;
+    int is_gated = experts_are_gated(l);
     const int32_t *first = c->experts.first;
     struct linear matrices[EXPERTS_AT_ONCE];
     struct matmul_job jobs[EXPERTS_AT_ONCE];
@@ -248,8 +257,12 @@ static void experts_down(const struct experts_run *r)
         int64_t at = row * c->model->n_ff_max;
         matrices[i] = experts_matrix(r, e, &l->down_exps, &l->shared_down);
         struct matmul_job down = {&matrices[i], c->experts.y + row * n_embd, n_embd, NULL, 1};
-        struct matmul_input hidden = {c->gate + at, c->model->arch->act, c->up + at,
-                                      NULL,         matrices[i].n_in,    first[e + 1] - first[e]};
+        struct matmul_input hidden = {(is_gated ? c->gate : c->up) + at,
+                                      c->model->hparams.act,
+                                      is_gated ? c->up + at : NULL,
+                                      NULL,
+                                      matrices[i].n_in,
+                                      first[e + 1] - first[e]};
         struct matmul_group group = {&in[i], NULL, &jobs[i], 1};
         jobs[i] = down;
         in[i] = hidden;
@@ -326,7 +339,7 @@ static void experts_shared_apart(struct slm_context *c, const struct layer *l)
         {&l->shared_gate, c->gate, n_ff, NULL, 1},
         {&l->shared_up, c->up, n_ff, NULL, 1},
     };
-    struct matmul_input hidden = {c->gate, c->model->arch->act, c->up, NULL, n_ff, n};
+    struct matmul_input hidden = {c->gate, c->model->hparams.act, c->up, NULL, n_ff, n};
     struct matmul_job down = {&l->shared_down, c->experts.y, n_embd, NULL, 1};
     matmul(c, &in, jobs, 2);
     matmul(c, &hidden, &down, 1);

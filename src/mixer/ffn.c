@@ -50,12 +50,8 @@ static void ffn(struct slm_context *c, const struct layer *l, float *x)
         {&l->ffn_up, c->up, l->n_ff, NULL, 1},
         {&l->ffn_gate, c->gate, l->n_ff, NULL, 1},
     };
-    struct matmul_input hidden = {is_gated ? c->gate : c->up,
-                                  c->model->arch->act,
-                                  is_gated ? c->up : NULL,
-                                  &l->ffn_sub_norm,
-                                  l->n_ff,
-                                  n};
+    struct matmul_input hidden = {is_gated ? c->gate : c->up, h->act,  is_gated ? c->up : NULL,
+                                  &l->ffn_sub_norm,           l->n_ff, n};
     struct matmul_job down = {&l->ffn_down, c->y, h->n_embd, is_normed ? NULL : x,
                               h->residual_scale};
     if (l->ffn_shift != NULL) {

@@ -80,6 +80,10 @@ static void matmul_activate(const struct kernels *k, int32_t act, float *y, cons
     case ACT_SWIGLU_CLAMPED:
         k->swiglu_clamped(y, x, x2, n);
         break;
+    case ACT_TANH:
+        memmove(y, x, (size_t)n * sizeof(float));
+        k->softcap(y, n, 1);
+        break;
     default:
         k->swiglu(y, x, x2, n);
         break;

@@ -61,3 +61,33 @@ static void norm_add(struct slm_context *c, const struct norm *norm, float *x)
     context_tiles(c, (int64_t)c->batch.n_tokens * c->model->hparams.n_embd * 8, c->batch.n_tokens,
                   norm_add_token, &r);
 }
+
+/* x = norm(x + y), a token; y NULL: norm(x). */
+struct norm_sum_run {
+    struct slm_context *c;
+    const struct norm *norm;
+    float *x;       /* [n_tokens][n_embd] */
+    const float *y; /* the same */
+};
+
+static void norm_sum_token(void *arg, int32_t token, int32_t part)
+{
+    const struct norm_sum_run *r = (const struct norm_sum_run *)arg;
+    int64_t n = r->c->model->hparams.n_embd;
+    float *x = r->x + token * n;
+    (void)part;
+    if (r->y != NULL) {
+        r->c->model->kernels.add(x, r->y + token * n, n);
+    }
+    norm_apply(r->c->model, r->norm, x, x, n);
+}
+
+/* The norm of x behind a branch, if there is one. */
+static void norm_sum(struct slm_context *c, const struct norm *norm, float *x, const float *y)
+{
+    struct norm_sum_run r = {c, norm, x, y};
+    if (norm->n > 0) {
+        context_tiles(c, (int64_t)c->batch.n_tokens * norm->n * 8, c->batch.n_tokens,
+                      norm_sum_token, &r);
+    }
+}

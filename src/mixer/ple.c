@@ -48,7 +48,7 @@ static void ple_activate(void *arg, int32_t token, int32_t part)
     int64_t layer = r->l - m->layers;
     float *gate = r->c->ple_gate + token * n;
     (void)part;
-    matmul_activate(&m->kernels, m->arch->act, gate, gate,
+    matmul_activate(&m->kernels, m->hparams.act, gate, gate,
                     r->c->ple + (token * (int64_t)m->hparams.n_layer + layer) * n, n);
 }
 

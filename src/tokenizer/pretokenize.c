@@ -460,6 +460,7 @@ static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
 #define PRE_IGNORE_MERGES 1u /* a piece that is a token is taken whole */
 #define PRE_ADD_BOS 2u       /* unless the file says otherwise */
 #define PRE_NO_BOS 4u        /* the default start token of the algorithm does not hold */
+#define PRE_ADD_SEP 8u       /* unless the file says otherwise */
 
 struct pretokenizer {
     const char *name; /* tokenizer.ggml.pre */
@@ -512,9 +513,9 @@ static const struct pretokenizer pretokenizers[] = {
     {"olmo", &pre_gpt2, 0},
     {"jais", &pre_gpt2, 0},
     {"exaone4", &pre_gpt2, 0},
-    {"jina-v1-en", &pre_gpt2, 0},
-    {"jina-v2-code", &pre_gpt2, 0},
-    {"roberta-bpe", &pre_gpt2, 0},
+    {"jina-v1-en", &pre_gpt2, PRE_ADD_SEP},
+    {"jina-v2-code", &pre_gpt2, PRE_ADD_SEP},
+    {"roberta-bpe", &pre_gpt2, PRE_ADD_SEP},
     {"trillion", &pre_gpt2, 0},
     {"granite-docling", &pre_gpt2, 0},
     {"starcoder", &pre_starcoder, 0},

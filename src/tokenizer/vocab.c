@@ -77,6 +77,7 @@ struct vocab {
     int32_t n_token;
     int add_bos;
     int add_eos;
+    int add_sep; /* between the texts of a pair */
     int add_space_prefix;
     int32_t bos, eos, eot, eom, unk, sep, pad; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
@@ -476,15 +477,18 @@ static int vocab_load_ids(struct vocab *v, const struct gguf *g, slm_error *err)
     if (v->pretokenizer != NULL) {
         v->add_bos = (v->pretokenizer->flags & PRE_ADD_BOS) != 0;
         v->bos = (v->pretokenizer->flags & PRE_NO_BOS) != 0 ? -1 : v->bos;
+        v->add_sep = (v->pretokenizer->flags & PRE_ADD_SEP) != 0;
     }
     for (int32_t i = 0; i < SLM_COUNT(vocab_sources); i++) {
         SLM_TRY(vocab_load_id(v, g, &vocab_sources[i], err));
     }
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_bos_token", &v->add_bos, err));
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_eos_token", &v->add_eos, err));
+    SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_sep_token", &v->add_sep, err));
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix, err));
     v->add_bos = v->add_bos && v->bos >= 0;
     v->add_eos = v->add_eos && v->eos >= 0;
+    v->add_sep = v->add_sep && v->sep >= 0;
     return SLM_OK;
 }
 
