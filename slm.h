@@ -101,6 +101,8 @@
  *              1,024  heads
  *              1,024  elements of a head
  *              1,024  experts of a layer
+ *                 64  taps of a convolution
+ *              4,096  columns of the state of a recurrent head
  *         16,777,216  tokens of a vocabulary
  *             65,535  bytes of a token
  *         67,108,864  merges of a vocabulary
@@ -108,6 +110,7 @@
  *        268,435,455  bytes of a text tokenised at once
  *         16,777,216  positions of a sequence, and rows of logits of a call
  *                256  sequences of a context
+ *              1,024  checkpoints of a sequence
  *      1,073,741,823  KV pages of a context
  *              4,096  tokens of a batch
  *              1,024  threads

@@ -63,9 +63,9 @@
 #define LIMIT_WIDTH (1 << 20) /* n_embd, n_ff */
 #define LIMIT_HEADS 1024
 #define LIMIT_HEAD_DIM 1024
-#define LIMIT_EXPERTS 1024 /* of a layer */
-#define LIMIT_TAPS 64      /* of a convolution */
-#define LIMIT_SSM_STATE 4096
+#define LIMIT_EXPERTS 1024   /* of a layer */
+#define LIMIT_TAPS 64        /* of a convolution */
+#define LIMIT_SSM_STATE 4096 /* columns of a head's state */
 
 /* The vocabulary, and texts for it */
 #define LIMIT_VOCABULARY (1 << 24)

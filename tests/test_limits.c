@@ -115,6 +115,8 @@ static const struct {
     {"HEADS", LIMIT_HEADS, "heads"},
     {"HEAD_DIM", LIMIT_HEAD_DIM, "elements of a head"},
     {"EXPERTS", LIMIT_EXPERTS, "experts of a layer"},
+    {"TAPS", LIMIT_TAPS, "taps of a convolution"},
+    {"SSM_STATE", LIMIT_SSM_STATE, "columns of the state of a recurrent head"},
     {"VOCABULARY", LIMIT_VOCABULARY, "tokens of a vocabulary"},
     {"TOKEN_BYTES", LIMIT_TOKEN_BYTES, "bytes of a token"},
     {"MERGES", LIMIT_MERGES, "merges of a vocabulary"},
@@ -122,6 +124,7 @@ static const struct {
     {"TEXT_BYTES", LIMIT_TEXT_BYTES, "bytes of a text tokenised at once"},
     {"CONTEXT", LIMIT_CONTEXT, "positions of a sequence, and rows of logits of a call"},
     {"SEQUENCES", LIMIT_SEQUENCES, "sequences of a context"},
+    {"CHECKPOINTS", LIMIT_CHECKPOINTS, "checkpoints of a sequence"},
     {"PAGES", LIMIT_PAGES, "KV pages of a context"},
     {"BATCH", LIMIT_BATCH, "tokens of a batch"},
     {"THREADS", LIMIT_THREADS, "threads"},
@@ -601,7 +604,7 @@ static void hyper_parameters_all_at_their_limits(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char past[64], range[64];
         snprintf(past, sizeof past, "%s' is %u:", rows[i].key, rows[i].limit + 1);
-        snprintf(range, sizeof range, " 1 to %u ", rows[i].limit);
+        snprintf(range, sizeof range, " to %u ", rows[i].limit);
         build_poke(&b, build_at(&b, rows[i].key, AT_VALUE), rows[i].limit + 1, 4);
         assert_says(rows[i].key, giant_plan(&b, claimed, &o, &plan, &err), &err, SLM_E_MODEL, past,
                     range);
