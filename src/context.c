@@ -24,6 +24,17 @@ struct batch {
 /* Forms that inputs of matrices may be prepared in: at most so many differ among all kernels. */
 #define ACT_FORMS_MAX 8
 
+/* For layers of experts. */
+struct context_experts {
+    float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
+    int32_t *selected; /* [n_batch][n_expert_used] */
+    float *weights;    /* [n_batch][n_expert_used] */
+    float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
+    float *y;          /* [n_batch][n_embd] what it makes of them */
+    int32_t *tokens;   /* [n_batch] which tokens these are */
+    float *scales;     /* [n_batch] and with what weights they come in */
+};
+
 struct slm_context {
     struct memory memory;
     int32_t references;
@@ -62,15 +73,7 @@ struct slm_context {
     float *kv;        /* [n_head][head_dim - n_rot + head_dim_v] */
 
     /* For layers of experts, if the model has any. */
-    struct context_experts {
-        float *logits;     /* [n_batch][n_expert] of the router, then probabilities */
-        int32_t *selected; /* [n_batch][n_expert_used] */
-        float *weights;    /* [n_batch][n_expert_used] */
-        float *x;          /* [n_batch][n_embd] the rows of one expert's tokens */
-        float *y;          /* [n_batch][n_embd] what it makes of them */
-        int32_t *tokens;   /* [n_batch] which tokens these are */
-        float *scales;     /* [n_batch] and with what weights they come in */
-    } experts;
+    struct context_experts experts;
 
     const struct rope_table *ropes[LAYER_ROPE_COUNT]; /* NULL: no layer turns this way */
     float *rope_cos[LAYER_ROPE_COUNT];                /* [n_rot / 2] */
