@@ -1268,8 +1268,9 @@ static void bench_attention(const char *isa, const struct kernels *k)
         uint8_t *data = (uint8_t *)malloc(page_bytes * (POSITIONS / KV_PAGE));
         const uint8_t *pages[POSITIONS / KV_PAGE];
         struct guarded scratch = guarded_take(ATTENTION_SCRATCH(QUERIES), 1, 64);
-        struct kernel_attention_job j = {q,         DIM,  QUERIES, DIM, DIM, pages, 0,   0,  0,
-                                         POSITIONS, from, to,      0,   max, sum,   out, DIM};
+        struct kernel_attention_job j = {q,   DIM, QUERIES,   DIM,  DIM, pages, 0,
+                                         0,   0,   POSITIONS, from, to,  0,     max,
+                                         sum, out, DIM,       NULL, NULL};
         double best = 1e9;
         memset(data, 0, page_bytes * (POSITIONS / KV_PAGE));
         for (int32_t i = 0; i < POSITIONS / KV_PAGE; i++) {

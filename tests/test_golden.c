@@ -281,11 +281,13 @@ static int judge_embd(const struct golden *g, slm_model *model, const slm_model_
     if (status != SLM_OK) {
         return status;
     }
+    /* A score is one number: no others average its error away. */
     double limit = tolerance(s, 0);
-    int ok = pooled <= limit && hidden <= limit;
+    double pooled_limit = s->kv_type == SLM_KV_F16 && g->n_outputs == 1 ? 10 * limit : limit;
+    int ok = pooled <= pooled_limit && hidden <= limit;
     printf("%-7s %s  nmse %.3g (hidden states %.3g) against %s, tolerance %.0e",
            ok ? "ok" : "FAILED", g->title, pooled, hidden, g->embd_exact != NULL ? "exact" : "embd",
-           limit);
+           pooled_limit);
     print_setup(s);
     printf("\n");
     tally->n_ok += ok;

@@ -404,10 +404,10 @@ static void check_softmax(void)
         int32_t from = 0;
         int32_t to = n_kv;
         const float *m = mask != NULL ? mask->values + row % x->ne[1] * n_kv : NULL;
-        while (m != NULL && m[from] < -n_kv) {
+        while (m != NULL && m[from] < (float)-n_kv) {
             from++;
         }
-        while (m != NULL && m[to - 1] < -n_kv) {
+        while (m != NULL && m[to - 1] < (float)-n_kv) {
             to--;
         }
         int32_t at = to - 1; /* with ALiBi the mask is causal, and holds distances */
