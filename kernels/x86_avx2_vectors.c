@@ -448,4 +448,95 @@ static AVX2 int64_t avx2_argmax(const float *x, int64_t n)
     return 0;
 }
 
+/* ---- State spaces ---------------------------------------------------------------------------- */
+
+/* ln(1 + exp(x)) = max(x, 0) + ln(1 + t), t = exp(-|x|) in 0..1, and ln(1 + t) = 2 artanh(t / (2 + t)),
+ * whose series is short: the argument is at most 1/3. */
+static AVX2 void avx2_softplus(float *y, const float *x, int64_t n)
+{
+    __m256 sign = _mm256_set1_ps(-0.0f), two = _mm256_set1_ps(2.0f);
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256i mask = avx2_mask(n - i);
+        __m256 v = _mm256_maskload_ps(x + i, mask);
+        __m256 t = avx2_exp(_mm256_or_ps(v, sign));
+        __m256 s = _mm256_div_ps(t, _mm256_add_ps(t, two)), square = _mm256_mul_ps(s, s);
+        __m256 p = _mm256_set1_ps(2.0f / 15);
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 13));
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 11));
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 9));
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 7));
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 5));
+        p = _mm256_fmadd_ps(p, square, _mm256_set1_ps(2.0f / 3));
+        p = _mm256_fmadd_ps(p, square, two);
+        __m256 above = _mm256_max_ps(_mm256_setzero_ps(), v);
+        _mm256_maskstore_ps(y + i, mask, _mm256_fmadd_ps(p, s, above));
+    }
+}
+
+/* Channels at..at + 8 * n - 1 of a head; of the last eight only those of `mask`. */
+static AVX2_INLINE void avx2_ssm_head_block(const struct kernel_ssm *s, int64_t at, int n,
+                                            __m256i mask, float step, float decay, float skip)
+{
+    __m256 in[4], sum[4], keep = _mm256_set1_ps(decay);
+    float *state = s->state + at;
+    SLM_UNROLL
+    for (int i = 0; i < n; i++) {
+        in[i] = _mm256_mul_ps(_mm256_set1_ps(step), _mm256_maskload_ps(s->x + at + 8 * i, mask));
+        sum[i] = _mm256_setzero_ps();
+    }
+    for (int64_t j = 0; j < s->n_state; j++, state += s->n) {
+        __m256 b = _mm256_broadcast_ss(s->b + j), c = _mm256_broadcast_ss(s->c + j);
+        SLM_UNROLL
+        for (int i = 0; i < n; i++) {
+            __m256 old = n > 1 ? _mm256_loadu_ps(state + 8 * i) : _mm256_maskload_ps(state, mask);
+            __m256 v = _mm256_fmadd_ps(keep, old, _mm256_mul_ps(b, in[i]));
+            sum[i] = _mm256_fmadd_ps(c, v, sum[i]);
+            if (n > 1) {
+                _mm256_storeu_ps(state + 8 * i, v);
+            } else {
+                _mm256_maskstore_ps(state, mask, v);
+            }
+        }
+    }
+    SLM_UNROLL
+    for (int i = 0; i < n; i++) {
+        __m256 x = _mm256_maskload_ps(s->x + at + 8 * i, mask);
+        _mm256_maskstore_ps(s->y + at + 8 * i, mask,
+                            _mm256_fmadd_ps(_mm256_set1_ps(skip), x, sum[i]));
+    }
+}
+
+static AVX2 void avx2_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
+{
+    int64_t i = 0;
+    for (; i + 32 <= s->n; i += 32) {
+        avx2_ssm_head_block(s, i, 4, avx2_mask(8), step, decay, skip);
+    }
+    for (; i < s->n; i += 8) {
+        avx2_ssm_head_block(s, i, 1, avx2_mask(s->n - i), step, decay, skip);
+    }
+}
+
+static AVX2 void avx2_ssm_channels(const struct kernel_ssm *s,
+                                   const struct kernel_ssm_channels *own)
+{
+    for (int64_t i = 0; i < s->n; i += 8) {
+        __m256i mask = avx2_mask(s->n - i);
+        __m256 step = _mm256_maskload_ps(own->step + i, mask);
+        __m256 x = _mm256_maskload_ps(s->x + i, mask), in = _mm256_mul_ps(step, x);
+        __m256 sum = _mm256_setzero_ps();
+        for (int64_t j = 0; j < s->n_state; j++) {
+            float *state = s->state + j * s->n + i;
+            __m256 a = _mm256_maskload_ps(own->a + j * own->a_stride + i, mask);
+            __m256 decay = avx2_exp(_mm256_mul_ps(step, a));
+            __m256 v = _mm256_mul_ps(_mm256_broadcast_ss(s->b + j), in);
+            v = _mm256_fmadd_ps(decay, _mm256_maskload_ps(state, mask), v);
+            sum = _mm256_fmadd_ps(_mm256_broadcast_ss(s->c + j), v, sum);
+            _mm256_maskstore_ps(state, mask, v);
+        }
+        __m256 skip = _mm256_maskload_ps(own->skip + i, mask);
+        _mm256_maskstore_ps(s->y + i, mask, _mm256_fmadd_ps(skip, x, sum));
+    }
+}
+
 #endif /* x86-64 */

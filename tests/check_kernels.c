@@ -601,16 +601,18 @@ static void trial_rope(const struct kernels *k, struct vectors *v, int neox)
     guarded_give(&s);
 }
 
-static void trial_swiglu(const struct kernels *k, struct vectors *v)
+static void trial_swiglu(const struct kernels *k, struct vectors *v, int trial)
 {
     float *gate = vector_of(&v->a), *up = vector_of(&v->b);
-    k->swiglu(vector_of(&v->y), gate, up, v->n);
+    const float *factor = trial % 3 == 0 ? NULL : up;
+    k->swiglu(vector_of(&v->y), gate, factor, v->n);
     for (int64_t i = 0; i < v->n; i++) {
         double g = (double)gate[i];
-        double want = g / (1 + oracle_exp(-g)) * (double)up[i];
+        double want = g / (1 + oracle_exp(-g)) * (factor != NULL ? (double)up[i] : 1);
         vector_compare("swiglu", vector_of(&v->y), i, want, check_abs(want) * 2);
     }
     /* In place: y is up, then y is gate. */
+    k->swiglu(vector_of(&v->y), gate, up, v->n);
     for (int which = 0; which < 2; which++) {
         float *y = which == 0 ? vector_of(&v->c) : gate;
         memcpy(vector_of(&v->c), up, (size_t)v->n * 4);
@@ -685,6 +687,105 @@ static void trial_softcap(const struct kernels *k, struct vectors *v, int trial)
         double want = (double)cap * (1 - 2 / (oracle_exp(2 * u) + 1));
         vector_compare("softcap", vector_of(&v->y), i, want, check_abs(want));
     }
+}
+
+static double oracle_softplus(double x)
+{
+    double t = oracle_exp(-check_abs(x)), s = t / (2 + t), sum = 0;
+    for (int i = 41; i > 0; i -= 2) { /* 2 artanh(s) = ln(1 + t) */
+        sum = sum * s * s + 2.0 / i;
+    }
+    return (x > 0 ? x : 0) + sum * s;
+}
+
+static void trial_softplus(const struct kernels *k, struct vectors *v)
+{
+    float *x = vector_of(&v->a);
+    k->softplus(vector_of(&v->y), x, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = oracle_softplus((double)x[i]);
+        vector_compare("softplus", vector_of(&v->y), i, want, want * 2);
+    }
+    k->softplus(x, x, v->n);
+    for (int64_t i = 0; i < v->n; i++) {
+        double want = (double)vector_of(&v->y)[i];
+        vector_compare("softplus in place", x, i, want, want);
+    }
+}
+
+/* State spaces: b and c behind one another, what decays by exp(step * a) in `own`. */
+struct ssm_trial {
+    struct guarded state, bc, a;
+    struct kernel_ssm s;
+    struct kernel_ssm_channels own;
+    float *before; /* the state */
+};
+
+static struct ssm_trial ssm_take(struct vectors *v, int trial)
+{
+    struct ssm_trial t;
+    int64_t n_state = trial % 4 == 0 ? 1 : check_range(2, 130), stride = v->n + trial % 3;
+    size_t n_a = (size_t)((n_state - 1) * stride + v->n), bytes = (size_t)(n_state * v->n) * 4;
+    t.state = guarded_take(bytes, trial % 2, 4);
+    t.bc = guarded_take((size_t)n_state * 8, trial % 2, 4);
+    t.a = guarded_take(n_a * 4, trial % 2, 4);
+    t.before = (float *)malloc(bytes);
+    for (int64_t i = 0; i < n_state * v->n; i++) {
+        t.before[i] = check_float();
+    }
+    memcpy(t.state.p, t.before, bytes);
+    for (int64_t i = 0; i < 2 * n_state; i++) {
+        vector_of(&t.bc)[i] = check_float();
+    }
+    for (size_t i = 0; i < n_a; i++) {
+        vector_of(&t.a)[i] = -2 * (float)check_abs((double)check_float());
+    }
+    for (int64_t i = 0; i < v->n; i++) {
+        vector_of(&v->b)[i] = (float)check_abs((double)vector_of(&v->b)[i]);
+    }
+    t.s = (struct kernel_ssm){vector_of(&v->y),
+                              vector_of(&t.state),
+                              vector_of(&v->a),
+                              vector_of(&t.bc),
+                              vector_of(&t.bc) + n_state,
+                              n_state,
+                              v->n};
+    t.own =
+        (struct kernel_ssm_channels){vector_of(&v->b), vector_of(&t.a), stride, vector_of(&v->c)};
+    return t;
+}
+
+/* Where a head has one step, a and skip, those are the first. */
+static void trial_ssm(const struct kernels *k, struct vectors *v, int trial, int is_head)
+{
+    struct ssm_trial t = ssm_take(v, trial);
+    const struct kernel_ssm *s = &t.s;
+    float head_decay = math_expf(t.own.step[0] * t.own.a[0]);
+    if (is_head) {
+        k->ssm_head(s, t.own.step[0], head_decay, t.own.skip[0]);
+    } else {
+        k->ssm_channels(s, &t.own);
+    }
+    for (int64_t i = 0; i < s->n; i++) {
+        int64_t own = is_head ? 0 : i;
+        double skip = (double)t.own.skip[own] * (double)s->x[i], sum = skip, size = check_abs(skip);
+        for (int64_t j = 0; j < s->n_state; j++) {
+            int64_t at = j * s->n + i;
+            double exponent = (double)t.own.step[own] * (double)t.own.a[j * t.own.a_stride + i];
+            double decay = is_head ? (double)head_decay : oracle_exp(exponent);
+            double kept = decay * (double)t.before[at];
+            double added = (double)s->b[j] * (double)t.own.step[own] * (double)s->x[i];
+            double each = check_abs(kept) * (2 + check_abs(exponent)) + check_abs(added);
+            vector_compare("state", s->state, at, kept + added, each);
+            sum += (double)s->c[j] * (kept + added);
+            size += check_abs((double)s->c[j]) * each;
+        }
+        vector_compare("y", s->y, i, sum, size * (1 + (double)s->n_state / 8));
+    }
+    guarded_give(&t.state);
+    guarded_give(&t.bc);
+    guarded_give(&t.a);
+    free(t.before);
 }
 
 static void trial_add(const struct kernels *k, struct vectors *v)
@@ -881,6 +982,9 @@ enum {
     VECTOR_GELU,
     VECTOR_RELU_SQUARED,
     VECTOR_SOFTCAP,
+    VECTOR_SOFTPLUS,
+    VECTOR_SSM_HEAD,
+    VECTOR_SSM_CHANNELS,
     VECTOR_ADD,
     VECTOR_SIGMOID_GATE,
     VECTOR_MULTIPLY,
@@ -905,7 +1009,7 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         trial_rope(k, &v, which == VECTOR_ROPE_NEOX);
         break;
     case VECTOR_SWIGLU:
-        trial_swiglu(k, &v);
+        trial_swiglu(k, &v, trial);
         break;
     case VECTOR_LAYER_NORM:
         trial_layer_norm(k, &v, trial);
@@ -921,6 +1025,13 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         break;
     case VECTOR_SOFTCAP:
         trial_softcap(k, &v, trial);
+        break;
+    case VECTOR_SOFTPLUS:
+        trial_softplus(k, &v);
+        break;
+    case VECTOR_SSM_HEAD:
+    case VECTOR_SSM_CHANNELS:
+        trial_ssm(k, &v, trial, which == VECTOR_SSM_HEAD);
         break;
     case VECTOR_ADD:
         trial_add(k, &v);
@@ -971,6 +1082,12 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->relu_squared;
     case VECTOR_SOFTCAP:
         return (uintptr_t)k->softcap;
+    case VECTOR_SOFTPLUS:
+        return (uintptr_t)k->softplus;
+    case VECTOR_SSM_HEAD:
+        return (uintptr_t)k->ssm_head;
+    case VECTOR_SSM_CHANNELS:
+        return (uintptr_t)k->ssm_channels;
     case VECTOR_ADD:
         return (uintptr_t)k->add;
     case VECTOR_SIGMOID_GATE:
@@ -995,9 +1112,10 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     static const char *const names[VECTOR_COUNT] = {
-        "rms_norm",   "rope norm",    "rope neox", "swiglu", "layer_norm",   "swiglu_clamped",
-        "gelu",       "relu_squared", "softcap",   "add",    "sigmoid_gate", "multiply",
-        "add_scaled", "conv_row",     "rwkv_step", "argmax", "kv_store f16", "kv_store f32"};
+        "rms_norm", "rope norm",    "rope neox",   "swiglu",     "layer_norm", "swiglu_clamped",
+        "gelu",     "relu_squared", "softcap",     "softplus",   "ssm_head",   "ssm_channels",
+        "add",      "sigmoid_gate", "multiply",    "add_scaled", "conv_row",   "rwkv_step",
+        "argmax",   "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
