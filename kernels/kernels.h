@@ -406,6 +406,12 @@ struct kernels {
     void (*softcap)(float *x, int64_t n, float cap);
     /* y = x / (1 + exp(-gate)). y may be x or gate. */
     void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
+    /* A causal convolution of n channels at one token, in place: channel i of x becomes bias[i] +
+     * sum over j < n_conv of kernel[j][i] * (state[j][i], the last: x[i]), and its state moves on by
+     * one. Rows of kernel and state are `width` apart; state has n_conv - 1 and may be NULL for
+     * none; bias NULL: 0. */
+    void (*conv)(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
+                 int64_t n, int64_t width);
     /* All sizes are at least 1. */
     void (*delta_net)(const struct kernel_delta_job *job);
     /* y += x; y may not overlap x. */

@@ -851,6 +851,24 @@ static int64_t ref_argmax(const float *x, int64_t n)
     return best;
 }
 
+/* ---- Convolutions ----------------------------------------------------------------------------- */
+
+static void ref_conv(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
+                     int64_t n, int64_t width)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float y = bias != NULL ? bias[i] : 0;
+        for (int32_t j = 0; j < n_conv; j++) {
+            float in = j + 1 < n_conv ? state[j * width + i] : x[i];
+            y += kernel[j * width + i] * in;
+            if (j > 0) {
+                state[(j - 1) * width + i] = in;
+            }
+        }
+        x[i] = y;
+    }
+}
+
 /* ---- The delta rule --------------------------------------------------------------------------- */
 
 #define REF_DELTA_COLUMNS 64 /* worked on together */
@@ -934,6 +952,7 @@ static void kernels_set_ref(struct kernels *k)
     k->relu_squared = ref_relu_squared;
     k->softcap = ref_softcap;
     k->sigmoid_gate = ref_sigmoid_gate;
+    k->conv = ref_conv;
     k->delta_net = ref_delta_net;
     k->add = ref_vector_add;
     k->argmax = ref_argmax;

@@ -107,6 +107,7 @@ static void kernels_set_avx2(struct kernels *k)
     k->rope[ROPE_NEOX] = avx2_rope_neox;
     k->swiglu = avx2_swiglu;
     k->sigmoid_gate = avx2_sigmoid_gate;
+    k->conv = avx2_conv;
     k->delta_net = avx2_delta_net;
     k->add = avx2_vector_add;
     k->argmax = avx2_argmax;

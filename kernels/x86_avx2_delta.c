@@ -95,6 +95,26 @@ static AVX2 void avx2_delta_net(const struct kernel_delta_job *job)
     }
 }
 
+/* ---- Convolutions ----------------------------------------------------------------------------- */
+
+static AVX2 void avx2_conv(float *x, float *state, const float *kernel, const float *bias,
+                           int32_t n_conv, int64_t n, int64_t width)
+{
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256i lanes = avx2_mask(n - i);
+        __m256 y = bias != NULL ? _mm256_maskload_ps(bias + i, lanes) : _mm256_setzero_ps();
+        for (int32_t j = 0; j < n_conv; j++) {
+            const float *from = j + 1 < n_conv ? state + j * width : x;
+            __m256 in = _mm256_maskload_ps(from + i, lanes);
+            y = _mm256_fmadd_ps(_mm256_maskload_ps(kernel + j * width + i, lanes), in, y);
+            if (j > 0) {
+                _mm256_maskstore_ps(state + (j - 1) * width + i, lanes, in);
+            }
+        }
+        _mm256_maskstore_ps(x + i, lanes, y);
+    }
+}
+
 #undef AVX2_DELTA_VECTORS
 
 #endif /* x86-64 */

@@ -1,4 +1,4 @@
-/* x86_avx512_delta.c - the delta rule for AVX-512.
+/* x86_avx512_delta.c - the delta rule for AVX-512, and the convolution before it.
  *
  * A few columns of the state, which fit the first cache, go through all tokens before the next few:
  * in one pass over them a token's update, its output, and S^T k of the next token. The loop is bound
@@ -104,8 +104,29 @@ static ZMM void zmm_delta_net(const struct kernel_delta_job *job)
     }
 }
 
+/* ---- Convolutions ----------------------------------------------------------------------------- */
+
+static ZMM void zmm_conv(float *x, float *state, const float *kernel, const float *bias,
+                         int32_t n_conv, int64_t n, int64_t width)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 lanes = (__mmask16)(n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1);
+        __m512 y = bias != NULL ? _mm512_maskz_loadu_ps(lanes, bias + i) : _mm512_setzero_ps();
+        for (int32_t j = 0; j < n_conv; j++) {
+            const float *from = j + 1 < n_conv ? state + j * width : x;
+            __m512 in = _mm512_maskz_loadu_ps(lanes, from + i);
+            y = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(lanes, kernel + j * width + i), in, y);
+            if (j > 0) {
+                _mm512_mask_storeu_ps(state + (j - 1) * width + i, lanes, in);
+            }
+        }
+        _mm512_mask_storeu_ps(x + i, lanes, y);
+    }
+}
+
 static void kernels_set_avx512_delta(struct kernels *k)
 {
+    k->conv = zmm_conv;
     k->delta_net = zmm_delta_net;
 }
 

@@ -1006,6 +1006,42 @@ static void delta_trial_run(const struct kernels *k, int trial)
     delta_trial_give(&d);
 }
 
+static void conv_trial_run(const struct kernels *k, int trial)
+{
+    int32_t n_conv = check_range(1, 5);
+    int64_t n = check_range(1, 70), width = n + check_range(0, 3), rows = n_conv - 1;
+    struct guarded x = delta_take(n, 4), kernel = delta_take(rows * width + n, 4);
+    struct guarded state = delta_take(rows > 0 ? (rows - 1) * width + n : 1, 4);
+    struct guarded bias = delta_take(n, 4), old = delta_take((rows + 1) * width, 4);
+    const float *b = trial % 2 ? vector_of(&bias) : NULL;
+    float *in = vector_of(&old); /* [n_conv][width] */
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < rows; j++) {
+            in[j * width + i] = vector_of(&state)[j * width + i];
+        }
+        in[rows * width + i] = vector_of(&x)[i];
+    }
+    k->conv(vector_of(&x), rows > 0 ? vector_of(&state) : NULL, vector_of(&kernel), b, n_conv, n,
+            width);
+    for (int64_t i = 0; i < n; i++) {
+        double want = b != NULL ? (double)b[i] : 0, size = check_abs(want);
+        for (int64_t j = 0; j < n_conv; j++) {
+            double term = (double)vector_of(&kernel)[j * width + i] * (double)in[j * width + i];
+            want += term;
+            size += check_abs(term);
+            CHECK(j == 0 || f32_to_bits(vector_of(&state)[(j - 1) * width + i]) ==
+                                f32_to_bits(in[j * width + i]),
+                  "conv: state %lld of channel %lld", (long long)j - 1, (long long)i);
+        }
+        vector_compare("conv", vector_of(&x), i, want, size);
+    }
+    guarded_give(&x);
+    guarded_give(&kernel);
+    guarded_give(&state);
+    guarded_give(&bias);
+    guarded_give(&old);
+}
+
 static void check_delta(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     uintptr_t other = k == ref ? 0 : (uintptr_t)ref->delta_net;
@@ -1014,6 +1050,13 @@ static void check_delta(const char *isa, const struct kernels *k, const struct k
             delta_trial_run(k, trial);
         }
         check_report(isa, "delta_net", "");
+    }
+    other = k == ref ? 0 : (uintptr_t)ref->conv;
+    if (check_wanted("conv", (const void *)(uintptr_t)k->conv, (const void *)other)) {
+        for (int trial = 0; trial < 60; trial++) {
+            conv_trial_run(k, trial);
+        }
+        check_report(isa, "conv", "");
     }
 }
 

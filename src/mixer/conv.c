@@ -17,57 +17,6 @@ struct conv_run {
     int32_t silu;
 };
 
-#define CONV_LANES 16 /* channels at a time: through copies, so that compilers make vectors of it */
-
-/* x[CONV_LANES] becomes y, the state moves on. kernel and state rows are `width` apart. */
-static void conv_lanes(float *x, float *state, const float *kernel, const float *bias,
-                       int32_t n_conv, int64_t width)
-{
-    float y[CONV_LANES] = {0}, k[CONV_LANES], in[CONV_LANES];
-    if (bias != NULL) {
-        memcpy(y, bias, sizeof y);
-    }
-    for (int32_t j = 0; j < n_conv; j++) {
-        memcpy(k, kernel + j * width, sizeof k);
-        memcpy(in, j + 1 < n_conv ? state + j * width : x, sizeof in);
-        for (int32_t i = 0; i < CONV_LANES; i++) {
-            y[i] += k[i] * in[i];
-        }
-        if (j > 0) {
-            memcpy(state + (j - 1) * width, in, sizeof in);
-        }
-    }
-    memcpy(x, y, sizeof y);
-}
-
-/* The same for one channel. */
-static void conv_lane(float *x, float *state, const float *kernel, const float *bias,
-                      int32_t n_conv, int64_t width)
-{
-    float y = bias != NULL ? *bias : 0;
-    for (int32_t j = 0; j < n_conv; j++) {
-        float in = j + 1 < n_conv ? state[j * width] : *x;
-        y += kernel[j * width] * in;
-        if (j > 0) {
-            state[(j - 1) * width] = in;
-        }
-    }
-    *x = y;
-}
-
-/* One row: x[n] becomes y. */
-static void conv_row(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
-                     int64_t n, int64_t width)
-{
-    int64_t i = 0;
-    for (; i + CONV_LANES <= n; i += CONV_LANES) {
-        conv_lanes(x + i, state + i, kernel + i, bias != NULL ? bias + i : NULL, n_conv, width);
-    }
-    for (; i < n; i++) {
-        conv_lane(x + i, state + i, kernel + i, bias != NULL ? bias + i : NULL, n_conv, width);
-    }
-}
-
 static void conv_tile(void *arg, int32_t tile, int32_t part)
 {
     const struct conv_run *r = (const struct conv_run *)arg;
@@ -85,8 +34,9 @@ static void conv_tile(void *arg, int32_t tile, int32_t part)
     }
     for (int32_t t = 0; t < s->n_tokens; t++) {
         float *x = r->x + (s->first + t) * r->stride + first;
-        conv_row(x, state, r->l->conv + first,
-                 r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL, n_conv, n, r->n_channel);
+        c->model->kernels.conv(x, state, r->l->conv + first,
+                               r->l->conv_bias != NULL ? r->l->conv_bias + first : NULL, n_conv, n,
+                               r->n_channel);
         if (r->silu) {
             c->model->kernels.sigmoid_gate(x, x, x, n);
         }
