@@ -1,4 +1,4 @@
-/* x86_avx512_delta.c - the delta rule for AVX-512.
+/* x86_avx512_delta.c - the delta rule for AVX-512, and the convolution before it.
  *
  * A few columns of the state, which fit the first cache, go through all tokens before the next few:
  * in one pass over them a token's update, its output, and S^T k of the next token. The loop is bound

@@ -17,13 +17,15 @@
  * one at a time, and there is one path to test. */
 
 #define DELTA_TOKENS 32 /* whose keys are made ready together */
+/* Rows are often a power of two long: all would meet in the same sets of a cache. */
+#define DELTA_ROW_PAD 16
 
 struct delta_sizes {
     int64_t head;   /* S */
     int64_t keys;   /* G * S */
     int64_t values; /* H * S */
     int64_t conv;   /* q, k, v */
-    int64_t row;    /* and z */
+    int64_t row;    /* and z, and room */
     int64_t gates;  /* 2 * H */
 };
 
@@ -34,7 +36,7 @@ static struct delta_sizes delta_sizes(const struct hparams *h)
     s.keys = (int64_t)h->n_ssm_group * s.head;
     s.values = (int64_t)h->n_ssm_head * s.head;
     s.conv = 2 * s.keys + s.values;
-    s.row = s.conv + s.values;
+    s.row = s.conv + s.values + DELTA_ROW_PAD;
     s.gates = 2 * (int64_t)h->n_ssm_head;
     return s;
 }
@@ -76,7 +78,7 @@ static void delta_split(void *arg, int32_t token, int32_t part)
     int64_t values = s->values / n_group;
     float *row = r->rows + token * s->row;
     float *from = (float *)context_scratch(r->c, part);
-    memcpy(from, row, (size_t)s->row * sizeof(float));
+    memcpy(from, row, (size_t)(s->conv + s->values) * sizeof(float));
     for (int32_t i = 0; i < n_group; i++, from += 2 * (s->head + values)) {
         size_t key_bytes = (size_t)s->head * sizeof(float);
         size_t value_bytes = (size_t)values * sizeof(float);
