@@ -96,6 +96,37 @@ static int bind_progress(struct binder *b, uint64_t bytes)
     return SLM_OK;
 }
 
+/* Sizes that few families have. */
+static int64_t bind_rare_dim(const struct hparams *h, const struct layer *l, enum arch_dim dim)
+{
+    switch (dim) {
+    case DIM_Q_RANK:
+        return h->n_q_rank;
+    case DIM_KV_RANK:
+        return h->n_kv_rank;
+    case DIM_KV:
+        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
+    case DIM_EXPERT_EMBD:
+        return l->n_expert > 0 ? h->n_embd : 0;
+    case DIM_LAYER_EMBD:
+        return h->n_embd_layer;
+    case DIM_LAYERS_EMBD:
+        return (int64_t)h->n_layer * h->n_embd_layer;
+    case DIM_PLE_EMBD:
+        return h->n_embd_layer > 0 ? h->n_embd : 0;
+    case DIM_STREAMS:
+        return h->n_streams;
+    case DIM_STREAMS_SQUARE:
+        return (int64_t)h->n_streams * h->n_streams;
+    case DIM_LAUREL:
+        return h->n_laurel;
+    default:
+        break;
+    }
+    SLM_ASSERT(0);
+    return 0;
+}
+
 static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch_dim dim)
 {
     const struct hparams *h = &b->model->hparams;
@@ -134,30 +165,11 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_ctx_train;
     case DIM_ROT_HALF:
         return h->n_rot / 2;
-    case DIM_Q_RANK:
-        return h->n_q_rank;
-    case DIM_KV_RANK:
-        return h->n_kv_rank;
-    case DIM_KV:
-        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
-    case DIM_EXPERT_EMBD:
-        return l->n_expert > 0 ? h->n_embd : 0;
-    case DIM_LAYER_EMBD:
-        return h->n_embd_layer;
-    case DIM_LAYERS_EMBD:
-        return (int64_t)h->n_layer * h->n_embd_layer;
-    case DIM_PLE_EMBD:
-        return h->n_embd_layer > 0 ? h->n_embd : 0;
-    case DIM_STREAMS:
-        return h->n_streams;
-    case DIM_STREAMS_SQUARE:
-        return (int64_t)h->n_streams * h->n_streams;
-    case DIM_LAUREL:
-        return h->n_laurel;
     case DIM_ONE:
-        break;
+        return 1;
+    default:
+        return bind_rare_dim(h, l, dim);
     }
-    return 1;
 }
 
 /* "blk.3.attn_q.weight"; layer -1 for tensors outside the layers. */
