@@ -157,6 +157,51 @@ static int64_t bind_recurrent_dim(const struct hparams *h, const struct layer *l
     }
 }
 
+/* Sizes that few families have. */
+static int64_t bind_rare_dim(const struct hparams *h, const struct layer *l, enum arch_dim dim)
+{
+    switch (dim) {
+    case DIM_Q_RANK:
+        return h->n_q_rank;
+    case DIM_KV_RANK:
+        return h->n_kv_rank;
+    case DIM_KV:
+        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
+    case DIM_Q_GATED:
+        return 2 * (int64_t)l->n_head * l->head_dim;
+    case DIM_EXPERT_EMBD:
+        return l->n_expert > 0 ? h->n_embd : 0;
+    case DIM_LAYER_EMBD:
+        return h->n_embd_layer;
+    case DIM_LAYERS_EMBD:
+        return (int64_t)h->n_layer * h->n_embd_layer;
+    case DIM_PLE_EMBD:
+        return h->n_embd_layer > 0 ? h->n_embd : 0;
+    case DIM_STREAMS:
+        return h->n_streams;
+    case DIM_STREAMS_SQUARE:
+        return (int64_t)h->n_streams * h->n_streams;
+    case DIM_LAUREL:
+        return h->n_laurel;
+    case DIM_VALUE_RANK:
+        return l->n_value_rank;
+    case DIM_TOKEN_TYPES:
+        return h->n_token_types;
+    case DIM_CLS:
+        return h->n_cls;
+    case DIM_CLS_IN:
+        return h->n_cls > 0 ? h->n_cls : h->n_embd;
+    case DIM_OUTPUTS:
+        return h->n_outputs;
+    case DIM_DENSE_2:
+        return h->n_dense_2;
+    case DIM_DENSE_3:
+        return h->n_dense_3;
+    default:
+        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim) : 0;
+    }
+}
+
 static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch_dim dim)
 {
     const struct hparams *h = &b->model->hparams;
@@ -195,46 +240,10 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
         return h->n_ctx_train;
     case DIM_ROT_HALF:
         return h->n_rot / 2;
-    case DIM_Q_RANK:
-        return h->n_q_rank;
-    case DIM_KV_RANK:
-        return h->n_kv_rank;
-    case DIM_KV:
-        return (int64_t)l->n_head * (l->head_dim - h->n_rot + l->head_dim_v);
-    case DIM_Q_GATED:
-        return 2 * (int64_t)l->n_head * l->head_dim;
-    case DIM_EXPERT_EMBD:
-        return l->n_expert > 0 ? h->n_embd : 0;
-    case DIM_LAYER_EMBD:
-        return h->n_embd_layer;
-    case DIM_LAYERS_EMBD:
-        return (int64_t)h->n_layer * h->n_embd_layer;
-    case DIM_PLE_EMBD:
-        return h->n_embd_layer > 0 ? h->n_embd : 0;
-    case DIM_STREAMS:
-        return h->n_streams;
-    case DIM_STREAMS_SQUARE:
-        return (int64_t)h->n_streams * h->n_streams;
-    case DIM_LAUREL:
-        return h->n_laurel;
-    case DIM_VALUE_RANK:
-        return l->n_value_rank;
-    case DIM_TOKEN_TYPES:
-        return h->n_token_types;
-    case DIM_CLS:
-        return h->n_cls;
-    case DIM_CLS_IN:
-        return h->n_cls > 0 ? h->n_cls : h->n_embd;
-    case DIM_OUTPUTS:
-        return h->n_outputs;
-    case DIM_DENSE_2:
-        return h->n_dense_2;
-    case DIM_DENSE_3:
-        return h->n_dense_3;
     case DIM_ONE:
         return 1;
     default:
-        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim) : 0;
+        return bind_rare_dim(h, l, dim);
     }
 }
 
