@@ -609,11 +609,15 @@ struct row {
     int64_t row, rows, stack;
 };
 
+/* layer -1: outside the layers */
 static int add_rows(struct writer *w, int32_t layer, const struct row *rows, int n)
 {
     for (int i = 0; i < n; i++) {
         char name[48];
-        snprintf(name, sizeof name, "blk.%d.%s", (int)layer, rows[i].name);
+        snprintf(name, sizeof name, "%s", rows[i].name);
+        if (layer >= 0) {
+            snprintf(name, sizeof name, "blk.%d.%s", (int)layer, rows[i].name);
+        }
         if (rows[i].wanted && add_tensor(w, name, rows[i].content, rows[i].encoding, rows[i].row,
                                          rows[i].rows, rows[i].stack) != CLI_GO) {
             return CLI_FAILED;
@@ -729,31 +733,25 @@ static int add_tensors(struct writer *w)
     const struct shape *s = w->shape;
     int is_rwkv7 = is_family(s, "rwkv7");
     const char *norm = is_family(s, "lfm2") ? "token_embd_norm.weight" : "output_norm.weight";
-    const struct row rows[] = {
+    const struct row before[] = {
         {"token_embd.weight", 1, WEIGHTS, s->tied ? w->mix->output : w->mix->base, s->n_embd,
          s->n_vocab, 0},
         {"rope_freqs.weight", s->rope_factor > 0, ROPE_FACTORS, "F32", s->head_dim / 2, 0, 0},
         {"token_embd_norm.weight", is_rwkv7, ONES, "F32", s->n_embd, 0, 0},
         {"token_embd_norm.bias", is_rwkv7, SMALL, "F32", s->n_embd, 0, 0},
+    };
+    const struct row behind[] = {
         {norm, 1, ONES, "F32", s->n_embd, 0, 0},
         {"output_norm.bias", is_rwkv7, SMALL, "F32", s->n_embd, 0, 0},
         {"output.weight", !s->tied, WEIGHTS, w->mix->output, s->n_embd, s->n_vocab, 0},
     };
-    w->tensors =
-        calloc((size_t)s->n_layer * TENSORS_PER_LAYER + CLI_COUNT(rows), sizeof *w->tensors);
+    w->tensors = calloc((size_t)s->n_layer * TENSORS_PER_LAYER + 8, sizeof *w->tensors);
     if (w->tensors == NULL) {
         return cli_fail("no memory for a tensor table");
     }
-    for (int i = 0; i < CLI_COUNT(rows); i++) {
-        if (rows[i].name == norm && add_layers(w) != CLI_GO) { /* they stand before it */
-            return CLI_FAILED;
-        }
-        if (rows[i].wanted && add_tensor(w, rows[i].name, rows[i].content, rows[i].encoding,
-                                         rows[i].row, rows[i].rows, rows[i].stack) != CLI_GO) {
-            return CLI_FAILED;
-        }
-    }
-    return CLI_GO;
+    int code = add_rows(w, -1, before, CLI_COUNT(before));
+    code = code == CLI_GO ? add_layers(w) : code;
+    return code == CLI_GO ? add_rows(w, -1, behind, CLI_COUNT(behind)) : code;
 }
 
 static int build_head(struct writer *w)
