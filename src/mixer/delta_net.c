@@ -29,7 +29,7 @@ struct delta_sizes {
     int64_t gates;  /* 2 * H */
 };
 
-static struct delta_sizes delta_sizes(const struct hparams *h)
+static struct delta_sizes delta_sizes_of(const struct hparams *h)
 {
     struct delta_sizes s;
     s.head = h->ssm_state;
@@ -43,19 +43,19 @@ static struct delta_sizes delta_sizes(const struct hparams *h)
 
 static int64_t delta_state_floats(const struct hparams *h)
 {
-    struct delta_sizes s = delta_sizes(h);
+    struct delta_sizes s = delta_sizes_of(h);
     return conv_state_floats(h, s.conv) + s.values * s.head;
 }
 
 static int64_t delta_row_floats(const struct hparams *h)
 {
-    struct delta_sizes s = delta_sizes(h);
+    struct delta_sizes s = delta_sizes_of(h);
     return s.row + s.gates + s.values;
 }
 
 static int64_t delta_part_bytes(const struct hparams *h)
 {
-    struct delta_sizes s = delta_sizes(h);
+    struct delta_sizes s = delta_sizes_of(h);
     int64_t head = DELTA_COLUMNS * s.head + DELTA_TOKENS * (2 * s.head + 2);
     return max_i64(head, s.row) * (int64_t)sizeof(float);
 }
@@ -213,7 +213,7 @@ static void delta_net(struct slm_context *c, const struct layer *l, float *x)
 {
     const struct hparams *h = &c->model->hparams;
     int32_t n = c->batch.n_tokens;
-    struct delta_run r = {c, l, delta_sizes(h), c->mix, NULL, NULL};
+    struct delta_run r = {c, l, delta_sizes_of(h), c->mix, NULL, NULL};
     r.gates = r.rows + c->n_batch * r.s.row;
     r.out = r.gates + c->n_batch * r.s.gates;
     struct conv_run run = {c, l, r.rows, r.s.row, r.s.conv, 0, 1};
