@@ -135,10 +135,26 @@ static void every_shape_is_taken(void **state)
     }
 }
 
+/* A row that no shape takes has a name misspelt, or one before it hides it. */
+static void every_setting_is_taken(void **state)
+{
+    (void)state;
+    for (int i = 0; i < cli_n_settings; i++) {
+        int n_taken = 0;
+        for (int k = 0; k < cli_n_shapes; k++) {
+            n_taken += shape_setting(&cli_shapes[k], cli_settings[i].key) == &cli_settings[i];
+        }
+        if (n_taken == 0) {
+            fail_msg("%s: %s", cli_settings[i].of, cli_settings[i].key);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_is_taken),
+        cmocka_unit_test(every_setting_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

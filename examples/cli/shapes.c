@@ -252,7 +252,7 @@ unsigned shape_traits(const struct shape *s)
             return families[i].traits;
         }
     }
-    return LLAMA;
+    return 0;
 }
 
 /* ---- Look-ups -------------------------------------------------------------------------------- */
