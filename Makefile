@@ -185,7 +185,7 @@ UNIT += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corp
 unit test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
 $(BUILD)/test_hostile $(BUILD)/test_generate: $(FUZZ_HEADERS)
-$(BUILD)/test_shapes: examples/cli/synth.c examples/cli/cli.h
+$(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)
 	@mkdir -p $(BUILD)/fuzz

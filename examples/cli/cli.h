@@ -5,7 +5,9 @@
  *     stream.c    standard output and error, reading whole files, escaping
  *     setup.c     opening a model, making a sampler, Ctrl-C
  *     progress.c  one line on a terminal for long work
- *     synth.c     files of random weights in known shapes, for bench
+ *     shapes.c    the shapes of known models
+ *     weights.c   encodings and bytes of random weights
+ *     synth.c     files of random weights in these shapes, for bench
  *     vectors.c   many texts through slm_embed
  *     run.c chat.c tokens.c logits.c embed.c rerank.c info.c bench.c   one subcommand each
  *
