@@ -247,6 +247,7 @@ static int setup(struct bench *b)
     context.struct_size = sizeof context;
     slm_context_options_init(&options, sizeof options);
     options.n_ctx = s->bench_depth + longest;
+    options.n_checkpoints = 1; /* recurrent models go back to nothing else */
     options.n_threads = s->n_threads;
     options.kv_type = s->kv_type;
     options.flags = s->exact ? SLM_CONTEXT_EXACT : 0;
@@ -276,6 +277,11 @@ static int measure_all(struct bench *b)
         cli_progress_end(&b->progress);
         if (code != CLI_GO) {
             return code;
+        }
+        slm_error err;
+        int status = slm_sequence_checkpoint(b->context, 0, 0, &err);
+        if (status != SLM_OK) {
+            return failed(status, &err);
         }
     }
     if (s->bench_prefill > 0) {

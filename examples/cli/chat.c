@@ -253,8 +253,12 @@ static int take_turn(struct chat *c, const char *text, size_t size)
     }
     struct cli_progress progress;
     slm_error err;
+    int status = slm_sequence_checkpoint(c->context, 0, 0, &err);
+    if (status != SLM_OK) {
+        return cli_fail("%s", err.message);
+    }
     cli_progress_begin(&progress, "reading");
-    int status = eval(c, c->turn.data, (int32_t)c->turn.n, &progress, &err);
+    status = eval(c, c->turn.data, (int32_t)c->turn.n, &progress, &err);
     cli_progress_end(&progress);
     if (status != SLM_OK) {
         /* What was read of the message goes; the talk before it stays. */
@@ -356,6 +360,7 @@ static int setup(struct chat *c, struct cli_settings *s)
     memset(&context_info, 0, sizeof context_info);
     context_info.struct_size = sizeof context_info;
     slm_context_options_init(&options, sizeof options);
+    options.n_checkpoints = 1; /* recurrent models go back to nothing else */
     options.n_ctx = s->n_ctx;
     options.n_threads = s->n_threads;
     options.kv_type = s->kv_type;
