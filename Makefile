@@ -116,11 +116,15 @@ $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 # tests/run.sh takes NAME=COMMAND for each test.
 KERNELS_GOLDEN = check_kernels=$(BUILD)/check_kernels test_golden=$(BUILD)/test_golden \
                  "test_golden_ref=$(BUILD)/test_golden --isa ref --threads 1"
-UNIT           = $(foreach t,$(filter-out check_kernels test_golden,$(TESTS)),$(t)=$(BUILD)/$(t)) \
-                 $(KERNELS_GOLDEN)
+OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
+UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
+UNIT           = $(UNIT_OTHERS) $(KERNELS_GOLDEN)
 
 unit: $(addprefix $(BUILD)/,$(TESTS)) ## the C tests alone
 	@tests/run.sh $(BUILD) $(UNIT)
+
+unit-others: $(addprefix $(BUILD)/,$(OTHERS))
+	@tests/run.sh $(BUILD) $(UNIT_OTHERS)
 
 kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
 	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
@@ -180,9 +184,9 @@ FUZZ_COMPILE = $(FUZZ_CC) $(SANITIZE)
 FUZZ_DICT    = $(if $(filter gguf split vocab,$(1)),-dict=tests/fuzz/gguf.dict)
 SECONDS      = 60
 
-UNIT += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corpus/$(f)")
+UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corpus/$(f)")
 
-unit test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+unit unit-others test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
 $(BUILD)/test_hostile $(BUILD)/test_generate: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
@@ -292,9 +296,9 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc warnings clang O0 races $(PORTABLE)
-CHECK_LONG = clang_unit asan_clang Os native fast tsan valgrind $(PORTABLE_LONG)
-SANITIZERS = asan_gcc asan_clang
+CHECK      = asan_gcc asan_golden warnings clang races $(PORTABLE)
+CHECK_LONG = clang_unit asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+SANITIZERS = asan_gcc asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
 HAVE     = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
@@ -314,7 +318,8 @@ config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
 config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
 config-clang_unit = $(call BUILT,unit,clang,-O2)
-config-asan_gcc   = $(call BUILT,unit,gcc,$(ASAN))
+config-asan_gcc   = $(call BUILT,unit-others,gcc,$(ASAN))
+config-asan_golden = $(call BUILT,kernels-golden,gcc,$(ASAN))
 config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
 config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
 config-Os         = $(call BUILT,kernels-golden,$(CC),-Os)
@@ -374,6 +379,6 @@ clean: ## removes build/
 
 always:
 .DELETE_ON_ERROR:
-.PHONY: all help demo bench install cmocka unit kernels-golden test one-compiler-call check-symbols \
-        check-install dist check check-long check-sanitizers check-flags check-warnings memcheck \
+.PHONY: all help demo bench install cmocka unit unit-others kernels-golden test one-compiler-call \
+        check-symbols check-install dist check check-long check-sanitizers check-flags check-warnings memcheck \
         compile_commands format clean always
