@@ -15,14 +15,14 @@
 #define X86_GELU_LINEAR (-1.59576912160573071f) /* -2 * sqrt(2 / pi) */
 #define X86_GELU_CUBIC (-0.07135481626f)        /* times 0.044715 */
 
-/* tanh(u): below this 1 - 2 / (exp(2 u) + 1) loses digits, and u + u z P(z), z = u^2, is used. P is
- * a Chebyshev fit of (tanh(u) / u - 1) / z, 2e-8 of the result. */
-#define X86_TANH_SMALL 0.625f
-#define X86_TANH_0 (-0.3333332894f)
-#define X86_TANH_1 0.1333276974f
-#define X86_TANH_2 (-0.05385090958f)
-#define X86_TANH_3 0.020997179f
-#define X86_TANH_4 (-0.006096714166f)
+/* tanh(u): below X86_TANH_SMALL 1 - 2 / (exp(2 u) + 1) loses digits, and u + u z P(z), z = u^2, is
+ * taken. P is a Chebyshev fit of (tanh(u) / u - 1) / z, to 1e-8 of the result; highest power first.
+ * Trap: with -ffast-math a division is a guess and a step of Newton's. Hence |u|, which keeps the
+ * quotient small, and a bound above 0.6. */
+#define X86_TANH_SMALL 1.125f
+static const float x86_tanh_terms[8] = {0.000103377394f, -0.000778421576f, 0.00299701778f,
+                                        -0.00854752561f, 0.021774338f,     -0.0539537823f,
+                                        0.133332479f,    -0.333333325f};
 
 /* Of a layer norm: y = ((x - mean) - rest) * scale. With the mean in two parts nothing of it is lost
  * in floats. */
@@ -108,17 +108,17 @@ static ACT2 void avx2_swiglu_clamped(float *y, const float *gate, const float *u
 
 static ACT2_INLINE __m256 avx2_tanh(__m256 u)
 {
-    __m256 one = _mm256_set1_ps(1.0f), two = _mm256_set1_ps(2.0f);
-    __m256 e = avx2_exp(_mm256_add_ps(u, u));
+    __m256 one = _mm256_set1_ps(1.0f), two = _mm256_set1_ps(2.0f), minus = _mm256_set1_ps(-0.0f);
+    __m256 size = _mm256_andnot_ps(minus, u), e = avx2_exp(_mm256_add_ps(size, size));
     __m256 large = _mm256_sub_ps(one, _mm256_div_ps(two, _mm256_add_ps(e, one)));
+    large = _mm256_or_ps(large, _mm256_and_ps(minus, u));
     __m256 z = _mm256_mul_ps(u, u);
-    __m256 p = _mm256_set1_ps(X86_TANH_4);
-    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(X86_TANH_3));
-    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(X86_TANH_2));
-    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(X86_TANH_1));
-    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(X86_TANH_0));
+    __m256 p = _mm256_set1_ps(x86_tanh_terms[0]);
+    SLM_UNROLL
+    for (int i = 1; i < SLM_COUNT(x86_tanh_terms); i++) {
+        p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(x86_tanh_terms[i]));
+    }
     p = _mm256_fmadd_ps(p, _mm256_mul_ps(z, u), u);
-    __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), u);
     __m256 small = _mm256_cmp_ps(size, _mm256_set1_ps(X86_TANH_SMALL), _CMP_LT_OQ);
     return _mm256_blendv_ps(large, p, small);
 }
@@ -230,18 +230,18 @@ static ACT5 void zmm_swiglu_clamped(float *y, const float *gate, const float *up
 
 static ACT5_INLINE __m512 zmm_tanh(__m512 u)
 {
-    __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
-    __m512 e = zmm_exp(_mm512_add_ps(u, u));
+    __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f), minus = _mm512_set1_ps(-0.0f);
+    __m512 size = _mm512_andnot_ps(minus, u), e = zmm_exp(_mm512_add_ps(size, size));
     __m512 large = _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(e, one)));
+    large = _mm512_or_ps(large, _mm512_and_ps(minus, u));
     __m512 z = _mm512_mul_ps(u, u);
-    __m512 p = _mm512_set1_ps(X86_TANH_4);
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(X86_TANH_3));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(X86_TANH_2));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(X86_TANH_1));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(X86_TANH_0));
+    __m512 p = _mm512_set1_ps(x86_tanh_terms[0]);
+    SLM_UNROLL
+    for (int i = 1; i < SLM_COUNT(x86_tanh_terms); i++) {
+        p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(x86_tanh_terms[i]));
+    }
     p = _mm512_fmadd_ps(p, _mm512_mul_ps(z, u), u);
-    __mmask16 small =
-        _mm512_cmp_ps_mask(_mm512_abs_ps(u), _mm512_set1_ps(X86_TANH_SMALL), _CMP_LT_OQ);
+    __mmask16 small = _mm512_cmp_ps_mask(size, _mm512_set1_ps(X86_TANH_SMALL), _CMP_LT_OQ);
     return _mm512_mask_mov_ps(large, small, p);
 }
 
@@ -309,10 +309,5 @@ static void kernels_set_avx512_activations(struct kernels *k)
 #undef X86_GELU_LINEAR
 #undef X86_GELU_CUBIC
 #undef X86_TANH_SMALL
-#undef X86_TANH_0
-#undef X86_TANH_1
-#undef X86_TANH_2
-#undef X86_TANH_3
-#undef X86_TANH_4
 
 #endif /* x86-64 */
