@@ -48,6 +48,7 @@
 #include "kernels/x86_avx512_delta.c"
 #include "kernels/x86_avx512_codes.c"
 #include "kernels/x86_mixers.c"
+#include "kernels/x86_activations.c"
 #include "kernels/x86_amx.c"
 #include "kernels/arm.h"
 #include "kernels/arm_neon_blocks.c"

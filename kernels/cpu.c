@@ -140,12 +140,14 @@ static const struct cpu_set {
     {SLM_CPU_AVX2, kernels_set_avx2},
     {SLM_CPU_AVX2, kernels_set_avx2_codes},
     {SLM_CPU_AVX2, kernels_set_avx2_mixers},
+    {SLM_CPU_AVX2, kernels_set_avx2_activations},
     {SLM_CPU_AVX2, avx2_set_rows}, /* many tokens of those, too */
     {SLM_CPU_AVX2 | SLM_CPU_AVX_VNNI, kernels_set_avx_vnni},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_vectors},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_delta},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_mixers},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512, kernels_set_avx512_activations},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_codes},
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_vnni},
 #if defined(__linux__)

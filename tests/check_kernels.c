@@ -548,11 +548,13 @@ static void trial_rms_norm(const struct kernels *k, struct vectors *v, int trial
 
 static void trial_layer_norm(const struct kernels *k, struct vectors *v, int trial)
 {
-    const float *x = vector_of(&v->a), *weight = trial % 3 == 0 ? NULL : vector_of(&v->b);
+    float *x = vector_of(&v->a);
+    const float *weight = trial % 3 == 0 ? NULL : vector_of(&v->b);
     const float *bias = trial % 4 == 0 ? NULL : vector_of(&v->c);
     float eps = trial % 2 ? 1e-5f : 1e-6f;
     double sum = 0, squares = 0;
     for (int64_t i = 0; i < v->n; i++) {
+        x[i] += trial % 7 == 0 ? 3000.0f : 0; /* far from 0, where squares would lose digits */
         sum += (double)x[i];
     }
     double mean = sum / (double)v->n;
@@ -1414,30 +1416,70 @@ static void bench_attention(const char *isa, const struct kernels *k)
     }
 }
 
+/* One call of a vector entry on n elements. */
+static void bench_vector(const struct kernels *k, int which, float *y, float *x, const float *z,
+                         int64_t n)
+{
+    switch (which) {
+    case VECTOR_RMS_NORM:
+        k->rms_norm(y, x, z, n, 1e-5f);
+        break;
+    case VECTOR_LAYER_NORM:
+        k->layer_norm(y, x, z, z, n, 1e-5f);
+        break;
+    case VECTOR_SWIGLU:
+        k->swiglu(y, x, z, n);
+        break;
+    case VECTOR_SWIGLU_CLAMPED:
+        k->swiglu_clamped(y, x, z, n);
+        break;
+    case VECTOR_GELU:
+        k->gelu(y, x, z, n);
+        break;
+    case VECTOR_RELU_SQUARED:
+        k->relu_squared(y, x, z, n);
+        break;
+    case VECTOR_SOFTCAP:
+        k->softcap(y, n, 1);
+        break;
+    case VECTOR_ADD:
+        k->add(y, x, n);
+        break;
+    default:
+        y[0] = (float)k->argmax(x, n);
+        break;
+    }
+}
+
 static void bench_vectors(const char *isa, const struct kernels *k)
 {
     enum {
         N = 8192
     };
+    static const struct {
+        int which;
+        const char *name;
+    } entries[] = {{VECTOR_RMS_NORM, "rms_norm"}, {VECTOR_LAYER_NORM, "layer_norm"},
+                   {VECTOR_SWIGLU, "swiglu"},     {VECTOR_SWIGLU_CLAMPED, "swiglu_clamped"},
+                   {VECTOR_GELU, "gelu"},         {VECTOR_RELU_SQUARED, "relu_squared"},
+                   {VECTOR_SOFTCAP, "softcap"},   {VECTOR_ADD, "add"},
+                   {VECTOR_ARGMAX, "argmax"}};
     static float x[N], y[N], z[N];
-    double best[4] = {1e9, 1e9, 1e9, 1e9};
-    for (int pass = 0; pass < 100; pass++) {
-        double t[5];
-        t[0] = bench_seconds();
-        k->rms_norm(y, x, z, N, 1e-5f);
-        t[1] = bench_seconds();
-        k->swiglu(y, x, z, N);
-        t[2] = bench_seconds();
-        k->add(y, x, N);
-        t[3] = bench_seconds();
-        x[pass] = (float)k->argmax(x, N);
-        t[4] = bench_seconds();
-        for (int i = 0; i < 4; i++) {
-            best[i] = t[i + 1] - t[i] < best[i] ? t[i + 1] - t[i] : best[i];
+    input_fill(x, N, INPUT_RANDOM);
+    input_fill(z, N, INPUT_RANDOM);
+    printf("%s ns per element:", isa);
+    for (int i = 0; i < SLM_COUNT(entries); i++) {
+        double best = 1e9;
+        for (int pass = 0; pass < 100; pass++) {
+            memcpy(y, x, sizeof y);
+            double start = bench_seconds();
+            bench_vector(k, entries[i].which, y, x, z, N);
+            double each = bench_seconds() - start;
+            best = each < best ? each : best;
         }
+        printf(" %s %.3f", entries[i].name, best * 1e9 / N);
     }
-    printf("%s ns per element: rms_norm %.3f swiglu %.3f add %.3f argmax %.3f\n", isa,
-           best[0] * 1e9 / N, best[1] * 1e9 / N, best[2] * 1e9 / N, best[3] * 1e9 / N);
+    printf("\n");
 }
 
 /* The heads of all layers of a small model: one token is as fast as their states are read and
