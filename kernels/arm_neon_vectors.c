@@ -10,10 +10,10 @@
 /* n floats, or four if there are more; zeros behind them. */
 static NEON ARM_INLINE float32x4_t neon_part(const float *p, int64_t n)
 {
-    float part[4] = {0, 0, 0, 0};
     if (n >= 4) {
         return vld1q_f32(p);
     }
+    float part[4] = {0, 0, 0, 0};
     memcpy(part, p, (size_t)n * sizeof(float));
     return vld1q_f32(part);
 }
@@ -453,94 +453,106 @@ static NEON void neon_rope_norm(float *x, const float *cos_table, const float *s
     ref_rope_norm(x + 2 * i, cos_table + i, sin_table + i, n_rot - 2 * i);
 }
 
-typedef float32x4_t (*neon_function)(float32x4_t x);
+/* What a kernel does with an element of a and one of b, and a number for all. */
+typedef float32x4_t (*neon_function)(float32x4_t a, float32x4_t b, float c);
 
-/* y = f(x) * up for n_vectors of four; if there is one, for n elements of it */
-static NEON ARM_INLINE void neon_activate_part(float *y, const float *x, const float *up,
-                                               int n_vectors, int64_t n, neon_function f)
+/* y = f(a, b, c) for n_vectors of four; if there is one, for n elements of it. b NULL: 1. */
+static NEON ARM_INLINE void neon_map_part(float *y, const float *a, const float *b, float c,
+                                          int n_vectors, int64_t n, neon_function f)
 {
     float32x4_t v[NEON_TOGETHER];
     SLM_UNROLL
     for (int j = 0; j < n_vectors; j++) {
-        v[j] = f(neon_part(x + 4 * j, n));
+        v[j] = b != NULL ? neon_part(b + 4 * j, n) : vdupq_n_f32(1.0f);
+        v[j] = f(neon_part(a + 4 * j, n), v[j], c);
     }
     SLM_UNROLL
     for (int j = 0; j < n_vectors; j++) {
-        v[j] = up != NULL ? vmulq_f32(v[j], neon_part(up + 4 * j, n)) : v[j];
         neon_store_part(y + 4 * j, v[j], n);
     }
 }
 
-static NEON ARM_INLINE void neon_activate(float *y, const float *x, const float *up, int64_t n,
-                                          neon_function f)
+/* y may be a or b. */
+static NEON ARM_INLINE void neon_map(float *y, const float *a, const float *b, float c, int64_t n,
+                                     neon_function f)
 {
     const int64_t together = 4 * NEON_TOGETHER;
     int64_t i = 0;
     for (; i + together <= n; i += together) {
-        neon_activate_part(y + i, x + i, up != NULL ? up + i : NULL, NEON_TOGETHER, 4, f);
+        neon_map_part(y + i, a + i, b != NULL ? b + i : NULL, c, NEON_TOGETHER, 4, f);
     }
     for (; i < n; i += 4) {
-        neon_activate_part(y + i, x + i, up != NULL ? up + i : NULL, 1, n - i, f);
+        neon_map_part(y + i, a + i, b != NULL ? b + i : NULL, c, 1, n - i, f);
     }
 }
 
-static NEON ARM_INLINE float32x4_t neon_silu(float32x4_t x)
+static NEON ARM_INLINE float32x4_t neon_swiglu_of(float32x4_t x, float32x4_t up, float unused)
 {
-    return neon_gate(x, x);
+    (void)unused;
+    return vmulq_f32(neon_gate(x, x), up);
+}
+
+static NEON ARM_INLINE float32x4_t neon_clamped_of(float32x4_t x, float32x4_t up, float limit)
+{
+    float32x4_t most = vdupq_n_f32(limit), g = vminq_f32(x, most);
+    float32x4_t u = vmaxq_f32(vminq_f32(up, most), vnegq_f32(most));
+    return vmulq_f32(neon_gate(g, vmulq_n_f32(g, 1.702f)), vaddq_f32(u, vdupq_n_f32(1.0f)));
 }
 
 /* As ref_gelu. */
-static NEON ARM_INLINE float32x4_t neon_gelu_of(float32x4_t x)
+static NEON ARM_INLINE float32x4_t neon_gelu_of(float32x4_t x, float32x4_t up, float twice_root)
 {
     float32x4_t cube = vmulq_f32(vmulq_f32(x, x), x);
     float32x4_t u = vfmaq_n_f32(x, cube, 0.044715f);
-    return neon_gate(x, vmulq_n_f32(u, 1.59576912160573071f));
+    return vmulq_f32(neon_gate(x, vmulq_n_f32(u, twice_root)), up);
 }
 
-static NEON ARM_INLINE float32x4_t neon_relu_square(float32x4_t x)
+static NEON ARM_INLINE float32x4_t neon_relu_of(float32x4_t x, float32x4_t up, float least)
 {
-    float32x4_t positive = vmaxq_f32(x, vdupq_n_f32(0));
-    return vmulq_f32(positive, positive);
+    float32x4_t positive = vmaxq_f32(x, vdupq_n_f32(least));
+    return vmulq_f32(vmulq_f32(positive, positive), up);
+}
+
+static NEON ARM_INLINE float32x4_t neon_softcap_of(float32x4_t x, float32x4_t unused, float cap)
+{
+    (void)unused;
+    return neon_softcap(x, cap);
+}
+
+static NEON ARM_INLINE float32x4_t neon_sum_of(float32x4_t y, float32x4_t x, float unused)
+{
+    (void)unused;
+    return vaddq_f32(y, x);
 }
 
 static NEON void neon_swiglu(float *y, const float *gate, const float *up, int64_t n)
 {
-    neon_activate(y, gate, up, n, neon_silu);
-}
-
-static NEON void neon_gelu(float *y, const float *x, const float *up, int64_t n)
-{
-    neon_activate(y, x, up, n, neon_gelu_of);
-}
-
-static NEON void neon_relu_squared(float *y, const float *x, const float *up, int64_t n)
-{
-    neon_activate(y, x, up, n, neon_relu_square);
+    neon_map(y, gate, up, 0, n, neon_swiglu_of);
 }
 
 static NEON void neon_swiglu_clamped(float *y, const float *gate, const float *up, int64_t n)
 {
-    float32x4_t most = vdupq_n_f32(7.0f), least = vdupq_n_f32(-7.0f);
-    for (int64_t i = 0; i < n; i += 4) {
-        float32x4_t g = vminq_f32(neon_part(gate + i, n - i), most);
-        float32x4_t u = vmaxq_f32(vminq_f32(neon_part(up + i, n - i), most), least);
-        float32x4_t v = neon_gate(g, vmulq_n_f32(g, 1.702f));
-        neon_store_part(y + i, vmulq_f32(v, vaddq_f32(u, vdupq_n_f32(1.0f))), n - i);
-    }
+    neon_map(y, gate, up, 7.0f, n, neon_clamped_of);
+}
+
+static NEON void neon_gelu(float *y, const float *x, const float *up, int64_t n)
+{
+    neon_map(y, x, up, 1.59576912160573071f, n, neon_gelu_of);
+}
+
+static NEON void neon_relu_squared(float *y, const float *x, const float *up, int64_t n)
+{
+    neon_map(y, x, up, 0, n, neon_relu_of);
 }
 
 static NEON void neon_softcap_all(float *x, int64_t n, float cap)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        neon_store_part(x + i, neon_softcap(neon_part(x + i, n - i), cap), n - i);
-    }
+    neon_map(x, x, NULL, cap, n, neon_softcap_of);
 }
 
 static NEON void neon_vector_add(float *y, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        neon_store_part(y + i, vaddq_f32(neon_part(y + i, n - i), neon_part(x + i, n - i)), n - i);
-    }
+    neon_map(y, y, x, 0, n, neon_sum_of);
 }
 
 /* The largest value, then the first place where it stands. */
