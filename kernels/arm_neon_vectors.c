@@ -463,7 +463,16 @@ static NEON ARM_INLINE void neon_map_part(float *y, const float *a, const float 
     float32x4_t v[NEON_TOGETHER];
     SLM_UNROLL
     for (int j = 0; j < n_vectors; j++) {
-        v[j] = b != NULL ? neon_part(b + 4 * j, n) : vdupq_n_f32(1.0f);
+        v[j] = vdupq_n_f32(1.0f);
+    }
+    if (b != NULL) { /* asked once: across a branch no compiler would mix the chains below */
+        SLM_UNROLL
+        for (int j = 0; j < n_vectors; j++) {
+            v[j] = neon_part(b + 4 * j, n);
+        }
+    }
+    SLM_UNROLL
+    for (int j = 0; j < n_vectors; j++) {
         v[j] = f(neon_part(a + 4 * j, n), v[j], c);
     }
     SLM_UNROLL
