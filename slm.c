@@ -55,6 +55,7 @@
 #include "kernels/arm_neon_int.c"
 #include "kernels/arm_neon_f32.c"
 #include "kernels/arm_neon_vectors.c"
+#include "kernels/arm_neon_mixers.c"
 #include "kernels/arm_neon.c"
 #include "kernels/cpu.c"
 

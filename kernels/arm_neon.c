@@ -1,6 +1,6 @@
 /* arm_neon.c - the AArch64 entries of the kernel table: NEON, then what dotprod and i8mm multiply
- * faster. The kernels stand in arm_neon_blocks.c, arm_neon_int.c, arm_neon_f32.c and
- * arm_neon_vectors.c. */
+ * faster. The kernels stand in arm_neon_blocks.c, arm_neon_int.c, arm_neon_f32.c,
+ * arm_neon_vectors.c and arm_neon_mixers.c. */
 
 #if defined(ARM_HAS_NEON)
 
@@ -70,8 +70,22 @@ static void kernels_set_neon(struct kernels *k)
     k->rms_norm = neon_rms_norm;
     k->rope[ROPE_NORM] = neon_rope_norm;
     k->rope[ROPE_NEOX] = neon_rope_neox;
+    k->layer_norm = neon_layer_norm;
     k->swiglu = neon_swiglu;
+    k->swiglu_clamped = neon_swiglu_clamped;
+    k->gelu = neon_gelu;
+    k->relu_squared = neon_relu_squared;
+    k->sigmoid_gate = neon_sigmoid_gate;
+    k->softcap = neon_softcap_all;
+    k->softplus = neon_softplus;
+    k->ssm_head = neon_ssm_head;
+    k->ssm_channels = neon_ssm_channels;
+    k->delta_net = neon_delta_net;
     k->add = neon_vector_add;
+    k->add_scaled = neon_vector_add_scaled;
+    k->multiply = neon_vector_multiply;
+    k->conv_row = neon_conv_row;
+    k->rwkv_step = neon_rwkv_step;
     k->argmax = neon_argmax;
 }
 
@@ -142,6 +156,7 @@ static void kernels_set_i8mm(struct kernels *k)
 #undef NEON_TYPES
 #undef NEON_PLAIN_TYPES
 #undef NEON_FILL
+#undef NEON_TOGETHER
 #undef NEON_FORMAT
 #undef NEON_PRODUCT
 #undef NEON_INTEGER

@@ -3,15 +3,17 @@
 
 #if defined(ARM_HAS_NEON)
 
+#define NEON_TOGETHER 4 /* vectors that loops of long chains work on at once, for cores in order */
+
 /* ---- Ends and exponentials ------------------------------------------------------------------- */
 
 /* n floats, or four if there are more; zeros behind them. */
 static NEON ARM_INLINE float32x4_t neon_part(const float *p, int64_t n)
 {
-    float part[4] = {0, 0, 0, 0};
     if (n >= 4) {
         return vld1q_f32(p);
     }
+    float part[4] = {0, 0, 0, 0};
     memcpy(part, p, (size_t)n * sizeof(float));
     return vld1q_f32(part);
 }
@@ -27,26 +29,47 @@ static NEON ARM_INLINE void neon_store_part(float *p, float32x4_t v, int64_t n)
     memcpy(p, part, (size_t)n * sizeof(float));
 }
 
-/* exp(x) to 2 ulp: 2^n times a Taylor polynomial of degree 7 on |r| <= ln 2 / 2. Below -87.3 it is
- * 0, above 88.3 it stays where it is; NaN stays NaN. */
-static NEON ARM_INLINE float32x4_t neon_exp(float32x4_t x)
+/* z = n ln 2 + r with |r| <= ln 2 / 2: exp(r) - 1 by a Taylor polynomial of degree 7, and 2^n. z is
+ * within -87.3..88.3 or NaN, which stays NaN. */
+static NEON ARM_INLINE float32x4_t neon_exp_parts(float32x4_t z, float32x4_t *power)
 {
-    float32x4_t low = vdupq_n_f32(-87.3f), one = vdupq_n_f32(1.0f);
-    float32x4_t z = vminq_f32(vmaxq_f32(x, low), vdupq_n_f32(88.3f));
     int32x4_t n = vcvtnq_s32_f32(vmulq_n_f32(z, 0x1.715476p+0f));
     float32x4_t whole = vcvtq_f32_s32(n);
     float32x4_t r = vfmsq_f32(z, whole, vdupq_n_f32(0x1.62e4p-1f));
     r = vfmsq_f32(r, whole, vdupq_n_f32(0x1.7f7d1cp-20f));
-    float32x4_t p = vfmaq_n_f32(vdupq_n_f32(1.0f / 720), r, 1.0f / 5040);
+    float32x4_t p = vfmaq_f32(vdupq_n_f32(1.0f / 720), r, vdupq_n_f32(1.0f / 5040));
     p = vfmaq_f32(vdupq_n_f32(1.0f / 120), p, r);
     p = vfmaq_f32(vdupq_n_f32(1.0f / 24), p, r);
     p = vfmaq_f32(vdupq_n_f32(1.0f / 6), p, r);
     p = vfmaq_f32(vdupq_n_f32(0.5f), p, r);
-    p = vfmaq_f32(one, p, r);
-    p = vfmaq_f32(one, p, r);
-    int32x4_t power = vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23);
-    p = vmulq_f32(p, vreinterpretq_f32_s32(power));
+    *power = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
+    return vfmaq_f32(r, p, vmulq_f32(r, r));
+}
+
+/* exp(x) to 2 ulp. Below -87.3 it is 0, above 88.3 it stays where it is; NaN stays NaN. */
+static NEON ARM_INLINE float32x4_t neon_exp(float32x4_t x)
+{
+    float32x4_t low = vdupq_n_f32(-87.3f), power;
+    float32x4_t p = neon_exp_parts(vminq_f32(vmaxq_f32(x, low), vdupq_n_f32(88.3f)), &power);
+    p = vfmaq_f32(power, p, power);
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(p), vcltq_f32(x, low)));
+}
+
+/* x / (1 + exp(-z)) */
+static NEON ARM_INLINE float32x4_t neon_gate(float32x4_t x, float32x4_t z)
+{
+    return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), neon_exp(vnegq_f32(z))));
+}
+
+/* c * tanh(x / c), by tanh(u) = e / (e + 2) with e = exp(2 u) - 1, which loses nothing near 0. From
+ * 2 u = 20 on it is 1. */
+static NEON ARM_INLINE float32x4_t neon_softcap(float32x4_t x, float c)
+{
+    float32x4_t z = vmulq_n_f32(vabsq_f32(x), 2.0f / c), power;
+    float32x4_t p = neon_exp_parts(vminq_f32(z, vdupq_n_f32(20.0f)), &power);
+    float32x4_t e = vfmaq_f32(vsubq_f32(power, vdupq_n_f32(1.0f)), p, power);
+    float32x4_t y = vmulq_n_f32(vdivq_f32(e, vaddq_f32(e, vdupq_n_f32(2.0f))), c);
+    return vbslq_f32(vdupq_n_u32(0x80000000u), x, y);
 }
 
 /* ---- Attention ------------------------------------------------------------------------------- */
@@ -138,14 +161,6 @@ static NEON ARM_INLINE void neon_page_scores(const struct kernel_attention_job *
         }
         neon_scores(job, i, n, k, scores + (int64_t)i * KV_PAGE + p % KV_PAGE, f16);
     }
-}
-
-/* c * tanh(s / c) = c - 2 c / (exp(2 s / c) + 1) */
-static NEON ARM_INLINE float32x4_t neon_softcap(float32x4_t s, float c)
-{
-    float32x4_t e = neon_exp(vmulq_n_f32(s, 2.0f / c));
-    float32x4_t part = vdivq_f32(vdupq_n_f32(2.0f * c), vaddq_f32(e, vdupq_n_f32(1.0f)));
-    return vsubq_f32(vdupq_n_f32(c), part);
 }
 
 /* The first n lanes. */
@@ -355,6 +370,60 @@ static NEON void neon_rms_norm(float *y, const float *x, const float *weight, in
     }
 }
 
+/* x - mean, in double: elements 0, 1 and 2, 3 of x */
+static NEON ARM_INLINE void neon_centered(float64x2_t d[2], float32x4_t x, double mean)
+{
+    d[0] = vsubq_f64(vcvt_f64_f32(vget_low_f32(x)), vdupq_n_f64(mean));
+    d[1] = vsubq_f64(vcvt_high_f64_f32(x), vdupq_n_f64(mean));
+}
+
+static NEON double neon_mean(const float *x, int64_t n)
+{
+    float64x2_t a = vdupq_n_f64(0), b = a;
+    for (int64_t i = 0; i < n; i += 4) {
+        float32x4_t v = neon_part(x + i, n - i);
+        a = vaddq_f64(a, vcvt_f64_f32(vget_low_f32(v)));
+        b = vaddq_f64(b, vcvt_high_f64_f32(v));
+    }
+    return vaddvq_f64(vaddq_f64(a, b)) / (double)n;
+}
+
+static NEON double neon_variance(const float *x, int64_t n, double mean)
+{
+    float64x2_t a = vdupq_n_f64(0), b = a, d[2];
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        neon_centered(d, vld1q_f32(x + i), mean);
+        a = vfmaq_f64(a, d[0], d[0]);
+        b = vfmaq_f64(b, d[1], d[1]);
+    }
+    double sum = vaddvq_f64(vaddq_f64(a, b));
+    for (; i < n; i++) { /* zeros behind the end would count */
+        sum += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    return sum / (double)n;
+}
+
+static NEON void neon_layer_norm(float *y, const float *x, const float *weight, const float *bias,
+                                 int64_t n, float eps)
+{
+    double mean = neon_mean(x, n);
+    double scale = 1.0 / math_sqrt(neon_variance(x, n, mean) + (double)eps);
+    for (int64_t i = 0; i < n; i += 4) {
+        float64x2_t d[2];
+        neon_centered(d, neon_part(x + i, n - i), mean);
+        float32x4_t v =
+            vcvt_high_f32_f64(vcvt_f32_f64(vmulq_n_f64(d[0], scale)), vmulq_n_f64(d[1], scale));
+        if (weight != NULL) {
+            v = vmulq_f32(v, neon_part(weight + i, n - i));
+        }
+        if (bias != NULL) {
+            v = vaddq_f32(v, neon_part(bias + i, n - i));
+        }
+        neon_store_part(y + i, v, n - i);
+    }
+}
+
 static NEON void neon_rope_neox(float *x, const float *cos_table, const float *sin_table,
                                 int64_t n_rot)
 {
@@ -384,24 +453,115 @@ static NEON void neon_rope_norm(float *x, const float *cos_table, const float *s
     ref_rope_norm(x + 2 * i, cos_table + i, sin_table + i, n_rot - 2 * i);
 }
 
+/* What a kernel does with an element of a and one of b, and a number for all. */
+typedef float32x4_t (*neon_function)(float32x4_t a, float32x4_t b, float c);
+
+/* y = f(a, b, c) for n_vectors of four; if there is one, for n elements of it. b NULL: 1. */
+static NEON ARM_INLINE void neon_map_part(float *y, const float *a, const float *b, float c,
+                                          int n_vectors, int64_t n, neon_function f)
+{
+    float32x4_t v[NEON_TOGETHER];
+    SLM_UNROLL
+    for (int j = 0; j < n_vectors; j++) {
+        v[j] = vdupq_n_f32(1.0f);
+    }
+    if (b != NULL) { /* asked once: across a branch no compiler would mix the chains below */
+        SLM_UNROLL
+        for (int j = 0; j < n_vectors; j++) {
+            v[j] = neon_part(b + 4 * j, n);
+        }
+    }
+    SLM_UNROLL
+    for (int j = 0; j < n_vectors; j++) {
+        v[j] = f(neon_part(a + 4 * j, n), v[j], c);
+    }
+    SLM_UNROLL
+    for (int j = 0; j < n_vectors; j++) {
+        neon_store_part(y + 4 * j, v[j], n);
+    }
+}
+
+/* y may be a or b. */
+static NEON ARM_INLINE void neon_map(float *y, const float *a, const float *b, float c, int64_t n,
+                                     neon_function f)
+{
+    const int64_t together = 4 * NEON_TOGETHER;
+    int64_t i = 0;
+    for (; i + together <= n; i += together) {
+        neon_map_part(y + i, a + i, b != NULL ? b + i : NULL, c, NEON_TOGETHER, 4, f);
+    }
+    for (; i < n; i += 4) {
+        neon_map_part(y + i, a + i, b != NULL ? b + i : NULL, c, 1, n - i, f);
+    }
+}
+
+static NEON ARM_INLINE float32x4_t neon_swiglu_of(float32x4_t x, float32x4_t up, float unused)
+{
+    (void)unused;
+    return vmulq_f32(neon_gate(x, x), up);
+}
+
+static NEON ARM_INLINE float32x4_t neon_clamped_of(float32x4_t x, float32x4_t up, float limit)
+{
+    float32x4_t most = vdupq_n_f32(limit), g = vminq_f32(x, most);
+    float32x4_t u = vmaxq_f32(vminq_f32(up, most), vnegq_f32(most));
+    return vmulq_f32(neon_gate(g, vmulq_n_f32(g, 1.702f)), vaddq_f32(u, vdupq_n_f32(1.0f)));
+}
+
+/* As ref_gelu. */
+static NEON ARM_INLINE float32x4_t neon_gelu_of(float32x4_t x, float32x4_t up, float twice_root)
+{
+    float32x4_t cube = vmulq_f32(vmulq_f32(x, x), x);
+    float32x4_t u = vfmaq_n_f32(x, cube, 0.044715f);
+    return vmulq_f32(neon_gate(x, vmulq_n_f32(u, twice_root)), up);
+}
+
+static NEON ARM_INLINE float32x4_t neon_relu_of(float32x4_t x, float32x4_t up, float least)
+{
+    float32x4_t positive = vmaxq_f32(x, vdupq_n_f32(least));
+    return vmulq_f32(vmulq_f32(positive, positive), up);
+}
+
+static NEON ARM_INLINE float32x4_t neon_softcap_of(float32x4_t x, float32x4_t unused, float cap)
+{
+    (void)unused;
+    return neon_softcap(x, cap);
+}
+
+static NEON ARM_INLINE float32x4_t neon_sum_of(float32x4_t y, float32x4_t x, float unused)
+{
+    (void)unused;
+    return vaddq_f32(y, x);
+}
+
 static NEON void neon_swiglu(float *y, const float *gate, const float *up, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        float32x4_t g = neon_part(gate + i, n - i);
-        float32x4_t e = neon_exp(vnegq_f32(g));
-        float32x4_t v = vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), e));
-        if (up != NULL) {
-            v = vmulq_f32(v, neon_part(up + i, n - i));
-        }
-        neon_store_part(y + i, v, n - i);
-    }
+    neon_map(y, gate, up, 0, n, neon_swiglu_of);
+}
+
+static NEON void neon_swiglu_clamped(float *y, const float *gate, const float *up, int64_t n)
+{
+    neon_map(y, gate, up, 7.0f, n, neon_clamped_of);
+}
+
+static NEON void neon_gelu(float *y, const float *x, const float *up, int64_t n)
+{
+    neon_map(y, x, up, 1.59576912160573071f, n, neon_gelu_of);
+}
+
+static NEON void neon_relu_squared(float *y, const float *x, const float *up, int64_t n)
+{
+    neon_map(y, x, up, 0, n, neon_relu_of);
+}
+
+static NEON void neon_softcap_all(float *x, int64_t n, float cap)
+{
+    neon_map(x, x, NULL, cap, n, neon_softcap_of);
 }
 
 static NEON void neon_vector_add(float *y, const float *x, int64_t n)
 {
-    for (int64_t i = 0; i < n; i += 4) {
-        neon_store_part(y + i, vaddq_f32(neon_part(y + i, n - i), neon_part(x + i, n - i)), n - i);
-    }
+    neon_map(y, y, x, 0, n, neon_sum_of);
 }
 
 /* The largest value, then the first place where it stands. */
