@@ -120,6 +120,16 @@ static void good_families(void)
     }
 }
 
+static void broken_sizes(void)
+{
+    for (size_t i = 0; i < sizeof broken_families / sizeof broken_families[0]; i++) {
+        struct build b;
+        char family[32];
+        family_build(&b, broken_families[i].line, family);
+        save_build(broken_families[i].name, &b);
+    }
+}
+
 static void good_models(void)
 {
     struct build b;
@@ -515,6 +525,7 @@ int main(int argc, char **argv)
     }
     good_models();
     good_families();
+    broken_sizes();
     broken_fields();
     broken_keys();
     layer_arrays();

@@ -142,6 +142,31 @@ static const char *const families[] = {
         FAMILY_QK_NORMS("") FAMILY_FFN FAMILY_GEMMA3,
 };
 
+/* Models with a size that is 0, whose matrices are not there. */
+static const struct {
+    const char *name, *line;
+} broken_families[] = {
+    {"keys-without-queries",
+     "lfm2 block_count=1 attention.head_count=0 attention.head_count_kv=1 feed_forward_length=0"
+     " shortconv.l_cache=3 token_embd.weight:4x5 token_embd_norm.weight:4 @attn_norm.weight:4"
+     " @ffn_norm.weight:4" FAMILY_SIZES FAMILY_RMS},
+    {"values-of-nothing",
+     "minicpm3 block_count=1 attention.head_count=8 feed_forward_length=4 attention.key_length=4"
+     " rope.dimension_count=2 attention.q_lora_rank=2 attention.kv_lora_rank=2"
+     " @attn_q_a.weight:4x2 @attn_q_a_norm.weight:2 @attn_q_b.weight:2x32"
+     " @attn_kv_a_mqa.weight:4x4 @attn_kv_a_norm.weight:2 @attn_kv_b.weight:2x16"
+     " @ffn_norm.weight:4" FAMILY_SIZES FAMILY_RMS FAMILY_TOKENS FAMILY_FFN},
+    {"experts-without-feed-forward",
+     "gemma4 block_count=1 attention.sliding_window=4"
+     " attention.sliding_window_pattern=1 token_embd.weight:4x5 output_norm.weight:4"
+     " @post_ffw_norm_1.weight:4 @pre_ffw_norm_2.weight:4 @post_ffw_norm_2.weight:4"
+     " @ffn_gate_inp.weight:4x2 @ffn_gate_inp.scale:4 @ffn_gate_up_exps.weight:4x4x2"
+     " @ffn_down_exps.weight:2x4x2" FAMILY_SIZES FAMILY_HEADS FAMILY_HEADS_OF_2 FAMILY_RMS
+         FAMILY_QKV("") FAMILY_QK_NORMS("") FAMILY_EXPERTS FAMILY_GEMMA3},
+    {"27b-without-heads", "gemma2 block_count=46 attention.head_count=0 feed_forward_length=4"
+                          " token_embd.weight:4x5" FAMILY_SIZES FAMILY_RMS},
+};
+
 /* family.name=value,value */
 static void family_key(struct build *b, const char *family, const char *word, size_t name_size)
 {
