@@ -833,13 +833,21 @@ static void ref_softcap(float *x, int64_t n, float cap)
     }
 }
 
+static float ref_softplus_of(float x)
+{
+    if (x > 20 || f32_is_nan(x)) {
+        return x;
+    }
+    if (x < -15) { /* 1 + exp(x) would lose what exp(x) says */
+        return math_expf(x);
+    }
+    return (float)math_log(1 + math_exp_short((double)x));
+}
+
 static void ref_softplus(float *y, const float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        /* below, 1 + exp(x) would lose what exp(x) says */
-        float small =
-            x[i] < -15 ? math_expf(x[i]) : (float)math_log(1 + math_exp_short((double)x[i]));
-        y[i] = x[i] > 20 || f32_is_nan(x[i]) ? x[i] : small;
+        y[i] = ref_softplus_of(x[i]);
     }
 }
 

@@ -139,9 +139,11 @@ static int config_attention(const struct config *c, int32_t norm, struct hparams
     h->head_dim_v = h->head_dim;
     SLM_TRY(config_i32(c, "attention.key_length", 0, 1, LIMIT_HEAD_DIM, &h->head_dim));
     SLM_TRY(config_i32(c, "attention.value_length", 0, 1, LIMIT_HEAD_DIM, &h->head_dim_v));
-    if (h->head_dim < 1 || h->head_dim > LIMIT_HEAD_DIM || h->head_dim_v > LIMIT_HEAD_DIM) {
-        SLM_FAIL(c->err, SLM_E_MODEL, -1, "a head of %d elements: 1 to %d is expected", h->head_dim,
-                 LIMIT_HEAD_DIM);
+    /* V has the default where only K has a key: the one may be fine and the other 0. */
+    if (min_i32(h->head_dim, h->head_dim_v) < 1 ||
+        max_i32(h->head_dim, h->head_dim_v) > LIMIT_HEAD_DIM) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "a head of %d elements, of V %d: 1 to %d is expected",
+                 h->head_dim, h->head_dim_v, LIMIT_HEAD_DIM);
     }
     h->attn_scale = (float)(1.0 / math_sqrt((double)h->head_dim));
     return SLM_OK;
@@ -391,7 +393,7 @@ static int config_read_layer(const struct config *c, const struct hparams *h, in
                              h->n_block, &l->n_ff));
     l->n_head = l->n_kv_head > 0 ? l->n_head : 0;
     l->n_ff = l->n_expert > 0 ? 0 : l->n_ff;
-    if (l->n_kv_head > 0 && l->n_head % l->n_kv_head != 0) {
+    if (l->n_kv_head > 0 && (l->n_head == 0 || l->n_head % l->n_kv_head != 0)) {
         SLM_FAIL(c->err, SLM_E_MODEL, i,
                  "layer %d: head_count %d is no multiple of head_count_kv %d", i, l->n_head,
                  l->n_kv_head);

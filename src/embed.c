@@ -195,6 +195,9 @@ static int embed_advance(struct embed_call *e)
     if (left == 0) {
         return 0;
     }
+    /* The next part begins with the state that this one left. The sequence's length stays 0, so that
+     * afterwards it does not matter which state is its own. */
+    states_commit(&e->c->states, s->sequence);
     s->position += s->n_tokens;
     s->n_tokens = b->n_tokens = min_i32(left, e->c->n_batch);
     return 1;

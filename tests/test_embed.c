@@ -220,6 +220,32 @@ static void a_text_longer_than_a_batch(void **state)
     subject_close(&s);
 }
 
+/* The state goes on from part to part, though the sequence's length stays 0 all the while; and what
+ * the sequence held before does not show. */
+static void a_long_text_of_a_recurrent_model(void **state)
+{
+    static const char *const names[] = {"lfm2",      "mamba", "mamba2",
+                                        "falcon-h1", "rwkv7", "qwen3next-legacy"};
+    (void)state;
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+        struct subject s;
+        size_t n = 0;
+        subject_open(&s, names[k]);
+        for (int i = 0; i < 2; i++) {
+            slm_context *context =
+                make_context(&s, 1, i == 0 ? 64 : 7, 1, SLM_CONTEXT_BATCH_INVARIANT);
+            for (int times = 0; times < 2; times++) {
+                n = embed_one(context, &s, SLM_POOLING_NONE, SLM_NORMALIZE_NONE, embed_rows[i]);
+            }
+            slm_context_free(context);
+        }
+        if (memcmp(embed_rows[0], embed_rows[1], n * sizeof(float)) != 0) {
+            fail_msg("%s: parts of a text show", names[k]);
+        }
+        subject_close(&s);
+    }
+}
+
 /* With ALiBi a text and its reverse have the same mean: only distances count, and they are the same.
  * The text is longer than a page, and than a run of pages. */
 static void distances_are_the_same_both_ways(void **state)
@@ -680,6 +706,7 @@ int main(void)
         cmocka_unit_test(texts_of_a_batch_give_the_bits_of_each_alone),
         cmocka_unit_test(the_number_of_threads_does_not_show),
         cmocka_unit_test(a_text_longer_than_a_batch),
+        cmocka_unit_test(a_long_text_of_a_recurrent_model),
         cmocka_unit_test(distances_are_the_same_both_ways),
         cmocka_unit_test(vectors_have_length_1_unless_raw),
         cmocka_unit_test(scores_are_not_normalised),

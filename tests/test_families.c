@@ -603,6 +603,39 @@ static void heads_of_state_spaces_that_do_not_divide_are_told(void **state)
     golden_free(&g);
 }
 
+/* Layers with keys but no queries, values of no elements (V has its default where only K has a key),
+ * and experts without the feed-forward beside them: products with matrices that are not there. */
+static void sizes_of_nothing_are_told(void **state)
+{
+    static const char *const hybrids[][2] = {{"lfm2", "lfm2"},
+                                             {"granitehybrid", "granitehybrid"},
+                                             {"x-nemotron_h", "nemotron_h"},
+                                             {"qwen35", "qwen35"}};
+    struct golden g;
+    (void)state;
+    for (size_t i = 0; i < sizeof hybrids / sizeof hybrids[0]; i++) {
+        char key[64];
+        load(&g, hybrids[i][0]);
+        snprintf(key, sizeof key, "%s.attention.head_count", hybrids[i][1]);
+        assert_key_is_told(&g, key, 0, "head_count 0 is no multiple", NULL);
+        golden_free(&g);
+    }
+    load(&g, "gemma2"); /* 46 layers are a model whose scale is made of n_embd / head_count */
+    g.image[find_name(&g, "gemma2.attention.head_count") + 27 + 4] = 0;
+    assert_key_is_told(&g, "gemma2.block_count", 46, "gemma2.attention.head_count' is 0", NULL);
+    golden_free(&g);
+    load(&g, "minicpm3");
+    g.image[find_name(&g, "minicpm3.attention.value_length")] = '-';
+    assert_key_is_told(&g, "minicpm3.attention.head_count", 65, "a head of 24 elements, of V 0",
+                       "1 to 1024");
+    golden_free(&g);
+    load(&g, "gemma4-moe");
+    g.image[find_name(&g, "gemma4.feed_forward_length")] = '-';
+    assert_key_is_told(&g, "gemma4.expert_feed_forward_length", 32,
+                       "feed_forward_length' is missing", "beside the experts");
+    golden_free(&g);
+}
+
 /* What a family does not use may say anything. */
 static void attention_that_mamba_has_not_is_ignored(void **state)
 {
@@ -732,6 +765,7 @@ int main(void)
         cmocka_unit_test(sequences_of_a_batch_do_not_mix),
         cmocka_unit_test(sizes_of_state_spaces_that_do_not_fit_are_told),
         cmocka_unit_test(heads_of_state_spaces_that_do_not_divide_are_told),
+        cmocka_unit_test(sizes_of_nothing_are_told),
         cmocka_unit_test(attention_that_mamba_has_not_is_ignored),
         cmocka_unit_test(sizes_of_delta_nets_that_do_not_fit_are_told),
         cmocka_unit_test(pairs_that_would_not_turn_are_told),

@@ -24,10 +24,11 @@ static const struct arch_tensor arch_gemma2_layer[] = {
     ARCH_LAYER("post_ffw_norm", ffn_post_norm, DIM_EMBD, DIM_ONE, TENSOR_NORM),
 };
 
-/* attention.scale of the largest Gemma, which has no key for it. */
+/* attention.scale of the largest Gemma, which has no key for it. Layers without heads are refused
+ * only behind this. */
 static void arch_gemma2_scale(struct hparams *h, int32_t n_layer_of_27b)
 {
-    if (h->n_layer == n_layer_of_27b) {
+    if (h->n_layer == n_layer_of_27b && h->n_head > 0) {
         h->attn_scale = (float)(1.0 / math_sqrt((double)(h->n_embd / h->n_head)));
     }
 }

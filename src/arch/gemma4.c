@@ -59,6 +59,11 @@ static int arch_gemma4_configure(const struct config *c, struct hparams *h)
     int32_t head_dim_v = h->head_dim_v;
     SLM_TRY(arch_gemma3n_common(c, 0, h));
     SLM_TRY(config_expert_widths(c, h->n_ff, h));
+    if (h->n_expert > 0 && h->n_ff_shared == 0) {
+        SLM_FAIL(c->err, SLM_E_MODEL, -1,
+                 "key 'gemma4.feed_forward_length' is missing or 0: a feed-forward is expected "
+                 "beside the experts");
+    }
     SLM_TRY(arch_gemma4_heads(c, &head_dim, &head_dim_v));
     h->n_rot_local = min_i32(h->n_rot, head_dim);
     SLM_TRY(config_i32(c, "rope.dimension_count_swa", 0, 2, head_dim, &h->n_rot_local));

@@ -25,32 +25,24 @@ static void experts_softmax(float *p, int32_t n)
     }
 }
 
-static int experts_have(const int32_t *selected, int32_t n, int32_t expert)
-{
-    for (int32_t i = 0; i < n; i++) {
-        if (selected[i] == expert) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* The n best of p + bias, best first, the first among equals. Different ones whatever p holds, NaN
  * too. */
 static void experts_best(const float *p, const float *bias, int32_t n_expert, int32_t n,
                          int32_t *selected)
 {
+    uint8_t is_taken[LIMIT_EXPERTS] = {0}; /* n may be as many */
     for (int32_t i = 0; i < n; i++) {
         int32_t best = -1;
         float most = 0;
         for (int32_t e = 0; e < n_expert; e++) {
             float score = bias != NULL ? p[e] + bias[e] : p[e];
-            if ((best < 0 || score > most) && !experts_have(selected, i, e)) {
+            if ((best < 0 || score > most) && !is_taken[e]) {
                 best = e;
                 most = score;
             }
         }
         selected[i] = best;
+        is_taken[best] = 1;
     }
 }
 

@@ -68,8 +68,8 @@ static void rwkv7_activate(void *arg, int32_t token, int32_t part)
 {
     const struct rwkv7_run *r = (const struct rwkv7_run *)arg;
     const struct hparams *h = &r->c->model->hparams;
-    float *decay = r->decay + token * h->n_decay_rank;
-    float *gate = r->gate + token * h->n_gate_rank;
+    float *decay = r->decay + (int64_t)token * h->n_decay_rank;
+    float *gate = r->gate + (int64_t)token * h->n_gate_rank;
     (void)part;
     for (int32_t i = 0; i < h->n_decay_rank; i++) {
         decay[i] = math_tanhf(decay[i]);

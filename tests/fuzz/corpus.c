@@ -2,6 +2,7 @@
  * it under names that begin with find-.
  *
  *     corpus FOLDER    writes FOLDER/gguf, FOLDER/split, ... */
+#include "families.h"
 #include "hostile.h"
 
 #include <sys/stat.h>
@@ -98,6 +99,35 @@ static void tensors_many(struct build *b)
     build_tensor(b, "output.scale", 1, one);
     build_tensor(b, "blk.0.attn_output.bias", 1, eight);
     build_tensor(b, "unused", 3, other);
+}
+
+static void good_families(void)
+{
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        struct build b;
+        slm_model *model = NULL;
+        slm_error err;
+        char family[32], name[64];
+        family_build(&b, families[i], family);
+        const void *data = b.file.data;
+        if (slm_model_open_memory(&model, &data, &b.file.size, 1, NULL, &err) != SLM_OK) {
+            fprintf(stderr, "%s: %s\n", family, err.message);
+            exit(1);
+        }
+        slm_model_free(model);
+        snprintf(name, sizeof name, "good-%s", family);
+        save_build(name, &b);
+    }
+}
+
+static void broken_sizes(void)
+{
+    for (size_t i = 0; i < sizeof broken_families / sizeof broken_families[0]; i++) {
+        struct build b;
+        char family[32];
+        family_build(&b, broken_families[i].line, family);
+        save_build(broken_families[i].name, &b);
+    }
 }
 
 static void good_models(void)
@@ -494,6 +524,8 @@ int main(int argc, char **argv)
         save_build(hostile_files[i].name, &b);
     }
     good_models();
+    good_families();
+    broken_sizes();
     broken_fields();
     broken_keys();
     layer_arrays();

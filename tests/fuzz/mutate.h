@@ -320,9 +320,8 @@ static void mutate_splice(struct mutate_item *item, size_t at, size_t old, const
     item->size = size;
 }
 
-static void mutate_rename(struct mutate_item *item, const char *name)
+static void mutate_rename(struct mutate_item *item, const void *name, size_t n)
 {
-    size_t n = strlen(name);
     mutate_splice(item, 8, item->name_size, name, n);
     mutate_store(item->bytes, n, 8);
     item->name_size = n;
@@ -346,15 +345,53 @@ static void mutate_field(struct mutate_file *f, struct mutate_item *item, size_t
     }
 }
 
+/* A name of the list, or half the time that of another item. */
+static void mutate_any_name(struct mutate_file *f, struct mutate_item *item,
+                            const struct mutate_item *items, size_t n_items,
+                            const char *const *names, size_t n_names)
+{
+    if (mutate_random(f, 2) == 0) {
+        const char *name = names[mutate_random(f, n_names)];
+        mutate_rename(item, name, strlen(name));
+        return;
+    }
+    const struct mutate_item *other = &items[mutate_random(f, n_items)];
+    if (other != item) {
+        mutate_rename(item, other->bytes + 8, other->name_size);
+    }
+}
+
+/* A number of four bytes becomes an array of some, as for layers; of an array one is changed. */
+static void mutate_layers(struct mutate_file *f, struct mutate_item *k, size_t value_at)
+{
+    uint64_t type = mutate_load(k->bytes + value_at - 4, 4);
+    uint8_t array[12 + 4 * 8];
+    uint64_t n = 1 + mutate_random(f, 8);
+    if (type == SLM_TYPE_ARRAY && k->size >= value_at + 16) {
+        size_t n_elements = (k->size - value_at - 12) / 4;
+        mutate_field(f, k, value_at + 12 + 4 * (size_t)mutate_random(f, n_elements), 4);
+    } else if (k->size == value_at + 4) {
+        mutate_store(array, type, 4);
+        mutate_store(array + 4, n, 8);
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t old = mutate_load(k->bytes + value_at, 4);
+            uint64_t value = mutate_random(f, 3) != 0 ? old : mutate_number(f, old) % 8;
+            mutate_store(array + 12 + 4 * i, value, 4);
+        }
+        mutate_splice(k, value_at, 4, array, 12 + 4 * (size_t)n);
+        mutate_store(k->bytes + value_at - 4, SLM_TYPE_ARRAY, 4);
+    }
+}
+
 static void mutate_one_key(struct mutate_file *f, struct mutate_item *k)
 {
     static const size_t n_names = sizeof mutate_key_names / sizeof mutate_key_names[0];
     size_t type_at = 8 + k->name_size;
     size_t value_at = type_at + 4;
     uint64_t type = mutate_load(k->bytes + type_at, 4);
-    switch (mutate_random(f, 8)) {
+    switch (mutate_random(f, 10)) {
     case 0:
-        mutate_rename(k, mutate_key_names[mutate_random(f, n_names)]);
+        mutate_any_name(f, k, f->keys, f->n_keys, mutate_key_names, n_names);
         break;
     case 1:
         mutate_store(k->bytes + type_at, mutate_random(f, 14), 4);
@@ -383,6 +420,9 @@ static void mutate_one_key(struct mutate_file *f, struct mutate_item *k)
             mutate_splice(k, value_at + 8, n, k->bytes, mutate_random(f, 2) != 0 ? 8 : 0);
             mutate_store(k->bytes + value_at, k->size - value_at - 8, 8);
         }
+        break;
+    case 6:
+        mutate_layers(f, k, value_at);
         break;
     default:
         if (type == SLM_TYPE_STRING || type == SLM_TYPE_ARRAY) {
@@ -425,7 +465,7 @@ static void mutate_one_tensor(struct mutate_file *f, struct mutate_item *t)
     uint64_t n_dims = mutate_dims(t);
     switch (mutate_random(f, 7)) {
     case 0:
-        mutate_rename(t, mutate_tensor_names[mutate_random(f, n_names)]);
+        mutate_any_name(f, t, f->tensors, f->n_tensors, mutate_tensor_names, n_names);
         break;
     case 1:
         mutate_field(f, t, dims_at + 4 + 8 * (size_t)mutate_random(f, n_dims + 1), 8);

@@ -1,5 +1,5 @@
 /* walk.h - goes through a model that a fuzzer opened: info, all metadata, all tensors, all tokens,
- * tokenising, a context, a prefill and eight decode steps. */
+ * tokenising, a context, a prompt and decode steps, fork, checkpoint and rewind, embeddings. */
 #ifndef FUZZ_WALK_H
 #define FUZZ_WALK_H
 
@@ -211,9 +211,11 @@ static void walk_tokens(const slm_model *model, int32_t n, int is_spm)
     }
 }
 
-static int walk_eval(slm_context *context, const int32_t *tokens, int32_t n, slm_error *err)
+static int walk_eval(slm_context *context, int32_t sequence, const int32_t *tokens, int32_t n,
+                     slm_error *err)
 {
     slm_span span = {.struct_size = sizeof span};
+    span.sequence = sequence;
     span.position = -1;
     span.n_tokens = n;
     span.tokens = tokens;
@@ -221,46 +223,136 @@ static int walk_eval(slm_context *context, const int32_t *tokens, int32_t n, slm
     return slm_eval(context, &span, 1, sizeof span, NULL, err);
 }
 
-static void walk_run(slm_model *model, int32_t n_vocab, struct fuzz_memory *memory)
+/* What must work in any context with room. */
+static void walk_must(slm_context *context, int32_t sequence, const int32_t *tokens, int32_t n)
 {
-    slm_context_options o;
-    slm_context *context = NULL;
-    slm_sampler *sampler = NULL;
-    slm_plan plan = {.struct_size = sizeof plan};
+    slm_error err;
+    fuzz_check(walk_eval(context, sequence, tokens, n, &err) == SLM_OK, "%s", err.message);
+}
+
+/* n decode steps, each with the token that the last one gave. */
+static void walk_decode(slm_context *context, slm_sampler *sampler, int32_t n_vocab, int n)
+{
     slm_error err;
     const float *logits = NULL;
-    int32_t tokens[5] = {0, 1, n_vocab - 1, n_vocab / 2, n_vocab};
-    slm_context_options_init(&o, sizeof o);
-    o.n_ctx = WALK_POSITIONS;
-    o.n_batch = 4;
-    o.n_threads = 1;
-    o.alloc = fuzz_alloc;
-    o.alloc_user = memory;
-    o.max_bytes = WALK_CONTEXT_BYTES;
-    tokens[1] = n_vocab > 1 ? 1 : 0;
-    int planned = slm_plan_memory(model, &o, &plan, &err);
-    fuzz_status(planned, &err);
-    int status = slm_context_create(&context, model, &o, &err);
-    fuzz_status(status, &err);
-    fuzz_check((status == SLM_OK) == (context != NULL), "%d and a context", status);
-    if (status == SLM_OK) {
-        fuzz_check(slm_sampler_create(&sampler, model, NULL, 0, 0, NULL, &err) == SLM_OK, "%s",
-                   err.message);
-        fuzz_check(walk_eval(context, tokens + 4, 1, &err) == SLM_E_ARGUMENT, "a token too large");
-        status = walk_eval(context, tokens, 4, &err);
-        fuzz_check(status == SLM_OK, "%s", err.message);
-    }
-    for (int step = 0; step < 8 && status == SLM_OK; step++) {
+    for (int step = 0; step < n; step++) {
         int32_t next = -1;
         fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
         int chosen = slm_sample(sampler, logits, n_vocab, &next, &err);
         fuzz_check(chosen == SLM_OK || chosen == SLM_E_NUMERIC, "%s", err.message);
         next = chosen == SLM_OK ? next : step % n_vocab;
         fuzz_check(next >= 0 && next < n_vocab, "token %d of %d", next, n_vocab);
-        status = walk_eval(context, &next, 1, &err);
-        fuzz_check(status == SLM_OK, "%s", err.message);
+        walk_must(context, 0, &next, 1);
     }
+}
+
+/* A prompt in two parts and a step; back to a checkpoint and a fork from there, whose step must
+ * give the same logits; seven more. */
+static void walk_generate(slm_context *context, slm_sampler *sampler, const int32_t *tokens,
+                          int32_t n_vocab)
+{
+    slm_error err;
+    const float *logits = NULL;
+    size_t bytes = (size_t)n_vocab * sizeof *logits;
+    int32_t length = -1;
+    walk_must(context, 0, tokens, 3);
+    walk_must(context, 0, tokens + 3, 2);
+    fuzz_check(slm_sequence_checkpoint(context, 0, 0, &err) == SLM_OK, "%s", err.message);
+    walk_must(context, 0, tokens, 1);
+    fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
+    void *first = fuzz_copy(logits, bytes);
+    fuzz_check(slm_sequence_rewind(context, 0, 5, &err) == SLM_OK, "%s", err.message);
+    fuzz_check(slm_sequence_fork(context, 0, 1, &err) == SLM_OK, "%s", err.message);
+    for (int32_t sequence = 1; sequence >= 0; sequence--) {
+        walk_must(context, sequence, tokens, 1);
+        fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
+        fuzz_check(memcmp(first, logits, bytes) == 0, "sequence %d differs", sequence);
+    }
+    free(first);
+    walk_decode(context, sampler, n_vocab, 7);
+    fuzz_check(slm_sequence_rewind(context, 1, 0, &err) == SLM_OK, "%s", err.message);
+    fuzz_check(slm_sequence_length(context, 0, &length, &err) == SLM_OK && length == 13, "%d",
+               length);
+}
+
+/* Two texts at once by each pooling; which are refused is the model's affair. The rows have a size
+ * of exactly what is needed. */
+static void walk_embed(slm_context *context, const int32_t *tokens, int32_t n)
+{
+    const slm_embed_text texts[2] = {{sizeof *texts, n, tokens}, {sizeof *texts, 1, tokens + 1}};
+    slm_embed_options o;
+    slm_error err;
+    slm_embed_options_init(&o, sizeof o);
+    for (int32_t pooling = SLM_POOLING_NONE; pooling <= SLM_POOLING_RANK; pooling++) {
+        size_t needed = 0;
+        o.pooling = pooling;
+        int status = slm_embed(context, texts, 2, sizeof *texts, &o, NULL, 0, &needed, &err);
+        fuzz_check(status == SLM_OK || status == SLM_E_ARGUMENT || status == SLM_E_FULL ||
+                       status == SLM_E_MODEL,
+                   "%s", err.message);
+        if (status != SLM_OK) {
+            continue;
+        }
+        float *rows = (float *)malloc(needed * sizeof *rows);
+        fuzz_check(rows != NULL && needed > 0, "%zu floats", needed);
+        status = slm_embed(context, texts, 2, sizeof *texts, &o, rows, needed, &needed, &err);
+        fuzz_check(status == SLM_OK, "%s", err.message);
+        free(rows);
+    }
+}
+
+/* What a context that there is must do. */
+static void walk_context(slm_context *context, slm_model *model, const slm_model_info *info)
+{
+    int32_t n_vocab = info->n_vocab;
+    const int32_t tokens[6] = {0, n_vocab > 1, n_vocab - 1, n_vocab / 2, n_vocab / 3, n_vocab};
+    slm_sampler *sampler = NULL;
+    slm_error err;
+    fuzz_check(slm_sampler_create(&sampler, model, NULL, 0, 0, NULL, &err) == SLM_OK, "%s",
+               err.message);
+    int status = walk_eval(context, 0, tokens + 5, 1, &err);
+    fuzz_check(status == (info->is_causal ? SLM_E_ARGUMENT : SLM_E_UNSUPPORTED),
+               "a token too large");
+    if (info->is_causal) {
+        for (int32_t i = 0;
+             i < WALK_POSITIONS && (status = walk_eval(context, 1, tokens, 1, &err)) == SLM_OK;
+             i++) {
+        }
+        /* A table of positions may be shorter than this. */
+        fuzz_check(status == SLM_OK || (status == SLM_E_FULL && info->n_ctx_train < WALK_POSITIONS),
+                   "%s", err.message);
+        if (status == SLM_OK) {
+            walk_generate(context, sampler, tokens, n_vocab);
+        }
+        fuzz_check(slm_sequence_rewind(context, 0, 0, &err) == SLM_OK, "%s", err.message);
+    }
+    walk_embed(context, tokens, info->is_causal ? 5 : 3); /* in two parts where that is possible */
     slm_sampler_free(sampler);
+}
+
+static void walk_run(slm_model *model, const slm_model_info *info, struct fuzz_memory *memory)
+{
+    slm_context_options o;
+    slm_context *context = NULL;
+    slm_plan plan = {.struct_size = sizeof plan};
+    slm_error err;
+    slm_context_options_init(&o, sizeof o);
+    o.n_ctx = WALK_POSITIONS;
+    o.n_sequences = 2;
+    o.n_checkpoints = 1;
+    o.n_batch = 4;
+    o.n_threads = 1;
+    o.alloc = fuzz_alloc;
+    o.alloc_user = memory;
+    o.max_bytes = WALK_CONTEXT_BYTES;
+    int planned = slm_plan_memory(model, &o, &plan, &err);
+    fuzz_status(planned, &err);
+    int status = slm_context_create(&context, model, &o, &err);
+    fuzz_status(status, &err);
+    fuzz_check((status == SLM_OK) == (context != NULL), "%d and a context", status);
+    if (status == SLM_OK) {
+        walk_context(context, model, info);
+    }
     slm_context_free(context);
 }
 
@@ -295,7 +387,7 @@ static TESTING_UNUSED void walk_model(slm_model *model, const size_t *sizes, int
     walk_tokens(model, info.n_vocab, strcmp(info.tokenizer, "spm") == 0);
     walk_tokenize(model, text, sizeof text - 1);
     if (info.n_vocab > 0) {
-        walk_run(model, info.n_vocab, memory);
+        walk_run(model, &info, memory);
     }
 }
 
