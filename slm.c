@@ -126,6 +126,8 @@
 
 /* A model and what it can be made of. */
 #include "src/rope.c"
+#include "src/model.h"
+#include "src/bind.c"
 #include "src/model.c"
 #include "src/cache.c"
 #include "src/states.c"
