@@ -411,7 +411,7 @@ static void check_softmax(void)
             to--;
         }
         int32_t at = to - 1; /* with ALiBi the mask is causal, and holds distances */
-        float slope = model_alibi_slope((int32_t)(row / x->ne[1]), (int32_t)x->ne[2], bias);
+        float slope = bind_alibi_slope((int32_t)(row / x->ne[1]), (int32_t)x->ne[2], bias);
         for (int32_t p = 0; p < n_kv; p++) {
             memset(unit, 0, sizeof unit);
             unit[p] = 1;
