@@ -18,7 +18,7 @@ set boxwidth 0.9
 set yrange [0:*]
 set format y "%.1f"
 set key outside top center horizontal
-set rmargin 8
+set rmargin 14
 set xtics rotate by -35 scale 0
 set ylabel "of the roof"
 plot file("speed.csv") using (column("decode_of_roof")):xtic(stringcolumn("shape")." ".stringcolumn("type")) \
@@ -33,13 +33,15 @@ unset title
 set xtics norotate scale 1
 set style data lines
 set ylabel
-set key top left vertical
+set key inside top left vertical
+set rmargin 4
 is(shape) = stringcolumn("shape") eq shape
 pick(shape, value) = is(shape) ? value : NaN
 set autoscale y
 set yrange [0:*]
 set format y "%g"
 set output file("prefill.svg")
+set tmargin 3
 set multiplot layout 1,2 title "Prefill by the length of the prompt"
 set logscale x 2
 set xlabel "tokens of prompt"
@@ -68,8 +70,8 @@ set xlabel "tokens in the cache"
 set ylabel "of the roof"
 set xrange [0:8192]
 set xtics 1024
-set yrange [0:1.15]
-set key top right
+set yrange [0:1.3]
+set key inside bottom right
 plot file("context.csv") using (column("depth")):(pick("smollm2-135m", column("decode_of_roof"))) \
          with linespoints pt 7 ps 0.5 lc rgb "#2b6cb0" title "smollm2-135m Q8_0", \
      "" using (column("depth")):(pick("llama3.2-1b", column("decode_of_roof"))) \
