@@ -67,7 +67,7 @@ static void conv_tiles(const struct conv_run *r, void (*fn)(void *arg, int32_t t
 }
 
 /* The convolution by itself. */
-static SLM_UNUSED void conv(const struct conv_run *r)
+static void conv(const struct conv_run *r)
 {
     conv_tiles(r, conv_tile);
 }

@@ -5,8 +5,9 @@
  * n = norm(x, expert_norm). A router gives each token a score for each expert; the n_expert_used best
  * are selected. The tokens of a batch are sorted by expert: a row for each expert a token selected,
  * those of expert 0 first. A shared expert, if there is one, stands behind the others and has a row
- * of each token; one with norms of its own goes by itself. Some experts at a time go through a region of products; a token's sum is in order
- * of experts, so it does not depend on which tokens share the batch. */
+ * of each token; one with norms of its own goes by itself. Some experts at a time go through a
+ * region of products; a token's sum is in order of experts, so it does not depend on which tokens
+ * share the batch. */
 
 /* p = softmax(p). */
 static void experts_softmax(float *p, int32_t n)
