@@ -89,11 +89,6 @@ static void delta_split(void *arg, int32_t token, int32_t part)
     }
 }
 
-static float delta_softplus(float x)
-{
-    return x > 20 ? x : math_logf(1 + math_expf(x));
-}
-
 /* decay and beta of a head at a token. */
 static void delta_gates(const struct delta_run *r, int64_t token, int32_t head, float gates[2])
 {
@@ -106,7 +101,9 @@ static void delta_gates(const struct delta_run *r, int64_t token, int32_t head, 
         beta = head / n * 2 * n + head % n;
         alpha = beta + n;
     }
-    gates[0] = math_expf(r->l->delta_a[head] * delta_softplus(row[alpha] + r->l->delta_dt[head]));
+    float step = row[alpha] + r->l->delta_dt[head];
+    r->c->model->kernels.softplus(&step, &step, 1);
+    gates[0] = math_expf(r->l->delta_a[head] * step);
     gates[1] = 1 / (1 + math_expf(-row[beta]));
 }
 
