@@ -72,6 +72,12 @@ def write_rows(folder, name, rows):
         writer.writerows(rows)
 
 
+def peers():
+    """The llama-bench programs of LLAMA_BENCH, which may name several: NAME=PATH, with spaces between."""
+    named = [word.rpartition("=")[::2] for word in shlex.split(os.environ.get("LLAMA_BENCH", ""))]
+    return {name or "llama-bench": path for name, path in named}
+
+
 class Programs:
     """The programs of a build folder."""
 
