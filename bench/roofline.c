@@ -151,7 +151,7 @@ static double read_rate(const uint8_t *buffer, int n)
 #if defined(__x86_64__)
 #define STEPS 20000
 #define TILE_STEPS 8 /* 32 KiB of tiles */
-#define SUMS 12 /* independent, to hide the latency */
+#define SUMS 12      /* independent, to hide the latency */
 
 /* One pass over an instruction: next is the sum s[i] after it, macs its multiply-adds, bits makes a
  * number of a sum. GMAC/s. */
