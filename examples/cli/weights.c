@@ -12,28 +12,41 @@
 
 /* ---- Encodings ------------------------------------------------------------------------------ */
 
-/* How random bytes become blocks of moderate weights. Block types: a f16 scale at scale_at and a
- * f16 offset at min_at (NONE: there is none), which is scale * min_ratio so that the mean is about
- * 0; rms is the root mean square of a weight whose scale is 1. Plain types have a fixed exponent
- * and random sign and mantissa instead. */
+/* How random bytes become blocks of moderate weights. Block types: a scale at scale_at, f16 unless
+ * kind says otherwise, and a f16 offset at min_at (NONE: there is none), which is scale * min_ratio
+ * so that the mean is about 0; rms is the root mean square of a weight whose scale is 1. Plain types
+ * have a fixed exponent and random sign and mantissa instead. */
 #define NONE (-1)
+
+enum scale_kind {
+    HALF,
+    POWER,   /* MXFP4: a byte, 2^(byte - 128) */
+    FOUR,    /* NVFP4: four bytes of 4 bits of exponent and 3 of mantissa */
+    NIBBLES, /* IQ1_M: a f16 in the high nibbles of every second byte */
+};
 
 struct filling {
     const char *encoding;
     int scale_at, min_at;
     double min_ratio, rms;
     const char *narrow; /* what stands in where a row is no whole number of blocks */
+    enum scale_kind kind;
 };
 
 static const struct filling fillings[] = {
-    {"Q4_0", 0, NONE, 0, 4.6, "F16"},     {"Q4_1", 0, 2, -7.5, 4.6, "F16"},
-    {"Q5_0", 0, NONE, 0, 9.2, "F16"},     {"Q5_1", 0, 2, -15.5, 9.2, "F16"},
-    {"Q8_0", 0, NONE, 0, 74, "F16"},      {"IQ4_NL", 0, NONE, 0, 66, "F16"},
-    {"Q2_K", 80, 82, 1.5, 14, "Q4_0"},    {"Q3_K", 108, NONE, 0, 42, "Q4_0"},
-    {"Q4_K", 0, 2, 7.5, 257, "Q5_0"},     {"Q5_K", 0, 2, 15.5, 525, "Q5_1"},
-    {"Q6_K", 208, NONE, 0, 1370, "Q8_0"}, {"IQ4_XS", 0, NONE, 0, 1200, "IQ4_NL"},
-    {"IQ3_S", 0, NONE, 0, 130, "IQ4_NL"}, {"TQ1_0", 52, NONE, 0, 0.8, "Q4_0"},
-    {"TQ2_0", 64, NONE, 0, 1.2, "Q4_0"},
+    {"Q4_0", 0, NONE, 0, 4.6, "F16", HALF},       {"Q4_1", 0, 2, -7.5, 4.6, "F16", HALF},
+    {"Q5_0", 0, NONE, 0, 9.2, "F16", HALF},       {"Q5_1", 0, 2, -15.5, 9.2, "F16", HALF},
+    {"Q8_0", 0, NONE, 0, 74, "F16", HALF},        {"IQ4_NL", 0, NONE, 0, 66, "F16", HALF},
+    {"Q2_K", 80, 82, 1.5, 14, "Q4_0", HALF},      {"Q3_K", 108, NONE, 0, 42, "Q4_0", HALF},
+    {"Q4_K", 0, 2, 7.5, 257, "Q5_0", HALF},       {"Q5_K", 0, 2, 15.5, 525, "Q5_1", HALF},
+    {"Q6_K", 208, NONE, 0, 1370, "Q8_0", HALF},   {"IQ4_XS", 0, NONE, 0, 1200, "IQ4_NL", HALF},
+    {"IQ3_S", 0, NONE, 0, 130, "IQ4_NL", HALF},   {"TQ1_0", 52, NONE, 0, 0.8, "Q4_0", HALF},
+    {"TQ2_0", 64, NONE, 0, 1.2, "Q4_0", HALF},    {"IQ1_S", 0, NONE, 0, 7.2, "Q4_0", HALF},
+    {"IQ1_M", 49, NONE, 0, 7.2, "Q4_0", NIBBLES}, {"IQ2_XXS", 0, NONE, 0, 53, "Q4_0", HALF},
+    {"IQ2_XS", 0, NONE, 0, 56, "Q4_0", HALF},     {"IQ2_S", 0, NONE, 0, 57, "Q4_0", HALF},
+    {"IQ3_XXS", 0, NONE, 0, 143, "IQ4_NL", HALF}, {"Q1_0", 0, NONE, 0, 1, "Q4_0", HALF},
+    {"Q2_0", 0, NONE, 0, 1.2, "Q4_0", HALF},      {"MXFP4", 0, NONE, 0, 5.8, "F16", POWER},
+    {"NVFP4", 0, NONE, 0, 2.9, "F16", FOUR},
 };
 
 /* bits of mantissa and exponent, bias of the exponent */
@@ -134,6 +147,58 @@ const struct mix cli_mixes[] = {
      {FIRST_8TH, "Q5_K", NULL},
      {0}},
     {"iq3_s", 26, "IQ3_S", "Q6_K", NULL, {MANY_QUERIES, "Q4_K", NULL}, {0}, {0}},
+    {"iq1_s",
+     24,
+     "IQ1_S",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", "Q2_K"},
+     {FIRST_8TH, "Q2_K", NULL},
+     {ALWAYS, "IQ2_XXS", NULL}},
+    {"iq1_m",
+     31,
+     "IQ1_M",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", "Q2_K"},
+     {FIRST_8TH, "Q2_K", NULL},
+     {ALWAYS, "IQ2_XXS", NULL}},
+    {"iq2_xxs",
+     19,
+     "IQ2_XXS",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", "Q2_K"},
+     {FIRST_8TH, "Q2_K", NULL},
+     {0}},
+    {"iq2_xs",
+     20,
+     "IQ2_XS",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", "Q2_K"},
+     {FIRST_8TH, "Q2_K", NULL},
+     {0}},
+    {"iq2_m",
+     29,
+     "IQ2_S",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", "Q3_K"},
+     {FIRST_8TH, "Q3_K", NULL},
+     {ALWAYS, "IQ3_S", NULL}},
+    {"iq3_xxs",
+     23,
+     "IQ3_XXS",
+     "Q5_K",
+     NULL,
+     {MANY_QUERIES, "Q4_K", NULL},
+     {0},
+     {ALWAYS, "IQ3_S", NULL}},
+    {"mxfp4", 38, "MXFP4", "Q8_0", NULL, {0}, {0}, {0}},
+    {"nvfp4", 39, "NVFP4", "Q8_0", NULL, {0}, {0}, {0}},
+    {"q1_0", 40, "Q1_0", "Q6_K", NULL, {0}, {0}, {0}},
+    {"q2_0", 41, "Q2_0", "Q6_K", NULL, {0}, {0}, {0}},
     {"tq1_0", 36, "TQ1_0", "Q6_K", NULL, {0}, {0}, {0}},
     {"tq2_0", 37, "TQ2_0", "Q6_K", NULL, {0}, {0}, {0}},
 };
@@ -274,12 +339,34 @@ static void fill_plain(uint8_t *p, size_t n, const struct plain *plain, int64_t 
     }
 }
 
+static void store_scale(uint8_t *p, enum scale_kind kind, double scale)
+{
+    uint8_t half[2];
+    switch (kind) {
+    case POWER:
+        *p = (uint8_t)(128 + exponent_of(scale));
+        break;
+    case FOUR: /* without an exponent: steps of 2^-9 up to 2^-6 */
+        memset(p, scale > 15.0 / 512 ? 15 : (int)(scale * 512 + 1), 4);
+        break;
+    case NIBBLES:
+        store_f16(half, scale);
+        for (int i = 0; i < 4; i++) {
+            p[2 * i] = (uint8_t)((p[2 * i] & 15) | (half[i / 2] >> (i % 2 * 4) & 15) << 4);
+        }
+        break;
+    default:
+        store_f16(p, scale);
+        break;
+    }
+}
+
 static void fill_blocks(uint8_t *p, size_t n, const slm_encoding_info *e, int64_t row,
                         const struct filling *f)
 {
     double scale = 1 / (f->rms * square_root((double)row));
     for (size_t i = 0; i < n; i += (size_t)e->block_bytes) {
-        store_f16(p + i + f->scale_at, scale);
+        store_scale(p + i + f->scale_at, f->kind, scale);
         if (f->min_at != NONE) {
             store_f16(p + i + f->min_at, scale * f->min_ratio);
         }
