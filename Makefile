@@ -116,6 +116,8 @@ $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 # tests/run.sh takes NAME=COMMAND for each test.
 KERNELS_GOLDEN = check_kernels=$(BUILD)/check_kernels test_golden=$(BUILD)/test_golden \
                  "test_golden_ref=$(BUILD)/test_golden --isa ref --threads 1"
+GOLDEN_OTHERS  = $(foreach isa,avx2 avx_vnni avx512 avx512_vnni,\
+                     "test_golden_$(isa)=$(BUILD)/test_golden --isa $(isa) --threads 1")
 OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
 UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
 UNIT           = $(UNIT_OTHERS) $(KERNELS_GOLDEN)
@@ -130,7 +132,7 @@ kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
 	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
 
 test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the ways to build, install and import
-	+@tests/run.sh $(BUILD) $(UNIT) "cli=tests/test_cli.sh $(BUILD)/slm" \
+	+@tests/run.sh $(BUILD) $(UNIT) $(GOLDEN_OTHERS) "cli=tests/test_cli.sh $(BUILD)/slm" \
 	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
