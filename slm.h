@@ -313,10 +313,14 @@ typedef struct slm_model slm_model;
  *     SLM_LOAD_METADATA  metadata, vocabulary and tensor table only: no weights are read and no
  *                        context can be made; slm_tokenize and slm_plan_memory work
  *     SLM_LOAD_CHECK     look through all weights for NaN and infinity: SLM_E_MODEL names the first
- *                        tensor that has one */
+ *                        tensor that has one
+ *     SLM_LOAD_SURPLUS   open a model with tensors that its family has no place for: they are
+ *                        ignored, and a warning names the first. Without it such a model, whose
+ *                        results would not be its maker's, is SLM_E_UNSUPPORTED */
 #define SLM_LOAD_READ 1u
 #define SLM_LOAD_METADATA 2u
 #define SLM_LOAD_CHECK 4u
+#define SLM_LOAD_SURPLUS 8u
 
 typedef struct slm_model_options {
     uint32_t struct_size;

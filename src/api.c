@@ -107,7 +107,8 @@ SLM_API int slm_model_options_init(slm_model_options *options, size_t size)
 static int api_model_options(slm_model_options *o, const slm_model_options *theirs, slm_error *err)
 {
     API_OPTIONS(*o, theirs, api_model_defaults(), "model options", err);
-    if ((o->flags & ~(SLM_LOAD_READ | SLM_LOAD_METADATA | SLM_LOAD_CHECK)) != 0) {
+    if ((o->flags & ~(SLM_LOAD_READ | SLM_LOAD_METADATA | SLM_LOAD_CHECK | SLM_LOAD_SURPLUS)) !=
+        0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "model options: flags %x are not known", o->flags);
     }
     return SLM_OK;

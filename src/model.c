@@ -94,34 +94,86 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     return model_check_experts(m, err);
 }
 
-/* Is it "blk.N." of a block behind the layers? Those are known, and not used yet. */
-static int model_is_of_extra_block(const struct slm_model *m, struct text name)
+/* Tensors that files have and engines make no use of. */
+static const char *const model_idle_tensors[] = {
+    "rope_freqs.weight", /* where the family does not divide frequencies */
+    ".attn_rot_embd.weight", ".rotary_emb.inv_freq", ".input_scale", /* for activations of 4 bits */
+};
+
+static int text_ends(struct text t, struct text end)
 {
-    for (int32_t i = m->hparams.n_layer; i < m->hparams.n_block; i++) {
-        char prefix[24];
-        size_t n = format_text(prefix, sizeof prefix, "blk.%d.", i);
-        if (name.n >= n && memcmp(name.s, prefix, n) == 0) {
+    return t.n >= end.n && memcmp(t.s + (t.n - end.n), end.s, end.n) == 0;
+}
+
+/* Is this, without "blk.N.", a tensor that some layer of the family has, or one of its parts? */
+static int model_is_of_layer(const struct slm_arch *arch, struct text name)
+{
+    for (int32_t i = 0; i < arch->n_layer; i++) {
+        struct text row = text_of(arch->layer[i].name);
+        if (name.n >= row.n && memcmp(name.s, row.s, row.n) == 0 &&
+            (name.n == row.n || name.s[row.n] == '.')) {
             return 1;
         }
     }
     return 0;
 }
 
-static void model_log_load(const struct slm_model *m, const uint8_t *used)
+/* N of "blk.N.", and what follows it; -1 for other names. */
+static int32_t model_block_of(struct text name, struct text *rest)
 {
-    uint64_t ignored = 0;
-    uint64_t first = 0;
+    int32_t block = 0;
+    size_t at = 4;
+    if (name.n < at || memcmp(name.s, "blk.", at) != 0) {
+        return -1;
+    }
+    while (at < name.n && at < 10 && name.s[at] >= '0' && name.s[at] <= '9') {
+        block = 10 * block + (name.s[at++] - '0');
+    }
+    if (at == 4 || at == name.n || name.s[at] != '.') {
+        return -1;
+    }
+    rest->s = name.s + at + 1;
+    rest->n = name.n - at - 1;
+    return block;
+}
+
+/* Layers may leave out what others of the family have; blocks behind the layers are not used yet. */
+static int model_is_idle(const struct slm_model *m, struct text name)
+{
+    struct text rest = {NULL, 0};
+    int32_t block = model_block_of(name, &rest);
+    for (size_t i = 0; i < sizeof model_idle_tensors / sizeof model_idle_tensors[0]; i++) {
+        if (text_ends(name, text_of(model_idle_tensors[i]))) {
+            return 1;
+        }
+    }
+    return block >= 0 && block < m->hparams.n_block &&
+           (block >= m->hparams.n_layer || model_is_of_layer(m->arch, rest));
+}
+
+/* A tensor that was not bound may be a norm, a bias or a scale: without it results are wrong. */
+static int model_check_surplus(const struct slm_model *m, const uint8_t *used, slm_error *err)
+{
+    uint64_t n = 0, first = 0;
     for (uint64_t i = m->gguf.n_tensors; i-- > 0;) {
-        if (!used[i] && !model_is_of_extra_block(m, gguf_tensor_name(&m->gguf, i))) {
-            ignored++;
+        if (!used[i] && !model_is_idle(m, gguf_tensor_name(&m->gguf, i))) {
+            n++;
             first = i;
         }
     }
-    if (ignored > 0) {
-        struct text name = gguf_tensor_name(&m->gguf, first);
-        model_log(m, SLM_LOG_WARN, "%llu tensors are not used by this family, the first is '%.*s'",
-                  (unsigned long long)ignored, text_width(name), name.s);
+    if (n == 0) {
+        return SLM_OK;
     }
+    struct text name = gguf_tensor_name(&m->gguf, first);
+    if ((m->flags & SLM_LOAD_SURPLUS) == 0) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, (int64_t)m->gguf.tensors[first].offset,
+                 "%llu tensors are not known to family '%s', the first is '%.*s' "
+                 "(SLM_LOAD_SURPLUS ignores them)",
+                 (unsigned long long)n, m->arch->name, text_width(name), name.s);
+    }
+    model_log(m, SLM_LOG_WARN, "%llu tensors are not known to family '%s', the first is '%.*s'",
+              (unsigned long long)n, m->arch->name, text_width(name), name.s);
+    return SLM_OK;
 }
 
 static void model_count(struct slm_model *m)
@@ -177,8 +229,7 @@ static int model_bind(struct slm_model *m, struct binder *b, struct text family)
     }
     SLM_TRY(bind_tensors(b, family));
     model_fill_ropes(m);
-    model_log_load(m, b->used);
-    return SLM_OK;
+    return model_check_surplus(m, b->used, err);
 }
 
 static int model_finish(struct slm_model *m, const slm_model_options *options, slm_error *err)

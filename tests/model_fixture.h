@@ -134,7 +134,15 @@ static TESTING_UNUSED struct tiny any_bytes(int32_t type)
 static TESTING_UNUSED void extra_tensors(struct build *b)
 {
     int64_t shape[2] = {16, 2};
-    build_tensor(b, "blk.0.attn_rot_embd", 2, shape);
+    build_tensor(b, "blk.0.attn_rot_embd.weight", 2, shape);
+    build_tensor(b, "blk.0.attn_q.input_scale", 2, shape);
+}
+
+/* That no layer has a place for. */
+static TESTING_UNUSED void surplus_tensors(struct build *b)
+{
+    int64_t shape[2] = {16, 2};
+    build_tensor(b, "blk.0.attn_sub_norm.weight", 2, shape);
     build_tensor(b, "blk.7.attn_q.weight", 2, shape);
 }
 

@@ -525,19 +525,38 @@ static void log_line(void *user, int32_t level, const char *message)
     snprintf(l->last, sizeof l->last, "%s", message);
 }
 
-static void unused_tensors_are_ignored_and_logged(void **state)
+static void idle_tensors_are_ignored_in_silence(void **state)
 {
     struct build b;
     struct tiny t = tiny_default();
     struct log log;
     slm_model_options o = model_options(NULL, 0);
+    (void)state;
+    memset(&log, 0, sizeof log);
+    o.log = log_line;
+    o.log_user = &log;
+    t.tensors = extra_tensors;
+    tiny_build(&b, &t);
+    slm_model_free(open_model(&b, &o));
+    assert_int_equal(log.n, 0);
+    build_free(&b);
+}
+
+static void surplus_tensors_are_an_error_unless_asked_for(void **state)
+{
+    static const int32_t tokens[5] = {1, 5, 9, 2, 11};
+    struct build b;
+    struct tiny t = tiny_default();
+    struct log log;
+    slm_error err;
+    slm_model_options o = model_options(NULL, SLM_LOAD_SURPLUS);
     float rows[2][TINY_VOCAB];
     (void)state;
     for (int i = 0; i < 2; i++) {
         memset(&log, 0, sizeof log);
         o.log = log_line;
         o.log_user = &log;
-        t.tensors = i == 1 ? extra_tensors : NULL;
+        t.tensors = i == 1 ? surplus_tensors : NULL;
         tiny_build(&b, &t);
         slm_model *model = open_model(&b, &o);
         assert_int_equal(tiny_run(model, tokens, 5, rows[i], TINY_VOCAB, NULL), SLM_OK);
@@ -546,12 +565,17 @@ static void unused_tensors_are_ignored_and_logged(void **state)
         o.log = NULL; /* silent, and works */
         slm_model_free(open_model(&b, &o));
         assert_int_equal(log.n, i);
-        build_free(&b);
+        if (i == 0) {
+            build_free(&b);
+        }
     }
     assert_int_equal(log.level, SLM_LOG_WARN);
     assert_non_null(strstr(log.last, "2 tensors"));
-    assert_non_null(strstr(log.last, "blk.0.attn_rot_embd"));
+    assert_non_null(strstr(log.last, "blk.0.attn_sub_norm.weight"));
     assert_memory_equal(rows[0], rows[1], sizeof rows[0]);
+    assert_says("surplus", open_status(&b, NULL, &err), &err, SLM_E_UNSUPPORTED, "2 tensors",
+                "blk.0.attn_sub_norm.weight");
+    build_free(&b);
 }
 
 static void bpe_unknown(struct build *b)
@@ -1006,7 +1030,8 @@ int main(void)
         cmocka_unit_test(fused_and_separate_projections_are_the_same),
         cmocka_unit_test(a_scale_beside_a_weight_multiplies_it),
         cmocka_unit_test(a_vocabulary_longer_than_the_embedding_is_refused),
-        cmocka_unit_test(unused_tensors_are_ignored_and_logged),
+        cmocka_unit_test(idle_tensors_are_ignored_in_silence),
+        cmocka_unit_test(surplus_tensors_are_an_error_unless_asked_for),
         cmocka_unit_test(an_unknown_pre_tokenizer_is_logged),
         cmocka_unit_test(a_context_beyond_the_trained_length_is_logged),
         cmocka_unit_test(the_default_context_is_the_trained_length_up_to_4096),

@@ -335,7 +335,7 @@ int cli_bench(int argc, char **argv)
         code = cli_synth(s.shape, s.type, &path);
     }
     if (code == CLI_GO) {
-        code = cli_open_model(&b.model, path != NULL ? path : s.model, 0, s.cpu);
+        code = cli_open_model(&b.model, path != NULL ? path : s.model, 0, &s);
     }
     if (code == CLI_GO) {
         code = setup(&b);

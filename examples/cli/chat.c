@@ -409,7 +409,7 @@ int cli_chat(int argc, char **argv)
     }
     memset(&chat, 0, sizeof chat);
     cli_catch_interrupt(0);
-    code = cli_open_model(&chat.model, s.model, 0, s.cpu);
+    code = cli_open_model(&chat.model, s.model, 0, &s);
     if (code == CLI_GO) {
         code = setup(&chat, &s);
     }

@@ -67,7 +67,7 @@ struct cli_settings {
     uint64_t cpu;
     struct cli_sampling sampling;
     struct cli_stops stops;
-    int stats, special, bos, decode, metadata, tensors, csv, exact;
+    int stats, special, bos, decode, metadata, tensors, csv, exact, surplus;
     const char *query;
     int32_t pooling;
     int raw, ids, compare;
@@ -133,7 +133,8 @@ void cli_catch_interrupt(int once);
 int32_t *cli_interrupt(void);
 
 /* Opens a model with a progress line. CLI_GO, or CLI_FAILED after saying why. */
-int cli_open_model(slm_model **model, const char *path, uint32_t flags, uint64_t cpu);
+int cli_open_model(slm_model **model, const char *path, uint32_t flags,
+                   const struct cli_settings *s);
 
 int cli_make_sampler(slm_sampler **sampler, slm_model *model, struct cli_sampling *sampling);
 

@@ -127,7 +127,7 @@ int cli_embed(int argc, char **argv)
     }
     s.raw = s.raw && !s.compare;
     cli_catch_interrupt(1);
-    code = cli_open_model(&model, s.model, 0, s.cpu);
+    code = cli_open_model(&model, s.model, 0, &s);
     if (code == CLI_GO) {
         code = with_model(model, &s);
     }

@@ -335,7 +335,7 @@ int cli_info(int argc, char **argv)
         return cli_wanted(&usage, "-m FILE");
     }
     slm_model *model = NULL;
-    code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, s.cpu);
+    code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, &s);
     if (code == CLI_GO) {
         code = with_model(model, &s);
     }

@@ -108,7 +108,7 @@ int cli_logits(int argc, char **argv)
         return CLI_USAGE; /* a wrong value of an option, whoever found it */
     }
     cli_catch_interrupt(1);
-    code = cli_open_model(&model, s.model, 0, s.cpu);
+    code = cli_open_model(&model, s.model, 0, &s);
     if (code == CLI_GO) {
         code = with_model(model, &s, &tokens);
     }

@@ -253,6 +253,8 @@ static const struct option options[] = {
      "encoding of the KV cache: f16 or f32 (f16)"},
     {CLI_LOGITS | CLI_BENCH | VECTORS, "--exact", NULL, parse_flag, AT(exact), 0, 0,
      "do not round activations to 8 bits"},
+    {EVAL, "--surplus", NULL, parse_flag, AT(surplus), 0, 0,
+     "run a model with tensors that slm has no place for in its family"},
     {EVAL | CLI_INFO, "--isa", "NAME", parse_isa, AT(cpu), 0, 0,
      "instruction set to stay within: ref, avx2, ... (default: all\n"
      "that this CPU has)"},

@@ -218,7 +218,7 @@ int cli_rerank(int argc, char **argv)
         return cli_wanted(&usage, "--query TEXT");
     }
     cli_catch_interrupt(1);
-    code = cli_open_model(&model, s.model, 0, s.cpu);
+    code = cli_open_model(&model, s.model, 0, &s);
     if (code == CLI_GO) {
         code = with_model(model, &s);
     }

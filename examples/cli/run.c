@@ -165,7 +165,7 @@ int cli_run(int argc, char **argv)
     cli_catch_interrupt(1);
     slm_model *model = NULL;
     int64_t begin_ns = slm_clock_ns();
-    code = cli_open_model(&model, s.model, 0, s.cpu);
+    code = cli_open_model(&model, s.model, 0, &s);
     if (code == CLI_GO) {
         code = with_model(model, &s, prompt, size, slm_clock_ns() - begin_ns);
     }

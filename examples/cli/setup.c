@@ -45,14 +45,15 @@ static void on_log(void *user, int32_t level, const char *message)
     }
 }
 
-int cli_open_model(slm_model **model, const char *path, uint32_t flags, uint64_t cpu)
+int cli_open_model(slm_model **model, const char *path, uint32_t flags,
+                   const struct cli_settings *s)
 {
     slm_model_options options;
     slm_error err;
     struct cli_progress progress;
     slm_model_options_init(&options, sizeof options);
-    options.flags = flags;
-    options.cpu = cpu;
+    options.flags = flags | (s->surplus ? SLM_LOAD_SURPLUS : 0);
+    options.cpu = s->cpu;
     options.log = on_log;
     options.progress = cli_progress_report;
     options.progress_user = &progress;

@@ -81,7 +81,7 @@ int cli_tokens_command(int argc, char **argv)
     slm_model *model = NULL;
     char *text = NULL;
     size_t size = 0;
-    code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, SLM_CPU_ALL);
+    code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, &s);
     if (code == CLI_GO) {
         code = cli_read_all(NULL, &text, &size);
     }
