@@ -336,6 +336,19 @@ static int config_expert_widths(const struct config *c, int32_t shared, struct h
     return SLM_OK;
 }
 
+/* How scores come from the router: a number in the file, or the family's own way. */
+static int config_expert_score(const struct config *c, struct hparams *h)
+{
+    static const int32_t scores[] = {EXPERT_SCORE_SOFTMAX, EXPERT_SCORE_SIGMOID,
+                                     EXPERT_SCORE_SOFTMAX_SELECTED};
+    int32_t number = 0;
+    SLM_TRY(config_i32(c, "expert_gating_func", 0, 0, SLM_COUNT(scores), &number));
+    if (number > 0) {
+        h->expert_score = scores[number - 1];
+    }
+    return SLM_OK;
+}
+
 /* embedding_scale, residual_scale, and logit_scale, which divides. 0 in a file: as if absent. */
 static int config_scales(const struct config *c, struct hparams *h)
 {

@@ -58,6 +58,7 @@ static int arch_lfm2_layer_configure(const struct config *c, const struct hparam
 static int arch_lfm2moe_configure(const struct config *c, struct hparams *h)
 {
     h->expert_score = EXPERT_SCORE_SIGMOID;
+    SLM_TRY(config_expert_score(c, h));
     SLM_TRY(config_i32(c, "leading_dense_block_count", 0, 0, h->n_layer, &h->n_dense_layer));
     SLM_TRY(config_expert_widths(c, 0, h));
     return arch_lfm2_configure(c, h);
