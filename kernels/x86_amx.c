@@ -2,9 +2,10 @@
  *
  * Weights of any encoding become bf16 with their scale in them, 256 rows by 2048 columns at a time,
  * in a panel that stays in L2 for all tokens of the batch. That rounds a weight and an activation to 8
- * bits of mantissa each, about a tenth of the error that 8-bit blocks of activations make. F32, F16
- * and BF16 weights keep f32 accuracy: what rounding leaves of weights and activations is a second
- * bf16 part, and the product the sum of two or three products of parts.
+ * bits of mantissa each, about a tenth of the error that 8-bit blocks of activations make. F16 and
+ * BF16 weights are exact: what rounding leaves of F16 and of activations is a second bf16 part, and
+ * the product the sum of two or three products of parts. F32 weights would lack their last 8 bits in
+ * two parts, which some models (gemma3n) make a thousand times larger: they are not multiplied here.
  *
  * A tile of weights is 16 rows as they lie, of 32 columns. A tile of activations is 16 tokens, pairs
  * of columns interleaved, which is how the form of activations stores them.
@@ -424,14 +425,6 @@ static AMX_INLINE void amx_store_split(uint8_t *to, __m512 a, __m512 b)
     _mm512_storeu_si512((void *)(to + AMX_TILE), amx_round_rest(a, b, high));
 }
 
-static AMX void amx_load_f32(uint8_t *to, const uint8_t *w, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += AMX_STEP, to += 2 * AMX_TILE) {
-        amx_store_split(to, _mm512_loadu_ps((const void *)(w + 4 * i)),
-                        _mm512_loadu_ps((const void *)(w + 4 * i + 64)));
-    }
-}
-
 static AMX void amx_load_f16(uint8_t *to, const uint8_t *w, int64_t n)
 {
     for (int64_t i = 0; i < n; i += AMX_STEP, to += 2 * AMX_TILE) {
@@ -759,7 +752,6 @@ static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_str
 
 /* X(id, type, elements, bytes, weight_parts, activation_parts, act, unpack, expand, load) */
 #define AMX_TYPES(X)                                                                               \
-    X(F32, f32, 1, 4, 2, 2, amx_act_split, NULL, NULL, amx_load_f32)                               \
     X(F16, f16, 1, 2, 2, 2, amx_act_split, NULL, NULL, amx_load_f16)                               \
     X(BF16, bf16, 1, 2, 1, 2, amx_act_split, NULL, NULL, amx_load_bf16)                            \
     X(Q4_0, q4_0, 32, 18, 1, 1, amx_act, NULL, NULL, amx_load_q4_0)                                \

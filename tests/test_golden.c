@@ -215,7 +215,8 @@ static int embed(float *rows, size_t n, slm_model *model, const struct golden *g
     memset(texts, 0, sizeof texts);
     for (int i = 0; i < TEXTS; i++) {
         texts[i].struct_size = (uint32_t)sizeof texts[i];
-        texts[i].n_tokens = i == 1 ? g->n_tokens : g->n_tokens - 2 - i;
+        int32_t part = g->n_tokens > 2 + i ? g->n_tokens - 2 - i : 1;
+        texts[i].n_tokens = i == 1 ? g->n_tokens : part;
         texts[i].tokens = g->tokens + g->n_tokens - texts[i].n_tokens;
     }
     slm_context_options_init(&options, sizeof options);
