@@ -103,7 +103,8 @@ static TESTING_UNUSED struct snapshot snapshot_from_memory(const struct build *b
 {
     slm_model *model = NULL;
     slm_error err;
-    int status = tiny_open(&model, b, NULL, &err);
+    slm_model_options o = model_options(NULL, 0);
+    int status = tiny_open(&model, b, &o, &err);
     assert_says("the model compared to", status, &err, SLM_OK, "", NULL);
     struct snapshot s = snapshot_of(model);
     slm_model_free(model);

@@ -32,7 +32,10 @@ static int setup(void **state)
         ids[i] = (i * 53 + i / 11) % 250;
     }
     const void *data = manifest.image;
-    int status = slm_model_open_memory(&model, &data, &manifest.image_size, 1, NULL, &err);
+    slm_model_options o;
+    slm_model_options_init(&o, sizeof o);
+    o.flags = SLM_LOAD_SURPLUS; /* the other layers */
+    int status = slm_model_open_memory(&model, &data, &manifest.image_size, 1, &o, &err);
     if (status != SLM_OK || model->hparams.n_layer != 1) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
