@@ -51,14 +51,24 @@ static struct mamba2_rows mamba2_rows_of(const struct slm_context *c)
     return r;
 }
 
+/* Asks for what a head reads of a token soon: tokens lie further apart than prefetchers look. */
+static void mamba2_prefetch(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        __builtin_prefetch(x + i);
+    }
+}
+
 /* step and decay of a head, of n tokens from `token` on. */
 static void mamba2_gates(const struct mamba2_run *r, int32_t head, int64_t token, int64_t n,
                          float *gates)
 {
     const struct hparams *h = &r->c->model->hparams;
+    int64_t n_p = h->ssm_inner / h->n_ssm_head;
     float step[MAMBA2_TOKENS];
     for (int64_t t = 0; t < n; t++) {
         step[t] = r->rows.dt[(token + t) * h->n_ssm_head + head] + r->l->step_bias[head];
+        mamba2_prefetch(r->rows.xbc + (token + t) * r->rows.n_channel + head * n_p, n_p);
     }
     r->c->model->kernels.softplus(step, step, n);
     for (int64_t t = 0; t < n; t++) {
