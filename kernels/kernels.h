@@ -495,6 +495,9 @@ struct kernels {
     void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
     /* x = cap * tanh(x / cap), cap > 0. */
     void (*softcap)(float *x, int64_t n, float cap);
+    /* What stands out of x: max(x - cut, 0), where cut is the mean of x and `factor` times its deviation,
+     * that of a sample of n. Sums are in double. */
+    void (*cut)(float *x, int64_t n, float factor);
     /* y = ln(1 + exp(x)), which is x above 20. y may be x. */
     void (*softplus)(float *y, const float *x, int64_t n);
     /* Tokens of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */

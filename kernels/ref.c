@@ -826,6 +826,24 @@ static void ref_sigmoid_gate(float *y, const float *gate, const float *x, int64_
     }
 }
 
+static void ref_cut(float *x, int64_t n, float factor)
+{
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    double variance = squares / (double)max_i64(n - 1, 1);
+    float cut = (float)(mean + (double)factor * math_sqrt(variance));
+    for (int64_t i = 0; i < n; i++) {
+        float above = x[i] - cut;
+        x[i] = above < 0 ? 0 : above;
+    }
+}
+
 static void ref_softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -1069,6 +1087,7 @@ static void kernels_set_ref(struct kernels *k)
     k->relu_squared = ref_relu_squared;
     k->sigmoid_gate = ref_sigmoid_gate;
     k->softcap = ref_softcap;
+    k->cut = ref_cut;
     k->softplus = ref_softplus;
     k->ssm_head = ref_ssm_head;
     k->ssm_channels = ref_ssm_channels;

@@ -691,6 +691,28 @@ static void trial_softcap(const struct kernels *k, struct vectors *v, int trial)
     }
 }
 
+/* Distinct numbers, or one number n times, whose deviation is 0. */
+static void trial_cut(const struct kernels *k, struct vectors *v, int trial)
+{
+    float *x = vector_of(&v->a), *y = vector_of(&v->y), factor = (float)(trial % 3) * 0.7f;
+    double mean = 0, variance = 0, n = (double)v->n;
+    for (int64_t i = 0; i < v->n; i++) {
+        x[i] = trial % 10 == 9 ? x[0] : x[i];
+        mean += (double)x[i] / n;
+    }
+    for (int64_t i = 0; i < v->n; i++) {
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (n > 1 ? n - 1 : 1);
+    }
+    double cut = mean + (double)factor * math_sqrt(variance);
+    memcpy(y, x, (size_t)v->n * 4);
+    k->cut(y, v->n, factor);
+    for (int64_t i = 0; i < v->n; i++) {
+        double above = (double)x[i] - cut;
+        vector_compare("cut", y, i, above > 0 ? above : 0,
+                       check_abs((double)x[i]) + check_abs(cut));
+    }
+}
+
 static double oracle_softplus(double x)
 {
     double t = oracle_exp(-check_abs(x)), s = t / (2 + t), sum = 0;
@@ -930,6 +952,7 @@ enum {
     VECTOR_GELU,
     VECTOR_RELU_SQUARED,
     VECTOR_SOFTCAP,
+    VECTOR_CUT,
     VECTOR_SOFTPLUS,
     VECTOR_SSM_CHANNELS,
     VECTOR_ADD,
@@ -971,6 +994,9 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         break;
     case VECTOR_SOFTCAP:
         trial_softcap(k, &v, trial);
+        break;
+    case VECTOR_CUT:
+        trial_cut(k, &v, trial);
         break;
     case VECTOR_SOFTPLUS:
         trial_softplus(k, &v);
@@ -1024,6 +1050,8 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->relu_squared;
     case VECTOR_SOFTCAP:
         return (uintptr_t)k->softcap;
+    case VECTOR_CUT:
+        return (uintptr_t)k->cut;
     case VECTOR_SOFTPLUS:
         return (uintptr_t)k->softplus;
     case VECTOR_SSM_CHANNELS:
@@ -1050,10 +1078,10 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     static const char *const names[VECTOR_COUNT] = {
-        "rms_norm",       "rope norm", "rope neox",    "swiglu",      "layer_norm",
-        "swiglu_clamped", "gelu",      "relu_squared", "softcap",     "softplus",
-        "ssm_channels",   "add",       "sigmoid_gate", "multiply",    "add_scaled",
-        "rwkv_step",      "argmax",    "kv_store f16", "kv_store f32"};
+        "rms_norm",       "rope norm",    "rope neox",    "swiglu",       "layer_norm",
+        "swiglu_clamped", "gelu",         "relu_squared", "softcap",      "cut",
+        "softplus",       "ssm_channels", "add",          "sigmoid_gate", "multiply",
+        "add_scaled",     "rwkv_step",    "argmax",       "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
