@@ -20,7 +20,8 @@ struct input {
 };
 
 struct tile {
-    const struct linear *w;
+    const uint8_t *weights;
+    int64_t n_in;
     const struct kernel_product *product;
     const void *act;
     int64_t row0, row1;
@@ -102,23 +103,79 @@ static void add_matrix(struct bare *b, const struct linear *w)
                 give_up("out of memory");
             }
         }
-        struct tile tile = {w, product, act, row, min_i64(row + rows, w->n_out)};
+        struct tile tile = {w->data, w->n_in, product, act, row, min_i64(row + rows, w->n_out)};
         b->tiles[b->n_tiles++] = tile;
     }
 }
 
-/* In the order in which a token meets them. */
-static void add_all(struct bare *b)
+/* Of a layer, about in the order in which a token meets them. */
+static const size_t matrices[] = {
+    offsetof(struct layer, altup_router), offsetof(struct layer, laurel_down),
+    offsetof(struct layer, laurel_up),    offsetof(struct layer, latent_q),
+    offsetof(struct layer, latent_kv),    offsetof(struct layer, latent_k_rope),
+    offsetof(struct layer, attn_q),       offsetof(struct layer, attn_k),
+    offsetof(struct layer, attn_v),       offsetof(struct layer, attn_kv),
+    offsetof(struct layer, attn_output),  offsetof(struct layer, short_in),
+    offsetof(struct layer, short_out),    offsetof(struct layer, ssm_in),
+    offsetof(struct layer, ssm_x),        offsetof(struct layer, ssm_step),
+    offsetof(struct layer, ssm_out),      offsetof(struct layer, delta_qkv),
+    offsetof(struct layer, delta_z),      offsetof(struct layer, delta_in),
+    offsetof(struct layer, delta_beta),   offsetof(struct layer, delta_alpha),
+    offsetof(struct layer, delta_ba),     offsetof(struct layer, delta_output),
+    offsetof(struct layer, rwkv_r),       offsetof(struct layer, rwkv_k),
+    offsetof(struct layer, rwkv_v),       offsetof(struct layer, decay_down),
+    offsetof(struct layer, decay_up),     offsetof(struct layer, rate_down),
+    offsetof(struct layer, rate_up),      offsetof(struct layer, value_down),
+    offsetof(struct layer, value_up),     offsetof(struct layer, gate_down),
+    offsetof(struct layer, gate_up),      offsetof(struct layer, rwkv_out),
+    offsetof(struct layer, ffn_router),   offsetof(struct layer, shared_router),
+    offsetof(struct layer, shared_gate),  offsetof(struct layer, shared_up),
+    offsetof(struct layer, shared_down),  offsetof(struct layer, ffn_gate),
+    offsetof(struct layer, ffn_up),       offsetof(struct layer, ffn_down),
+    offsetof(struct layer, ple_gate),     offsetof(struct layer, ple_output),
+};
+static const size_t stacks[] = {
+    offsetof(struct layer, gate_exps),
+    offsetof(struct layer, up_exps),
+    offsetof(struct layer, gate_up_exps),
+    offsetof(struct layer, down_exps),
+};
+
+static const struct linear *matrix_at(const struct layer *l, size_t offset)
 {
-    for (int32_t i = 0; i < b->model->hparams.n_layer; i++) {
-        const struct layer *l = &b->model->layers[i];
-        const struct linear *w[] = {&l->attn_q,   &l->attn_k, &l->attn_v,  &l->attn_output,
-                                    &l->ffn_gate, &l->ffn_up, &l->ffn_down};
-        for (int j = 0; j < SLM_COUNT(w); j++) {
-            add_matrix(b, w[j]);
+    return (const struct linear *)(const void *)((const uint8_t *)l + offset);
+}
+
+/* As many experts as a token takes, the same ones in each pass but others in each layer. */
+static void add_experts(struct bare *b, const struct layer *l, int32_t layer)
+{
+    const struct hparams *h = &b->model->hparams;
+    for (int32_t i = 0; l->n_expert > 0 && i < h->n_expert_used; i++) {
+        int32_t expert = (layer * 7 + i * 11) % l->n_expert;
+        for (int j = 0; j < SLM_COUNT(stacks); j++) {
+            const struct linear *stack = matrix_at(l, stacks[j]);
+            if (stack->data != NULL) {
+                struct linear w = linear_of_stack(stack, expert, l->n_expert);
+                add_matrix(b, &w);
+            }
         }
     }
-    add_matrix(b, &b->model->globals.output);
+}
+
+static void add_all(struct bare *b)
+{
+    const struct globals *g = &b->model->globals;
+    add_matrix(b, &g->ple_proj);
+    add_matrix(b, &g->altup_proj);
+    for (int32_t i = 0; i < b->model->hparams.n_layer; i++) {
+        const struct layer *l = &b->model->layers[i];
+        for (int j = 0; j < SLM_COUNT(matrices); j++) {
+            add_matrix(b, matrix_at(l, matrices[j]));
+        }
+        add_experts(b, l, i);
+    }
+    add_matrix(b, &g->altup_unproj);
+    add_matrix(b, &g->output);
 }
 
 /* ---- The loop -------------------------------------------------------------------------------- */
@@ -127,8 +184,8 @@ static void multiply_tile(void *arg, int32_t i, int32_t part)
 {
     const struct bare *b = (const struct bare *)arg;
     const struct tile *t = &b->tiles[i];
-    t->product->multiply(b->y[part], b->longest, t->w->data, t->row0, t->row1, t->act, 1,
-                         t->w->n_in, b->scratch[part]);
+    t->product->multiply(b->y[part], b->longest, t->weights, t->row0, t->row1, t->act, 1, t->n_in,
+                         b->scratch[part]);
 }
 
 struct speed {

@@ -84,7 +84,7 @@ static void kernels_set_neon(struct kernels *k)
     k->add = neon_vector_add;
     k->add_scaled = neon_vector_add_scaled;
     k->multiply = neon_vector_multiply;
-    k->conv_row = neon_conv_row;
+    k->conv = neon_conv;
     k->rwkv_step = neon_rwkv_step;
     k->argmax = neon_argmax;
 }

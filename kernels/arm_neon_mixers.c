@@ -65,26 +65,20 @@ static NEON void neon_softplus(float *y, const float *x, int64_t n)
 
 /* ---- Convolution ----------------------------------------------------------------------------- */
 
-struct neon_conv {
-    float *x;
-    float *state;
-    const float *kernel;
-    const float *bias;
-    int32_t n_conv;
-    int64_t width;
-};
-
-/* Channels i.. : n_vectors of four, or n of one. The state rows are read and moved in one go. */
-static NEON ARM_INLINE void neon_conv_columns(struct neon_conv r, int64_t i, int n_vectors,
-                                              int64_t n)
+/* Channels i.. of a token: n_vectors of four, or n of one. The state rows are read and moved in one
+ * go. */
+static NEON ARM_INLINE void neon_conv_columns(struct kernel_conv r, int64_t t, int64_t i,
+                                              int n_vectors, int64_t n)
 {
+    const float *state = (t == 0 ? r.from : r.to) + i;
+    float *x = r.x + t * r.stride + i;
     float32x4_t y[NEON_TOGETHER], z[NEON_TOGETHER];
     SLM_UNROLL
     for (int c = 0; c < n_vectors; c++) {
         y[c] = r.bias != NULL ? neon_part(r.bias + i + 4 * c, n) : vdupq_n_f32(0);
     }
     for (int32_t j = 0; j < r.n_conv; j++) {
-        const float *from = (j + 1 < r.n_conv ? r.state + j * r.width : r.x) + i;
+        const float *from = j + 1 < r.n_conv ? state + j * r.width : x;
         const float *kernel = r.kernel + j * r.width + i;
         SLM_UNROLL
         for (int c = 0; c < n_vectors; c++) {
@@ -94,70 +88,76 @@ static NEON ARM_INLINE void neon_conv_columns(struct neon_conv r, int64_t i, int
         if (j > 0) {
             SLM_UNROLL
             for (int c = 0; c < n_vectors; c++) {
-                neon_store_part(r.state + (j - 1) * r.width + i + 4 * c, z[c], n);
+                neon_store_part(r.to + (j - 1) * r.width + i + 4 * c, z[c], n);
             }
         }
     }
     SLM_UNROLL
     for (int c = 0; c < n_vectors; c++) {
-        neon_store_part(r.x + i + 4 * c, y[c], n);
+        y[c] = r.silu ? neon_gate(y[c], y[c]) : y[c];
+        neon_store_part(x + 4 * c, y[c], n);
     }
 }
 
-static NEON void neon_conv_row(float *x, float *state, const float *kernel, const float *bias,
-                               int32_t n_conv, int64_t n, int64_t width)
+static NEON void neon_conv(const struct kernel_conv *job)
 {
-    const struct neon_conv row = {x, state, kernel, bias, n_conv, width};
-    int64_t i = 0;
-    for (; i + 4 * NEON_TOGETHER <= n; i += 4 * NEON_TOGETHER) {
-        neon_conv_columns(row, i, NEON_TOGETHER, 4);
-    }
-    for (; i < n; i += 4) {
-        neon_conv_columns(row, i, 1, n - i);
+    for (int64_t t = 0; t < job->n_token; t++) {
+        int64_t i = 0;
+        for (; i + 4 * NEON_TOGETHER <= job->n; i += 4 * NEON_TOGETHER) {
+            neon_conv_columns(*job, t, i, NEON_TOGETHER, 4);
+        }
+        for (; i < job->n; i += 4) {
+            neon_conv_columns(*job, t, i, 1, job->n - i);
+        }
     }
 }
 
 /* ---- State spaces ---------------------------------------------------------------------------- */
 
-/* Channels i.. of a head: n_vectors of four, or n of one. */
-static NEON ARM_INLINE void neon_ssm_head_columns(struct kernel_ssm s, int64_t i, int n_vectors,
-                                                  int64_t n, float step, float decay, float skip)
+/* Channels i.. of a head at a token: n_vectors of four, or n of one. */
+static NEON ARM_INLINE void neon_ssm_head_columns(struct kernel_ssm_head job, int64_t t, int64_t i,
+                                                  int n_vectors, int64_t n)
 {
     float32x4_t in[NEON_TOGETHER], sum[NEON_TOGETHER], v[NEON_TOGETHER];
-    float *state = s.state + i;
+    const float *from = (t == 0 ? job.from : job.to) + i;
+    const float *x = job.x + t * job.stride + i;
+    const float *b = job.b + t * job.stride, *c = job.c + t * job.stride;
+    float *to = job.to + i, *y = job.y + t * job.y_stride + i;
+    float step = job.gates[2 * t], decay = job.gates[2 * t + 1];
     SLM_UNROLL
-    for (int c = 0; c < n_vectors; c++) {
-        in[c] = vmulq_n_f32(neon_part(s.x + i + 4 * c, n), step);
-        sum[c] = vdupq_n_f32(0);
+    for (int k = 0; k < n_vectors; k++) {
+        in[k] = vmulq_n_f32(neon_part(x + 4 * k, n), step);
+        sum[k] = vdupq_n_f32(0);
     }
-    for (int64_t j = 0; j < s.n_state; j++, state += s.n) {
-        float b_j = s.b[j], c_j = s.c[j];
+    for (int64_t j = 0; j < job.n_state; j++, from += job.n, to += job.n) {
+        float b_j = b[j], c_j = c[j];
         SLM_UNROLL
-        for (int c = 0; c < n_vectors; c++) {
-            v[c] = vmulq_n_f32(in[c], b_j);
-            v[c] = vfmaq_n_f32(v[c], neon_part(state + 4 * c, n), decay);
-            sum[c] = vfmaq_n_f32(sum[c], v[c], c_j);
+        for (int k = 0; k < n_vectors; k++) {
+            v[k] = vmulq_n_f32(in[k], b_j);
+            v[k] = vfmaq_n_f32(v[k], neon_part(from + 4 * k, n), decay);
+            sum[k] = vfmaq_n_f32(sum[k], v[k], c_j);
         }
         SLM_UNROLL
-        for (int c = 0; c < n_vectors; c++) {
-            neon_store_part(state + 4 * c, v[c], n);
+        for (int k = 0; k < n_vectors; k++) {
+            neon_store_part(to + 4 * k, v[k], n);
         }
     }
     SLM_UNROLL
-    for (int c = 0; c < n_vectors; c++) {
-        float32x4_t x = neon_part(s.x + i + 4 * c, n);
-        neon_store_part(s.y + i + 4 * c, vfmaq_n_f32(sum[c], x, skip), n);
+    for (int k = 0; k < n_vectors; k++) {
+        neon_store_part(y + 4 * k, vfmaq_n_f32(sum[k], neon_part(x + 4 * k, n), job.skip), n);
     }
 }
 
-static NEON void neon_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
+static NEON void neon_ssm_head(const struct kernel_ssm_head *job)
 {
-    int64_t i = 0;
-    for (; i + 4 * NEON_TOGETHER <= s->n; i += 4 * NEON_TOGETHER) {
-        neon_ssm_head_columns(*s, i, NEON_TOGETHER, 4, step, decay, skip);
-    }
-    for (; i < s->n; i += 4) {
-        neon_ssm_head_columns(*s, i, 1, s->n - i, step, decay, skip);
+    for (int64_t t = 0; t < job->n_token; t++) {
+        int64_t i = 0;
+        for (; i + 4 * NEON_TOGETHER <= job->n; i += 4 * NEON_TOGETHER) {
+            neon_ssm_head_columns(*job, t, i, NEON_TOGETHER, 4);
+        }
+        for (; i < job->n; i += 4) {
+            neon_ssm_head_columns(*job, t, i, 1, job->n - i);
+        }
     }
 }
 

@@ -345,8 +345,8 @@ struct kernel_attention_job {
 /* n channels and their state move on by one token, for s < n_state and i < n:
  *     state[s][i] = decay * state[s][i] + b[s] * (step * x[i])
  *     y[i] = sum over s of c[s] * state[s][i], in order of s,  + skip * x[i]
- * In a head decay = exp(step * a), step and skip are the same for all channels; else decay is
- * exp(step[i] * a[s][i]). Nothing overlaps. */
+ * In a head decay, step and skip are the same for all channels; else decay is exp(step[i] * a[s][i]).
+ * Nothing overlaps. */
 struct kernel_ssm {
     float *y;       /* [n] */
     float *state;   /* [n_state][n] */
@@ -363,6 +363,47 @@ struct kernel_ssm_channels {
     int64_t a_stride;
     const float *skip; /* [n] */
 };
+
+/* A head over n_token tokens, one after the other: n tokens in one call give the same bits as in
+ * several. */
+struct kernel_ssm_head {
+    const float *from; /* [n_state][n] the state before; may be `to`, else does not overlap it */
+    float *to;         /* [n_state][n] after */
+    int64_t n_state;
+    int64_t n;
+    int64_t n_token;
+    const float *x; /* [n] of the first token; x, b and c of the next are `stride` behind */
+    const float *b; /* [n_state] */
+    const float *c; /* [n_state] */
+    int64_t stride;
+    const float *gates; /* [n_token][2] step, decay */
+    float skip;
+    float *y; /* token t at y + t * y_stride; overlaps nothing */
+    int64_t y_stride;
+    int32_t
+        is_far; /* `to` is not read again before it has left all caches: they may be passed by */
+};
+
+/* ---- Convolutions ---------------------------------------------------------------------------- */
+
+/* A causal convolution of each channel by itself over n_token tokens, one after the other. z being the
+ * n_conv - 1 rows of the state, the oldest first, and then x of a token: x becomes bias + sum over j of
+ * kernel[j] * z[j], in order of j, through SiLU if `silu` is set, and the state the last n_conv - 1 of
+ * z. Rows of states and kernel are `width` apart. */
+struct kernel_conv {
+    float *x; /* [n] of the first token, the next ones `stride` behind; overlaps nothing */
+    int64_t stride;
+    const float *from; /* the state before; may be `to`, else does not overlap it */
+    float *to;         /* after */
+    const float *kernel;
+    const float *bias; /* NULL: 0 */
+    int64_t n;
+    int64_t width;
+    int64_t n_token;
+    int32_t n_conv; /* 1 or more */
+    int32_t silu;
+};
+
 /* ---- The delta rule --------------------------------------------------------------------------- */
 
 /* A head of a gated delta net over n_token tokens, one after the other. The state S has a row for
@@ -386,6 +427,7 @@ struct kernel_delta_job {
     float *o; /* token t at o + t * o_stride; overlaps nothing */
     int64_t o_stride;
     float *scratch; /* [n_key][DELTA_COLUMNS], 64-byte aligned */
+    int32_t is_far; /* as in kernel_ssm_head */
 };
 
 #define DELTA_COLUMNS 64 /* of the state, that a kernel may keep together in its scratch */
@@ -453,10 +495,13 @@ struct kernels {
     void (*sigmoid_gate)(float *y, const float *gate, const float *x, int64_t n);
     /* x = cap * tanh(x / cap), cap > 0. */
     void (*softcap)(float *x, int64_t n, float cap);
+    /* What stands out of x: max(x - cut, 0), where cut is the mean of x and `factor` times its deviation,
+     * that of a sample of n. Sums are in double. */
+    void (*cut)(float *x, int64_t n, float factor);
     /* y = ln(1 + exp(x)), which is x above 20. y may be x. */
     void (*softplus)(float *y, const float *x, int64_t n);
-    /* One token of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */
-    void (*ssm_head)(const struct kernel_ssm *s, float step, float decay, float skip);
+    /* Tokens of a head of Mamba-2 (Dao, Gu 2024), one of channels of Mamba-1 (Gu, Dao 2023). */
+    void (*ssm_head)(const struct kernel_ssm_head *job);
     void (*ssm_channels)(const struct kernel_ssm *s, const struct kernel_ssm_channels *own);
     /* All sizes are at least 1. */
     void (*delta_net)(const struct kernel_delta_job *job);
@@ -466,12 +511,7 @@ struct kernels {
     void (*add_scaled)(float *y, const float *x, float scale, int64_t n);
     /* y = a * b. y may be a or b. */
     void (*multiply)(float *y, const float *a, const float *b, int64_t n);
-    /* A row of a causal convolution of each channel by itself. z being the n_conv - 1 rows of state,
-     * the oldest first, and then x: x becomes bias + sum over j of kernel[j] * z[j], in order of j,
-     * and the state the last n_conv - 1 of z. Rows of state and kernel are `width` apart; nothing
-     * overlaps. bias NULL: 0. n_conv >= 1. */
-    void (*conv_row)(float *x, float *state, const float *kernel, const float *bias, int32_t n_conv,
-                     int64_t n, int64_t width);
+    void (*conv)(const struct kernel_conv *job);
     void (*rwkv_step)(const struct kernel_rwkv_step *s);
     /* Index of the largest of n >= 1 values, the first among equals; NaN never wins unless all are.
      */

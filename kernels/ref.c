@@ -826,6 +826,24 @@ static void ref_sigmoid_gate(float *y, const float *gate, const float *x, int64_
     }
 }
 
+static void ref_cut(float *x, int64_t n, float factor)
+{
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    double variance = squares / (double)max_i64(n - 1, 1);
+    float cut = (float)(mean + (double)factor * math_sqrt(variance));
+    for (int64_t i = 0; i < n; i++) {
+        float above = x[i] - cut;
+        x[i] = above < 0 ? 0 : above;
+    }
+}
+
 static void ref_softcap(float *x, int64_t n, float cap)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -851,18 +869,25 @@ static void ref_softplus(float *y, const float *x, int64_t n)
     }
 }
 
-static void ref_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
+static void ref_ssm_head(const struct kernel_ssm_head *job)
 {
-    memset(s->y, 0, (size_t)s->n * sizeof(float));
-    for (int64_t j = 0; j < s->n_state; j++) {
-        float *state = s->state + j * s->n;
-        for (int64_t i = 0; i < s->n; i++) {
-            state[i] = decay * state[i] + s->b[j] * (step * s->x[i]);
-            s->y[i] += s->c[j] * state[i];
+    for (int64_t t = 0; t < job->n_token; t++) {
+        const float *from = t == 0 ? job->from : job->to;
+        const float *x = job->x + t * job->stride;
+        float step = job->gates[2 * t], decay = job->gates[2 * t + 1];
+        float *y = job->y + t * job->y_stride;
+        memset(y, 0, (size_t)job->n * sizeof(float));
+        for (int64_t j = 0; j < job->n_state; j++) {
+            float b = job->b[t * job->stride + j], c = job->c[t * job->stride + j];
+            for (int64_t i = 0; i < job->n; i++) {
+                float v = decay * from[j * job->n + i] + b * (step * x[i]);
+                job->to[j * job->n + i] = v;
+                y[i] += c * v;
+            }
         }
-    }
-    for (int64_t i = 0; i < s->n; i++) {
-        s->y[i] += skip * s->x[i];
+        for (int64_t i = 0; i < job->n; i++) {
+            y[i] += job->skip * x[i];
+        }
     }
 }
 
@@ -897,19 +922,34 @@ static void ref_add_scaled(float *y, const float *x, float scale, int64_t n)
     }
 }
 
-static void ref_conv_row(float *x, float *state, const float *kernel, const float *bias,
-                         int32_t n_conv, int64_t n, int64_t width)
+/* x of a token, whose state is in `to`. */
+static void ref_conv_row(const struct kernel_conv *job, float *x)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float y = bias != NULL ? bias[i] : 0;
-        for (int32_t j = 0; j < n_conv; j++) {
-            float z = j + 1 < n_conv ? state[j * width + i] : x[i];
-            y += kernel[j * width + i] * z;
+    for (int64_t i = 0; i < job->n; i++) {
+        float y = job->bias != NULL ? job->bias[i] : 0;
+        for (int32_t j = 0; j < job->n_conv; j++) {
+            float z = j + 1 < job->n_conv ? job->to[j * job->width + i] : x[i];
+            y += job->kernel[j * job->width + i] * z;
             if (j > 0) {
-                state[(j - 1) * width + i] = z;
+                job->to[(j - 1) * job->width + i] = z;
             }
         }
         x[i] = y;
+    }
+}
+
+static void ref_conv(const struct kernel_conv *job)
+{
+    for (int32_t j = 0; j + 1 < job->n_conv; j++) {
+        memmove(job->to + j * job->width, job->from + j * job->width,
+                (size_t)job->n * sizeof(float));
+    }
+    for (int64_t t = 0; t < job->n_token; t++) {
+        float *x = job->x + t * job->stride;
+        ref_conv_row(job, x);
+        if (job->silu) {
+            ref_sigmoid_gate(x, x, x, job->n);
+        }
     }
 }
 
@@ -1047,6 +1087,7 @@ static void kernels_set_ref(struct kernels *k)
     k->relu_squared = ref_relu_squared;
     k->sigmoid_gate = ref_sigmoid_gate;
     k->softcap = ref_softcap;
+    k->cut = ref_cut;
     k->softplus = ref_softplus;
     k->ssm_head = ref_ssm_head;
     k->ssm_channels = ref_ssm_channels;
@@ -1054,7 +1095,7 @@ static void kernels_set_ref(struct kernels *k)
     k->add = ref_vector_add;
     k->add_scaled = ref_add_scaled;
     k->multiply = ref_vector_multiply;
-    k->conv_row = ref_conv_row;
+    k->conv = ref_conv;
     k->rwkv_step = ref_rwkv_step;
     k->argmax = ref_argmax;
 }

@@ -293,31 +293,33 @@ static size_t x86_scratch_bytes(const struct x86_format *f, int64_t n_token, int
            n * (x86_sums_bytes(f->sums, k) + X86_TOGETHER * sizeof(float));
 }
 
-/* Token t from column on. */
-static struct x86_tokens x86_tokens_at(const struct x86_format *f, const struct x86_scratch *s,
-                                       const uint8_t *act, int64_t k, int64_t t, int64_t column)
+/* x = token t from column on. Trap: returned as a value, it would be copied by vectors of two fields
+ * that were just written one by one, which costs a stall for every few rows. */
+static void x86_tokens_at(struct x86_tokens *x, const struct x86_format *f,
+                          const struct x86_scratch *s, const uint8_t *act, int64_t k, int64_t t,
+                          int64_t column)
 {
-    struct x86_tokens x;
-    memset(&x, 0, sizeof x);
-    x.stride = f->act->row_bytes(k);
-    x.sums_stride = s->sums_stride;
-    act += (size_t)t * x.stride;
+    x->stride = f->act->row_bytes(k);
+    x->sums_stride = s->sums_stride;
+    x->s = NULL;
+    x->bsums = NULL;
+    x->sums = NULL;
+    act += (size_t)t * x->stride;
     if (f->sums != X86_SUMS_NONE) {
-        x.sums = (const int32_t *)x86_token_plane(s->sums, s->sums_stride, (int32_t)t) +
-                 column / x86_sum_columns(f->sums);
+        x->sums = (const int32_t *)x86_token_plane(s->sums, s->sums_stride, (int32_t)t) +
+                  column / x86_sum_columns(f->sums);
     }
     if (f->act->name[3] == 'k') {
         struct act_q8_k_planes planes = act_q8_k_at((void *)(uintptr_t)act, k);
-        x.q = planes.q + column;
-        x.d = planes.d + column / 256;
-        x.bsums = planes.bsums + column / 16;
+        x->q = planes.q + column;
+        x->d = planes.d + column / 256;
+        x->bsums = planes.bsums + column / 16;
     } else {
         struct act_q8_0_planes planes = act_q8_0_at((void *)(uintptr_t)act, k);
-        x.q = planes.q + column;
-        x.d = planes.d + column / 32;
-        x.s = planes.s + column / 32;
+        x->q = planes.q + column;
+        x->d = planes.d + column / 32;
+        x->s = planes.s + column / 32;
     }
-    return x;
 }
 
 static void x86_prefetch(const void *p, size_t bytes)
@@ -347,7 +349,8 @@ static void x86_multiply_panels(const struct x86_format *f, const struct x86_scr
         while (n > n_token - t) {
             n /= 2;
         }
-        struct x86_tokens x = x86_tokens_at(f, s, act, k, t, column);
+        struct x86_tokens x;
+        x86_tokens_at(&x, f, s, act, k, t, column);
         x86_prefetch_tokens(&x, n);
         const uint8_t *panel = s->panels;
         float *acc = s->acc + t * rows->step;
@@ -367,6 +370,8 @@ static void x86_multiply_columns(const struct x86_format *f, const struct x86_sc
     size_t offset = (size_t)(column / f->block_elements) * (size_t)f->block_bytes;
     size_t distance = x86_distance(rows, offset);
     int one = n_token == 1 && f->one != NULL;
+    struct x86_tokens x;
+    x86_tokens_at(&x, f, s, act, k, 0, column);
     for (int64_t r = 0; r < rows->n_row; r += f->rows) {
         const uint8_t *p = rows->w + (size_t)r * rows->row_bytes + offset;
         size_t stride = rows->stride;
@@ -377,7 +382,6 @@ static void x86_multiply_columns(const struct x86_format *f, const struct x86_sc
             stride = X86_TAIL_STRIDE;
         }
         if (one) {
-            struct x86_tokens x = x86_tokens_at(f, s, act, k, 0, column);
             f->one(s->acc + r, p, stride, &x, n_block, distance);
         } else {
             f->unpack(s->panels + (size_t)(r / f->rows) * f->panel_bytes, p, stride, n_block,

@@ -30,6 +30,7 @@ struct x86_moments {
     float mean;
     float rest;
     float scale;
+    double variance;
 };
 
 /* From the sums of x - first and of its squares. That is one pass, and loses no digits to speak of
@@ -41,11 +42,20 @@ static ACT2_INLINE struct x86_moments x86_moments_of(double sum, double squares,
     struct x86_moments m;
     double shift = sum / (double)n, mean = (double)first + shift;
     double variance = squares / (double)n - shift * shift;
-    __m128d root = _mm_set_sd((variance > 0 ? variance : 0) + (double)eps);
+    m.variance = variance > 0 ? variance : 0;
+    __m128d root = _mm_set_sd(m.variance + (double)eps);
     m.mean = (float)mean;
     m.rest = (float)(mean - (double)m.mean);
     m.scale = (float)(1.0 / _mm_cvtsd_f64(_mm_sqrt_sd(root, root)));
     return m;
+}
+
+/* What ref_cut cuts off. */
+static ACT2_INLINE float x86_cut_of(const struct x86_moments *m, int64_t n, float factor)
+{
+    __m128d root = _mm_set_sd(m->variance * (double)n / (double)max_i64(n - 1, 1));
+    double deviation = _mm_cvtsd_f64(_mm_sqrt_sd(root, root));
+    return (float)((double)m->mean + (double)m->rest + (double)factor * deviation);
 }
 
 /* ---- AVX2 ------------------------------------------------------------------------------------ */
@@ -177,12 +187,23 @@ static ACT2 void avx2_layer_norm(float *y, const float *x, const float *weight, 
     }
 }
 
+static ACT2 void avx2_cut(float *x, int64_t n, float factor)
+{
+    struct x86_moments m = avx2_moments(x, n, 0);
+    __m256 cut = _mm256_set1_ps(x86_cut_of(&m, n, factor)), zero = _mm256_setzero_ps();
+    for (int64_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_sub_ps(avx2_take(x + i, n - i), cut);
+        avx2_give(x + i, n - i, _mm256_max_ps(zero, v));
+    }
+}
+
 static void kernels_set_avx2_activations(struct kernels *k)
 {
     k->gelu = avx2_gelu;
     k->relu_squared = avx2_relu_squared;
     k->swiglu_clamped = avx2_swiglu_clamped;
     k->softcap = avx2_softcap_row;
+    k->cut = avx2_cut;
     k->layer_norm = avx2_layer_norm;
 }
 
@@ -283,11 +304,22 @@ static ACT5 void zmm_layer_norm(float *y, const float *x, const float *weight, c
     }
 }
 
+static ACT5 void zmm_cut(float *x, int64_t n, float factor)
+{
+    struct x86_moments m = zmm_moments(x, n, 0);
+    __m512 cut = _mm512_set1_ps(x86_cut_of(&m, n, factor)), zero = _mm512_setzero_ps();
+    for (int64_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_sub_ps(zmm_load(x + i, n - i), cut);
+        zmm_store(x + i, n - i, _mm512_max_ps(zero, v));
+    }
+}
+
 static void kernels_set_avx512_activations(struct kernels *k)
 {
     k->gelu = zmm_gelu;
     k->swiglu_clamped = zmm_swiglu_clamped;
     k->softcap = zmm_softcap_row;
+    k->cut = zmm_cut;
     k->layer_norm = zmm_layer_norm;
 }
 

@@ -108,7 +108,6 @@ static void kernels_set_avx2(struct kernels *k)
     k->swiglu = avx2_swiglu;
     k->delta_net = avx2_delta_net;
     k->softplus = avx2_softplus;
-    k->ssm_head = avx2_ssm_head;
     k->ssm_channels = avx2_ssm_channels;
     k->add = avx2_vector_add;
     k->argmax = avx2_argmax;

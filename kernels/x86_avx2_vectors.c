@@ -473,50 +473,6 @@ static AVX2 void avx2_softplus(float *y, const float *x, int64_t n)
     }
 }
 
-/* Channels at..at + 8 * n - 1 of a head; of the last eight only those of `mask`. */
-static AVX2_INLINE void avx2_ssm_head_block(const struct kernel_ssm *s, int64_t at, int n,
-                                            __m256i mask, float step, float decay, float skip)
-{
-    __m256 in[4], sum[4], keep = _mm256_set1_ps(decay);
-    float *state = s->state + at;
-    SLM_UNROLL
-    for (int i = 0; i < n; i++) {
-        in[i] = _mm256_mul_ps(_mm256_set1_ps(step), _mm256_maskload_ps(s->x + at + 8 * i, mask));
-        sum[i] = _mm256_setzero_ps();
-    }
-    for (int64_t j = 0; j < s->n_state; j++, state += s->n) {
-        __m256 b = _mm256_broadcast_ss(s->b + j), c = _mm256_broadcast_ss(s->c + j);
-        SLM_UNROLL
-        for (int i = 0; i < n; i++) {
-            __m256 old = n > 1 ? _mm256_loadu_ps(state + 8 * i) : _mm256_maskload_ps(state, mask);
-            __m256 v = _mm256_fmadd_ps(keep, old, _mm256_mul_ps(b, in[i]));
-            sum[i] = _mm256_fmadd_ps(c, v, sum[i]);
-            if (n > 1) {
-                _mm256_storeu_ps(state + 8 * i, v);
-            } else {
-                _mm256_maskstore_ps(state, mask, v);
-            }
-        }
-    }
-    SLM_UNROLL
-    for (int i = 0; i < n; i++) {
-        __m256 x = _mm256_maskload_ps(s->x + at + 8 * i, mask);
-        _mm256_maskstore_ps(s->y + at + 8 * i, mask,
-                            _mm256_fmadd_ps(_mm256_set1_ps(skip), x, sum[i]));
-    }
-}
-
-static AVX2 void avx2_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
-{
-    int64_t i = 0;
-    for (; i + 32 <= s->n; i += 32) {
-        avx2_ssm_head_block(s, i, 4, avx2_mask(8), step, decay, skip);
-    }
-    for (; i < s->n; i += 8) {
-        avx2_ssm_head_block(s, i, 1, avx2_mask(s->n - i), step, decay, skip);
-    }
-}
-
 static AVX2 void avx2_ssm_channels(const struct kernel_ssm *s,
                                    const struct kernel_ssm_channels *own)
 {

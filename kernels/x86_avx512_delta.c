@@ -10,10 +10,11 @@
 #define ZMM_INLINE SLM_INLINE_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 
 #define ZMM_DELTA_VECTORS 4 /* of columns that are worked on together */
+#define ZMM_DELTA_MOST 8    /* of a single token, whose state is read as it lies */
 
 /* sum = S^T k */
 static ZMM_INLINE void zmm_delta_sum(const struct kernel_delta_job *job, int64_t column, int n,
-                                     __mmask16 lanes, __m512 sum[ZMM_DELTA_VECTORS])
+                                     __mmask16 lanes, __m512 sum[ZMM_DELTA_MOST])
 {
     const float *s = job->from + column;
     SLM_UNROLL
@@ -32,8 +33,8 @@ static ZMM_INLINE void zmm_delta_sum(const struct kernel_delta_job *job, int64_t
 /* S = decay * S + k d^T, o = S^T q; and sum = S^T k_next, if there is one. */
 static ZMM_INLINE void zmm_delta_update(const struct kernel_delta_job *job, int64_t token,
                                         int64_t column, int n, __mmask16 lanes, int has_next,
-                                        const __m512 d[ZMM_DELTA_VECTORS],
-                                        __m512 sum[ZMM_DELTA_VECTORS])
+                                        int is_far, const __m512 d[ZMM_DELTA_MOST],
+                                        __m512 sum[ZMM_DELTA_MOST])
 {
     int is_last = token + 1 == job->n_token;
     const float *from = token == 0 ? job->from + column : job->scratch;
@@ -43,7 +44,7 @@ static ZMM_INLINE void zmm_delta_update(const struct kernel_delta_job *job, int6
     const float *k = job->k + token * job->n_key;
     const float *q = job->q + token * job->n_key;
     const __m512 decay = _mm512_set1_ps(job->gates[2 * token]);
-    __m512 o[ZMM_DELTA_VECTORS];
+    __m512 o[ZMM_DELTA_MOST];
     SLM_UNROLL
     for (int j = 0; j < n; j++) {
         sum[j] = o[j] = _mm512_setzero_ps();
@@ -55,7 +56,11 @@ static ZMM_INLINE void zmm_delta_update(const struct kernel_delta_job *job, int6
         for (int j = 0; j < n; j++) {
             __m512 s = _mm512_mul_ps(decay, _mm512_maskz_loadu_ps(lanes, from + 16 * j));
             s = _mm512_fmadd_ps(k_i, d[j], s);
-            _mm512_mask_storeu_ps(to + 16 * j, lanes, s);
+            if (is_far) {
+                _mm512_stream_ps(to + 16 * j, s);
+            } else {
+                _mm512_mask_storeu_ps(to + 16 * j, lanes, s);
+            }
             o[j] = _mm512_fmadd_ps(q_i, s, o[j]);
             if (has_next) {
                 sum[j] = _mm512_fmadd_ps(next, s, sum[j]);
@@ -70,9 +75,9 @@ static ZMM_INLINE void zmm_delta_update(const struct kernel_delta_job *job, int6
 
 /* n vectors of columns through all tokens. */
 static ZMM_INLINE void zmm_delta_columns(const struct kernel_delta_job *job, int64_t column, int n,
-                                         __mmask16 lanes)
+                                         __mmask16 lanes, int is_far)
 {
-    __m512 sum[ZMM_DELTA_VECTORS], d[ZMM_DELTA_VECTORS];
+    __m512 sum[ZMM_DELTA_MOST], d[ZMM_DELTA_MOST];
     zmm_delta_sum(job, column, n, lanes, sum);
     for (int64_t t = 0; t < job->n_token; t++) {
         const float *v = job->v + t * job->v_stride + column;
@@ -84,23 +89,32 @@ static ZMM_INLINE void zmm_delta_columns(const struct kernel_delta_job *job, int
             d[j] = _mm512_mul_ps(beta, d[j]);
         }
         if (t + 1 < job->n_token) {
-            zmm_delta_update(job, t, column, n, lanes, 1, d, sum);
+            zmm_delta_update(job, t, column, n, lanes, 1, 0, d, sum);
         } else {
-            zmm_delta_update(job, t, column, n, lanes, 0, d, sum);
+            zmm_delta_update(job, t, column, n, lanes, 0, is_far, d, sum);
         }
     }
 }
 
 static ZMM void zmm_delta_net(const struct kernel_delta_job *job)
 {
-    const int64_t width = 16 * ZMM_DELTA_VECTORS;
+    const int64_t width = 16 * ZMM_DELTA_VECTORS, most = 16 * ZMM_DELTA_MOST;
     int64_t column = 0;
+    if (job->is_far && job->n_token == 1 && job->n_value % most == 0 &&
+        (uintptr_t)job->to % 64 == 0) {
+        for (; column < job->n_value; column += most) {
+            struct kernel_delta_job one = *job;
+            one.n_token = 1;
+            zmm_delta_columns(&one, column, ZMM_DELTA_MOST, 0xffff, 1);
+        }
+        _mm_sfence(); /* who waits for this thread sees what passed the caches by */
+    }
     for (; column + width <= job->n_value; column += width) {
-        zmm_delta_columns(job, column, ZMM_DELTA_VECTORS, 0xffff);
+        zmm_delta_columns(job, column, ZMM_DELTA_VECTORS, 0xffff, 0);
     }
     for (; column < job->n_value; column += 16) {
         int64_t left = job->n_value - column;
-        zmm_delta_columns(job, column, 1, (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1));
+        zmm_delta_columns(job, column, 1, (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1), 0);
     }
 }
 
@@ -112,5 +126,6 @@ static void kernels_set_avx512_delta(struct kernels *k)
 #undef ZMM
 #undef ZMM_INLINE
 #undef ZMM_DELTA_VECTORS
+#undef ZMM_DELTA_MOST
 
 #endif /* x86-64 */

@@ -835,48 +835,6 @@ static ZMM void zmm_softplus(float *y, const float *x, int64_t n)
     }
 }
 
-/* Channels at..at + 16 * n - 1 of a head; for n = 1 only the first n_lane of them. */
-static ZMM_INLINE void zmm_ssm_head_block(const struct kernel_ssm *s, int64_t at, int n,
-                                          int64_t n_lane, float step, float decay, float skip)
-{
-    __m512 in[4], sum[4], keep = _mm512_set1_ps(decay);
-    float *state = s->state + at;
-    SLM_UNROLL
-    for (int i = 0; i < n; i++) {
-        in[i] = _mm512_mul_ps(_mm512_set1_ps(step), zmm_load(s->x + at + 16 * i, n_lane));
-        sum[i] = _mm512_setzero_ps();
-    }
-    for (int64_t j = 0; j < s->n_state; j++, state += s->n) {
-        __m512 b = _mm512_set1_ps(s->b[j]), c = _mm512_set1_ps(s->c[j]);
-        SLM_UNROLL
-        for (int i = 0; i < n; i++) {
-            __m512 old = zmm_load(state + 16 * i, n_lane);
-            __m512 v = _mm512_fmadd_ps(keep, old, _mm512_mul_ps(b, in[i]));
-            sum[i] = _mm512_fmadd_ps(c, v, sum[i]);
-            zmm_store(state + 16 * i, n_lane, v);
-        }
-    }
-    SLM_UNROLL
-    for (int i = 0; i < n; i++) {
-        __m512 x = zmm_load(s->x + at + 16 * i, n_lane);
-        zmm_store(s->y + at + 16 * i, n_lane, _mm512_fmadd_ps(_mm512_set1_ps(skip), x, sum[i]));
-    }
-}
-
-static ZMM void zmm_ssm_head(const struct kernel_ssm *s, float step, float decay, float skip)
-{
-    int64_t i = 0;
-    for (; i + 64 <= s->n; i += 64) {
-        zmm_ssm_head_block(s, i, 4, 16, step, decay, skip);
-    }
-    for (; i + 32 <= s->n; i += 32) {
-        zmm_ssm_head_block(s, i, 2, 16, step, decay, skip);
-    }
-    for (; i < s->n; i += 16) {
-        zmm_ssm_head_block(s, i, 1, s->n - i, step, decay, skip);
-    }
-}
-
 /* Channels at..at + 16 * n - 1; for n = 1 only the first n_lane of them. Two vectors at a time: the
  * exponential of one is worked on while that of the other waits. */
 static ZMM_INLINE void zmm_ssm_channels_block(const struct kernel_ssm *s,
@@ -938,7 +896,6 @@ static void kernels_set_avx512_vectors(struct kernels *k)
     k->rope[ROPE_NEOX] = zmm_rope_neox;
     k->swiglu = zmm_swiglu;
     k->softplus = zmm_softplus;
-    k->ssm_head = zmm_ssm_head;
     k->ssm_channels = zmm_ssm_channels;
     k->add = zmm_vector_add;
     k->argmax = zmm_argmax;

@@ -17,6 +17,7 @@ struct states {
 };
 
 #define STATES_NONE -1
+#define STATES_FAR_FLOATS 262144 /* shorter ones may belong to a model that a cache holds */
 
 static void states_layout(struct states *s, struct arena *a)
 {
@@ -148,4 +149,11 @@ static float *states_replace(const struct states *s, int32_t sequence, int32_t l
         *from = to;
     }
     return to;
+}
+
+/* Has a state left all caches before the next token reads it? What is read of a model meanwhile is
+ * many times as long. */
+static int32_t states_are_far(const struct states *s)
+{
+    return s->n_floats >= STATES_FAR_FLOATS;
 }

@@ -239,7 +239,8 @@ static void bench_delta(const char *isa, const struct kernels *k)
                                              SIZE,
                                              o,
                                              SIZE,
-                                             vector_of(&scratch)};
+                                             vector_of(&scratch),
+                                             1};
                 k->delta_net(&j);
             }
             double each = bench_seconds() - start;
@@ -264,9 +265,11 @@ static void bench_mixers(const char *isa, const struct kernels *k)
     double conv = 1e9, gates = 1e9, steps = 1e9;
     for (int pass = 0; pass < 100; pass++) {
         double start = bench_seconds();
-        for (int64_t i = 0; i < WIDTH; i += 256) {
-            k->conv_row(x + i, state + i, kernel + i, NULL, 3, 256, WIDTH);
-        }
+        struct kernel_conv taps = {.x = x, .from = state, .to = state, .kernel = kernel};
+        taps.n = taps.width = WIDTH;
+        taps.n_token = 1;
+        taps.n_conv = 3;
+        k->conv(&taps);
         double after_conv = bench_seconds();
         k->multiply(x, x, kernel, WIDTH);
         k->multiply(x, x, kernel, WIDTH);
@@ -289,7 +292,7 @@ static void bench_mixers(const char *isa, const struct kernels *k)
         gates = after_gates - after_conv < gates ? after_gates - after_conv : gates;
         steps = end - after_gates < steps ? end - after_gates : steps;
     }
-    printf("%s us for a token of 2048 channels: conv_row of 3 taps %.2f, two multiply %.2f, "
+    printf("%s us for a token of 2048 channels: conv of 3 taps %.2f, two multiply %.2f, "
            "rwkv_step of 32 heads %.2f\n",
            isa, conv * 1e6, gates * 1e6, steps * 1e6);
 }

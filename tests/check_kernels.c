@@ -691,6 +691,28 @@ static void trial_softcap(const struct kernels *k, struct vectors *v, int trial)
     }
 }
 
+/* Distinct numbers, or one number n times, whose deviation is 0. */
+static void trial_cut(const struct kernels *k, struct vectors *v, int trial)
+{
+    float *x = vector_of(&v->a), *y = vector_of(&v->y), factor = (float)(trial % 3) * 0.7f;
+    double mean = 0, variance = 0, n = (double)v->n;
+    for (int64_t i = 0; i < v->n; i++) {
+        x[i] = trial % 10 == 9 ? x[0] : x[i];
+        mean += (double)x[i] / n;
+    }
+    for (int64_t i = 0; i < v->n; i++) {
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (n > 1 ? n - 1 : 1);
+    }
+    double cut = mean + (double)factor * math_sqrt(variance);
+    memcpy(y, x, (size_t)v->n * 4);
+    k->cut(y, v->n, factor);
+    for (int64_t i = 0; i < v->n; i++) {
+        double above = (double)x[i] - cut;
+        vector_compare("cut", y, i, above > 0 ? above : 0,
+                       check_abs((double)x[i]) + check_abs(cut));
+    }
+}
+
 static double oracle_softplus(double x)
 {
     double t = oracle_exp(-check_abs(x)), s = t / (2 + t), sum = 0;
@@ -757,26 +779,18 @@ static struct ssm_trial ssm_take(struct vectors *v, int trial)
     return t;
 }
 
-/* Where a head has one step, a and skip, those are the first. */
-static void trial_ssm(const struct kernels *k, struct vectors *v, int trial, int is_head)
+static void trial_ssm_channels(const struct kernels *k, struct vectors *v, int trial)
 {
     struct ssm_trial t = ssm_take(v, trial);
     const struct kernel_ssm *s = &t.s;
-    float head_decay = math_expf(t.own.step[0] * t.own.a[0]);
-    if (is_head) {
-        k->ssm_head(s, t.own.step[0], head_decay, t.own.skip[0]);
-    } else {
-        k->ssm_channels(s, &t.own);
-    }
+    k->ssm_channels(s, &t.own);
     for (int64_t i = 0; i < s->n; i++) {
-        int64_t own = is_head ? 0 : i;
-        double skip = (double)t.own.skip[own] * (double)s->x[i], sum = skip, size = check_abs(skip);
+        double skip = (double)t.own.skip[i] * (double)s->x[i], sum = skip, size = check_abs(skip);
         for (int64_t j = 0; j < s->n_state; j++) {
             int64_t at = j * s->n + i;
-            double exponent = (double)t.own.step[own] * (double)t.own.a[j * t.own.a_stride + i];
-            double decay = is_head ? (double)head_decay : oracle_exp(exponent);
-            double kept = decay * (double)t.before[at];
-            double added = (double)s->b[j] * (double)t.own.step[own] * (double)s->x[i];
+            double exponent = (double)t.own.step[i] * (double)t.own.a[j * t.own.a_stride + i];
+            double kept = oracle_exp(exponent) * (double)t.before[at];
+            double added = (double)s->b[j] * (double)t.own.step[i] * (double)s->x[i];
             double each = check_abs(kept) * (2 + check_abs(exponent)) + check_abs(added);
             vector_compare("state", s->state, at, kept + added, each);
             sum += (double)s->c[j] * (kept + added);
@@ -839,52 +853,6 @@ static void trial_add_scaled(const struct kernels *k, struct vectors *v)
         double a = (double)before[i], b = (double)scale * (double)x[i];
         vector_compare("add_scaled", y, i, a + b, check_abs(a) + check_abs(b));
     }
-}
-
-/* Three rows, one after the other, through the same state. */
-static void trial_conv_row(const struct kernels *k, struct vectors *v, int trial)
-{
-    const int32_t n_conv = 1 + trial % 5;
-    const int64_t n = v->n, width = n + trial % 3;
-    const float *bias = trial % 2 ? vector_of(&v->c) : NULL;
-    struct guarded state = guarded_take((size_t)((n_conv - 1) * width + 1) * 4, 1, 4);
-    struct guarded kernel = guarded_take((size_t)((n_conv - 1) * width + n) * 4, 1, 4);
-    double *rows = (double *)malloc((size_t)((n_conv + 2) * n) * sizeof(double));
-    for (int64_t i = 0; i < n_conv * width; i++) {
-        if (i < (n_conv - 1) * width) {
-            vector_of(&state)[i] = check_float();
-        }
-        if (i < (n_conv - 1) * width + n) {
-            vector_of(&kernel)[i] = check_float();
-        }
-    }
-    for (int64_t i = 0; i < (n_conv - 1) * n; i++) {
-        rows[i] = (double)vector_of(&state)[i / n * width + i % n];
-    }
-    for (int64_t t = 0; t < 3; t++) {
-        float *x = vector_of(t == 0 ? &v->a : t == 1 ? &v->b : &v->y);
-        for (int64_t i = 0; i < n; i++) {
-            x[i] = t < 2 ? x[i] : check_float();
-            rows[(n_conv - 1 + t) * n + i] = (double)x[i];
-        }
-        k->conv_row(x, vector_of(&state), vector_of(&kernel), bias, n_conv, n, width);
-        for (int64_t i = 0; i < n; i++) {
-            double want = bias != NULL ? (double)bias[i] : 0, size = check_abs(want);
-            for (int32_t j = 0; j < n_conv; j++) {
-                double term = (double)vector_of(&kernel)[j * width + i] * rows[(t + j) * n + i];
-                want += term;
-                size += check_abs(term);
-            }
-            vector_compare("conv_row", x, i, want, size);
-        }
-    }
-    for (int64_t i = 0; i < (n_conv - 1) * n; i++) {
-        vector_compare("state of conv_row", vector_of(&state) + i / n * width + i % n, 0,
-                       rows[3 * n + i], 0);
-    }
-    free(rows);
-    guarded_give(&state);
-    guarded_give(&kernel);
 }
 
 /* Square: the first so many of the vectors' elements. */
@@ -984,14 +952,13 @@ enum {
     VECTOR_GELU,
     VECTOR_RELU_SQUARED,
     VECTOR_SOFTCAP,
+    VECTOR_CUT,
     VECTOR_SOFTPLUS,
-    VECTOR_SSM_HEAD,
     VECTOR_SSM_CHANNELS,
     VECTOR_ADD,
     VECTOR_SIGMOID_GATE,
     VECTOR_MULTIPLY,
     VECTOR_ADD_SCALED,
-    VECTOR_CONV_ROW,
     VECTOR_RWKV_STEP,
     VECTOR_ARGMAX,
     VECTOR_STORE_F16,
@@ -1028,12 +995,14 @@ static void vector_trial(const struct kernels *k, int which, int trial)
     case VECTOR_SOFTCAP:
         trial_softcap(k, &v, trial);
         break;
+    case VECTOR_CUT:
+        trial_cut(k, &v, trial);
+        break;
     case VECTOR_SOFTPLUS:
         trial_softplus(k, &v);
         break;
-    case VECTOR_SSM_HEAD:
     case VECTOR_SSM_CHANNELS:
-        trial_ssm(k, &v, trial, which == VECTOR_SSM_HEAD);
+        trial_ssm_channels(k, &v, trial);
         break;
     case VECTOR_ADD:
         trial_add(k, &v);
@@ -1046,9 +1015,6 @@ static void vector_trial(const struct kernels *k, int which, int trial)
         break;
     case VECTOR_ADD_SCALED:
         trial_add_scaled(k, &v);
-        break;
-    case VECTOR_CONV_ROW:
-        trial_conv_row(k, &v, trial);
         break;
     case VECTOR_RWKV_STEP:
         trial_rwkv_step(k, &v, trial);
@@ -1084,10 +1050,10 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->relu_squared;
     case VECTOR_SOFTCAP:
         return (uintptr_t)k->softcap;
+    case VECTOR_CUT:
+        return (uintptr_t)k->cut;
     case VECTOR_SOFTPLUS:
         return (uintptr_t)k->softplus;
-    case VECTOR_SSM_HEAD:
-        return (uintptr_t)k->ssm_head;
     case VECTOR_SSM_CHANNELS:
         return (uintptr_t)k->ssm_channels;
     case VECTOR_ADD:
@@ -1098,8 +1064,6 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
         return (uintptr_t)k->multiply;
     case VECTOR_ADD_SCALED:
         return (uintptr_t)k->add_scaled;
-    case VECTOR_CONV_ROW:
-        return (uintptr_t)k->conv_row;
     case VECTOR_RWKV_STEP:
         return (uintptr_t)k->rwkv_step;
     case VECTOR_ARGMAX:
@@ -1114,10 +1078,10 @@ static uintptr_t vector_entry(const struct kernels *k, int which)
 static void check_vectors(const char *isa, const struct kernels *k, const struct kernels *ref)
 {
     static const char *const names[VECTOR_COUNT] = {
-        "rms_norm", "rope norm",    "rope neox",   "swiglu",     "layer_norm", "swiglu_clamped",
-        "gelu",     "relu_squared", "softcap",     "softplus",   "ssm_head",   "ssm_channels",
-        "add",      "sigmoid_gate", "multiply",    "add_scaled", "conv_row",   "rwkv_step",
-        "argmax",   "kv_store f16", "kv_store f32"};
+        "rms_norm",       "rope norm",    "rope neox",    "swiglu",       "layer_norm",
+        "swiglu_clamped", "gelu",         "relu_squared", "softcap",      "cut",
+        "softplus",       "ssm_channels", "add",          "sigmoid_gate", "multiply",
+        "add_scaled",     "rwkv_step",    "argmax",       "kv_store f16", "kv_store f32"};
     for (int which = 0; which < VECTOR_COUNT; which++) {
         uintptr_t other = k == ref ? 0 : vector_entry(ref, which);
         if (check_wanted(names[which], (const void *)vector_entry(k, which), (const void *)other)) {
@@ -1130,6 +1094,7 @@ static void check_vectors(const char *isa, const struct kernels *k, const struct
 }
 
 #include "check_delta.h"
+#include "check_tokens.h"
 
 #include "check_bench.h"
 
@@ -1149,6 +1114,7 @@ static void check_all(const char *isa, const struct kernels *k, const struct ker
     check_attention(isa, k, ref);
     check_vectors(isa, k, ref);
     check_delta(isa, k, ref);
+    check_tokens(isa, k, ref);
 }
 
 int main(int argc, char **argv)

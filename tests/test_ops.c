@@ -255,13 +255,24 @@ static void scan_head(const struct scan *s, int64_t head)
         int64_t at = t * s->x->ne[0] * s->x->ne[1] + (s->is_head ? head * width : 0);
         const float *b = s->b->values + (t * n_group + group) * s->n_state;
         const float *c = s->c->values + (t * n_group + group) * s->n_state;
-        struct kernel_ssm k = {y, state, s->x->values + at, b, c, s->n_state, width};
-        struct kernel_ssm_channels own = {step, a, width, zeros};
         table.softplus(step, s->dt->values + t * n_dt + (s->is_head ? head : 0),
                        s->is_head ? 1 : n_dt);
         if (s->is_head) {
-            table.ssm_head(&k, step[0], math_expf(step[0] * s->a->values[head]), 0);
+            const float gates[2] = {step[0], math_expf(step[0] * s->a->values[head])};
+            struct kernel_ssm_head job = {.from = state,
+                                          .to = state,
+                                          .n_state = s->n_state,
+                                          .n = width,
+                                          .n_token = 1,
+                                          .x = s->x->values + at,
+                                          .b = b,
+                                          .c = c,
+                                          .gates = gates,
+                                          .y = y};
+            table.ssm_head(&job);
         } else {
+            struct kernel_ssm k = {y, state, s->x->values + at, b, c, s->n_state, width};
+            struct kernel_ssm_channels own = {step, a, width, zeros};
             table.ssm_channels(&k, &own);
         }
         check_values(y, s->out->values + at, width, 2e-6, 1e-6);

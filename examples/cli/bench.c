@@ -3,7 +3,8 @@
  *
  * Trap: decode reads every weight once per token, but of an untied token embedding only one row, and
  * of embeddings that layers add themselves. The bandwidth told leaves those matrices out, and the
- * experts that a token does not select. */
+ * experts that a token does not select. The states of recurrent layers are read and written for every
+ * token as well, and told beside the weights. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct bench {
     slm_model_info info;
     int32_t n_threads;
     uint64_t decode_bytes; /* weights read for a token */
+    uint64_t state_bytes;  /* of states: read once and written once */
     uint64_t random;
     int32_t *tokens; /* [as many as the longest test] */
     struct cli_progress progress;
@@ -131,26 +133,32 @@ static const char *label(const struct cli_settings *s, char *buffer, size_t size
 
 static void print_head(const struct bench *b)
 {
-    char name[256], file[CLI_BYTES_SIZE], read[CLI_BYTES_SIZE];
+    char name[256], file[CLI_BYTES_SIZE], read[CLI_BYTES_SIZE], states[CLI_BYTES_SIZE];
     label(b->s, name, sizeof name);
     if (b->s->csv) {
         printf("model,file_bytes,isa,threads,kv,exact,depth,test,tokens,repetitions,"
-               "tokens_per_second,slowest,fastest,weight_bytes_per_second\n");
+               "tokens_per_second,slowest,fastest,weight_bytes_per_second,"
+               "state_bytes_per_second\n");
         return;
     }
     cli_print_escaped(stdout, name, strlen(name), sizeof name);
-    printf(": file of %s, %s of weights read for a token; %s, %d thread%s, %s cache%s\n",
-           cli_bytes(b->info.mapped_bytes, file), cli_bytes(b->decode_bytes, read), b->info.isa,
-           (int)b->n_threads, b->n_threads == 1 ? "" : "s",
-           b->s->kv_type == SLM_KV_F32 ? "f32" : "f16", b->s->exact ? ", exact" : "");
+    printf(": file of %s, %s of weights read for a token", cli_bytes(b->info.mapped_bytes, file),
+           cli_bytes(b->decode_bytes, read));
+    if (b->state_bytes > 0) {
+        printf(", %s of states read and written", cli_bytes(b->state_bytes, states));
+    }
+    printf("; %s, %d thread%s, %s cache%s\n", b->info.isa, (int)b->n_threads,
+           b->n_threads == 1 ? "" : "s", b->s->kv_type == SLM_KV_F32 ? "f32" : "f16",
+           b->s->exact ? ", exact" : "");
 }
 
-/* bytes: weights read for each token, 0 where that says nothing. */
+/* weights, states: bytes read, and read and written, for each token; 0 where that says nothing. */
 static int print_result(const struct bench *b, const char *test, int32_t n,
-                        const struct result *result, uint64_t bytes)
+                        const struct result *result, uint64_t weights, uint64_t states)
 {
     const struct cli_settings *s = b->s;
-    double bandwidth = result->mean * (double)bytes;
+    double weight_rate = result->mean * (double)weights;
+    double state_rate = result->mean * (double)states;
     if (s->csv) {
         char name[256];
         label(s, name, sizeof name);
@@ -158,16 +166,17 @@ static int print_result(const struct bench *b, const char *test, int32_t n,
         for (const char *p = name; *p != 0; p++) {
             printf(*p == '"' ? "\"\"" : "%c", *p);
         }
-        printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f\n",
+        printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f,%.0f\n",
                (unsigned long long)b->info.mapped_bytes, b->info.isa, (int)b->n_threads,
                s->kv_type == SLM_KV_F32 ? "f32" : "f16", s->exact, (int)s->bench_depth, test,
-               (int)n, (int)s->bench_repeat, result->mean, result->least, result->most, bandwidth);
+               (int)n, (int)s->bench_repeat, result->mean, result->least, result->most, weight_rate,
+               state_rate);
     } else {
         printf("%-8s %6d tokens at depth %-6d %10.2f tokens/s  (%.2f .. %.2f, %d runs)", test,
                (int)n, (int)s->bench_depth, result->mean, result->least, result->most,
                (int)s->bench_repeat);
-        if (bytes > 0) {
-            printf("  %.2f GB/s", bandwidth / 1e9);
+        if (weights > 0) {
+            printf("  %.2f GB/s", (weight_rate + state_rate) / 1e9);
         }
         putchar('\n');
     }
@@ -234,6 +243,23 @@ static int count_bytes(struct bench *b)
     return CLI_GO;
 }
 
+/* Of the two states of a sequence a token reads one and writes the other. */
+static int count_states(struct bench *b)
+{
+    slm_error err;
+    slm_context_options options;
+    slm_plan plan;
+    memset(&plan, 0, sizeof plan);
+    plan.struct_size = sizeof plan;
+    slm_context_options_init(&options, sizeof options);
+    options.n_ctx = 1;
+    if (slm_plan_memory(b->model, &options, &plan, &err) != SLM_OK) {
+        return cli_fail("%s", err.message);
+    }
+    b->state_bytes = plan.state_bytes;
+    return CLI_GO;
+}
+
 static int setup(struct bench *b)
 {
     const struct cli_settings *s = b->s;
@@ -262,7 +288,8 @@ static int setup(struct bench *b)
     if (b->tokens == NULL) {
         return cli_fail("no memory for %d tokens", (int)n_tokens);
     }
-    return count_bytes(b);
+    int code = count_states(b);
+    return code == CLI_GO ? count_bytes(b) : code;
 }
 
 static int measure_all(struct bench *b)
@@ -286,13 +313,14 @@ static int measure_all(struct bench *b)
     }
     if (s->bench_prefill > 0) {
         if (measure(b, prefill, "prefill", s->bench_prefill, &result) != CLI_GO ||
-            print_result(b, "prefill", s->bench_prefill, &result, 0) != CLI_GO) {
+            print_result(b, "prefill", s->bench_prefill, &result, 0, 0) != CLI_GO) {
             return CLI_FAILED;
         }
     }
     if (s->bench_decode > 0) {
         if (measure(b, decode, "decode", s->bench_decode, &result) != CLI_GO ||
-            print_result(b, "decode", s->bench_decode, &result, b->decode_bytes) != CLI_GO) {
+            print_result(b, "decode", s->bench_decode, &result, b->decode_bytes, b->state_bytes) !=
+                CLI_GO) {
             return CLI_FAILED;
         }
     }

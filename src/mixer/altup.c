@@ -11,9 +11,21 @@
  * ple.c adds goes to all streams but the first, and it sees X_0 * altup_input_scale. Between the
  * branches c->x is what they work on; between layers the streams are the truth. */
 
+#define ALTUP_LANES 8 /* that do not wait for each other; sums of them are added in a fixed order */
+
 static double altup_length(const float *x, int64_t n)
 {
-    return math_sqrt(ffn_sum(x, n, 0, 1));
+    double lanes[ALTUP_LANES] = {0};
+    double sum = 0;
+    for (int64_t i = 0; i < n; i += ALTUP_LANES) {
+        for (int64_t j = 0; j < ALTUP_LANES && i + j < n; j++) {
+            lanes[j] += (double)x[i + j] * (double)x[i + j];
+        }
+    }
+    for (int j = 0; j < ALTUP_LANES; j++) {
+        sum += lanes[j];
+    }
+    return math_sqrt(sum);
 }
 
 /* y is brought to the length of x; a y of nothing stays so. */
@@ -79,8 +91,6 @@ static void altup_coefficients(const struct slm_context *c, int32_t token, const
         }
     }
 }
-
-#define ALTUP_LANES 8
 
 /* Y of ALTUP_LANES elements of each stream, in place. Through copies: compilers see that nothing
  * overlaps, and make vectors of it. */

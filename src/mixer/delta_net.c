@@ -168,6 +168,7 @@ static void delta_head(void *arg, int32_t tile, int32_t part)
     memset(&job, 0, sizeof job);
     job.to = states_replace(&c->states, s->sequence, s->position, at, n, &job.from);
     job.n_key = job.n_value = r->s.head;
+    job.is_far = states_are_far(&c->states);
     for (int32_t t = 0; t < s->n_tokens; t += DELTA_TOKENS) {
         delta_tokens(r, head, s->first + t, min_i32(DELTA_TOKENS, s->n_tokens - t),
                      (float *)context_scratch(c, part), &job);

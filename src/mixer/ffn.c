@@ -5,38 +5,13 @@
  * A layer with ffn_cut keeps only the gates that stand out: each loses the mean of its token's and
  * ffn_cut times their standard deviation, and what is then below 0 is 0. */
 
-#define FFN_LANES 8 /* sums that do not wait for each other, added in a fixed order */
-
-/* The sum of x[i] - minus, or of its square. */
-static double ffn_sum(const float *x, int64_t n, double minus, int squared)
-{
-    double lanes[FFN_LANES] = {0};
-    double sum = 0;
-    for (int64_t i = 0; i < n; i += FFN_LANES) {
-        for (int64_t j = 0; j < FFN_LANES && i + j < n; j++) {
-            double d = (double)x[i + j] - minus;
-            lanes[j] += squared ? d * d : d;
-        }
-    }
-    for (int j = 0; j < FFN_LANES; j++) {
-        sum += lanes[j];
-    }
-    return sum;
-}
-
 static void ffn_cut_token(void *arg, int32_t token, int32_t part)
 {
     const struct layer_run *r = (const struct layer_run *)arg;
     int64_t n = r->l->n_ff;
     float *gate = r->c->gate + token * n;
-    double mean = ffn_sum(gate, n, 0, 0) / (double)n;
-    double variance = ffn_sum(gate, n, mean, 1) / (double)max_i64(n - 1, 1);
-    float cut = (float)(mean + (double)r->l->ffn_cut * math_sqrt(variance));
     (void)part;
-    for (int64_t i = 0; i < n; i++) {
-        float x = gate[i] - cut;
-        gate[i] = x < 0 ? 0 : x;
-    }
+    r->c->model->kernels.cut(gate, n, r->l->ffn_cut);
 }
 
 static void ffn(struct slm_context *c, const struct layer *l, float *x)

@@ -51,15 +51,30 @@ static struct mamba2_rows mamba2_rows_of(const struct slm_context *c)
     return r;
 }
 
-/* step[n] of a head, of tokens from `token` on. */
-static void mamba2_steps(const struct mamba2_run *r, int32_t head, int64_t token, int64_t n,
-                         float *step)
+/* Asks for what a head reads of a token soon: tokens lie further apart than prefetchers look. */
+static void mamba2_prefetch(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        __builtin_prefetch(x + i);
+    }
+}
+
+/* step and decay of a head, of n tokens from `token` on. */
+static void mamba2_gates(const struct mamba2_run *r, int32_t head, int64_t token, int64_t n,
+                         float *gates)
 {
     const struct hparams *h = &r->c->model->hparams;
+    int64_t n_p = h->ssm_inner / h->n_ssm_head;
+    float step[MAMBA2_TOKENS];
     for (int64_t t = 0; t < n; t++) {
         step[t] = r->rows.dt[(token + t) * h->n_ssm_head + head] + r->l->step_bias[head];
+        mamba2_prefetch(r->rows.xbc + (token + t) * r->rows.n_channel + head * n_p, n_p);
     }
     r->c->model->kernels.softplus(step, step, n);
+    for (int64_t t = 0; t < n; t++) {
+        gates[2 * t] = step[t];
+        gates[2 * t + 1] = math_expf(step[t] * r->l->ssm_a[head]);
+    }
 }
 
 /* A head of a segment. */
@@ -74,24 +89,30 @@ static void mamba2_scan(void *arg, int32_t tile, int32_t part)
     int64_t group = head / (h->n_ssm_head / h->n_ssm_group);
     int64_t b_at = h->ssm_inner + group * h->ssm_state;
     int64_t state_at = conv_state_floats(h, r->rows.n_channel) + head * n * h->ssm_state;
-    struct kernel_ssm s = {NULL, NULL, NULL, NULL, NULL, h->ssm_state, n};
-    float step[MAMBA2_TOKENS];
+    struct kernel_ssm_head job;
+    float gates[2 * MAMBA2_TOKENS];
     (void)part;
-    s.state = states_open(&c->states, segment->sequence, segment->position,
-                          r->l->state_at + state_at, n * h->ssm_state);
-    for (int32_t t = 0; t < segment->n_tokens; t++) {
+    memset(&job, 0, sizeof job);
+    job.to = states_replace(&c->states, segment->sequence, segment->position,
+                            r->l->state_at + state_at, n * h->ssm_state, &job.from);
+    job.n_state = h->ssm_state;
+    job.n = n;
+    job.stride = r->rows.n_channel;
+    job.gates = gates;
+    job.skip = r->l->ssm_skip[head];
+    job.y_stride = h->ssm_inner;
+    job.is_far = states_are_far(&c->states);
+    for (int32_t t = 0; t < segment->n_tokens; t += MAMBA2_TOKENS) {
         int64_t token = segment->first + t;
         const float *xbc = r->rows.xbc + token * r->rows.n_channel;
-        int32_t at = t % MAMBA2_TOKENS;
-        if (at == 0) {
-            mamba2_steps(r, head, token, min_i32(MAMBA2_TOKENS, segment->n_tokens - t), step);
-        }
-        s.y = r->rows.y + token * h->ssm_inner + head * n;
-        s.x = xbc + head * n;
-        s.b = xbc + b_at;
-        s.c = s.b + (int64_t)h->n_ssm_group * h->ssm_state;
-        c->model->kernels.ssm_head(&s, step[at], math_expf(step[at] * r->l->ssm_a[head]),
-                                   r->l->ssm_skip[head]);
+        job.n_token = min_i32(MAMBA2_TOKENS, segment->n_tokens - t);
+        mamba2_gates(r, head, token, job.n_token, gates);
+        job.x = xbc + head * n;
+        job.b = xbc + b_at;
+        job.c = job.b + (int64_t)h->n_ssm_group * h->ssm_state;
+        job.y = r->rows.y + token * h->ssm_inner + head * n;
+        c->model->kernels.ssm_head(&job);
+        job.from = job.to;
     }
 }
 

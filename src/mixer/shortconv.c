@@ -21,18 +21,23 @@ static void shortconv_tile(void *arg, int32_t tile, int32_t part)
     const struct conv_run *r = (const struct conv_run *)arg;
     const struct slm_context *c = r->c;
     const struct kernels *k = &c->model->kernels;
-    int32_t n_blocks = (int32_t)((r->n_channel + CONV_CHANNELS - 1) / CONV_CHANNELS);
-    const struct segment *s = &c->batch.segments[tile / n_blocks];
-    int64_t first = (int64_t)(tile % n_blocks) * CONV_CHANNELS;
-    int64_t n = min_i64(CONV_CHANNELS, r->n_channel - first);
-    float *state = conv_state(r, s, first, n);
+    const struct segment *s;
+    struct kernel_conv job = conv_begin(r, tile, &s);
+    int64_t n = job.n, first = job.x - (r->x + s->first * r->stride);
     (void)part;
-    for (int64_t t = s->first; t < s->first + s->n_tokens; t++) {
-        float *u = r->x + t * r->stride + first;
-        float *y = c->mix + (c->n_batch * 3 + t) * r->n_channel + first;
-        k->multiply(u, u, u - 2 * r->n_channel, n);
-        conv_row(r, u, state, first, n);
-        k->multiply(y, u - r->n_channel, u, n);
+    for (int32_t t = 0; t < s->n_tokens; t += CONV_TOKENS) {
+        int32_t n_tokens = min_i32(CONV_TOKENS, s->n_tokens - t);
+        float *u = job.x;
+        float *y = c->mix + (c->n_batch * 3 + s->first + t) * r->n_channel + first;
+        for (int32_t i = 0; i < n_tokens; i++) {
+            k->multiply(u + i * r->stride, u + i * r->stride, u + i * r->stride - 2 * r->n_channel,
+                        n);
+        }
+        conv_tokens(r, &job, n_tokens);
+        for (int32_t i = 0; i < n_tokens; i++) {
+            k->multiply(y + i * r->n_channel, u + i * r->stride - r->n_channel, u + i * r->stride,
+                        n);
+        }
     }
 }
 
