@@ -33,13 +33,18 @@
 
 /* Of an address as an integer: it may lie beyond the matrix, where a pointer may not. */
 #define X86_PREFETCH(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
-#define X86_DISTANCE 1024 /* bytes of a row between a read and the prefetch */
+#define X86_DISTANCE 1024    /* bytes of a row between a read and the prefetch, for one token */
+#define X86_DISTANCE_FEW 512 /* and for a few */
 
 #define X86_COLUMNS 256      /* of a panel */
 #define X86_ROWS_MOST 16     /* lanes */
 #define X86_TAIL_STRIDE 1024 /* bytes of 256 columns of the widest type */
 #define X86_TOGETHER 32      /* rows of panels that tokens pass over in turn, when there are many */
 #define X86_SLAB 256         /* tokens that pass over a panel before it is unpacked again */
+
+/* 1.5 * 2^23: added to its bits as an integer, a number below 2^22 is added to its value. */
+#define X86_WHOLE 12582912.0f
+#define X86_WHOLE_BITS 0x4b400000
 
 /* In a super-block of 256 the first column of group j of part p: a part is 64 columns, two groups of 32 or four of 16. */
 #define X86_GROUP_COLUMN(p, j, columns)                                                            \
@@ -59,7 +64,7 @@ struct x86_tokens {
 /* Sums of activations that a format wants in a form of its own, made once in a call. */
 enum x86_sums {
     X86_SUMS_NONE,
-    X86_SUMS_32,   /* -offset * sum of 32 columns */
+    X86_SUMS_32,   /* sums_32 - offset * sum of 32 columns */
     X86_SUMS_16,   /* -offset * sum of 16 columns; q8_k */
     X86_SUMS_PAIRS /* two sums of 32 columns, 16 bits each; q8_k */
 };
@@ -69,17 +74,19 @@ struct x86_format {
     const struct kernel_act *act;
     int32_t rows;       /* lanes: 8 or 16 */
     int32_t tokens;     /* that `dot` takes at most */
+    int32_t panels;     /* that it takes at most, with all those tokens */
     size_t panel_bytes; /* a multiple of 64 */
+    int32_t sums_32;    /* what those sums begin at */
     int32_t block_elements;
     int32_t block_bytes;
     int32_t offset; /* weights are stored as q + offset */
     enum x86_sums sums;
     /* the rows at w + r * stride, n_block blocks of each */
     void (*unpack)(void *panel, const uint8_t *w, size_t stride, int32_t n_block, size_t distance);
-    /* acc[t * acc_stride + row] += n_32 times 32 columns of the panel with 1, 2, 4 ... `tokens`
-     * tokens */
+    /* acc[t * acc_stride + row] += n_32 times 32 columns of panels, the rows of one after those of
+     * the other: of 1 with 1 to `tokens` tokens, or of `panels` with `tokens` */
     void (*dot)(float *acc, int64_t acc_stride, const void *panel, const struct x86_tokens *x,
-                int32_t n_32, int32_t n_token);
+                int32_t n_32, int32_t n_token, int32_t n_panel);
     /* Both for one token; or NULL. */
     void (*one)(float *acc, const uint8_t *w, size_t stride, const struct x86_tokens *x,
                 int32_t n_block, size_t distance);
@@ -113,7 +120,7 @@ struct x86_rows {
     int64_t row;     /* the first one's number */
     int64_t spacing; /* row r of these is row + r * spacing */
     int64_t step;    /* floats of a token in acc */
-    size_t at_end;   /* what is prefetched near the end of the rows: bytes beyond p */
+    size_t at_end;   /* how much farther the prefetches near the end of the rows reach */
 };
 
 /* The rows after the *done that are done; 0 if there are no more. row_bytes and n_lane are set. */
@@ -130,12 +137,11 @@ static int x86_next_rows(struct x86_rows *rows, const uint8_t *w, int64_t row0, 
         rows->row = row0 + first / n_lane;
         rows->spacing = each;
         rows->at_end =
-            X86_DISTANCE +
-            (first / n_lane + 1 < each ? 0 : (size_t)((n_lane - 1) * each) * rows->row_bytes);
+            first / n_lane + 1 < each ? 0 : (size_t)((n_lane - 1) * each) * rows->row_bytes;
     } else {
         rows->row = row0 + first;
         rows->spacing = 1;
-        rows->at_end = X86_DISTANCE + (size_t)(rows->step - 1) * rows->row_bytes;
+        rows->at_end = (size_t)(rows->step - 1) * rows->row_bytes;
     }
     rows->stride = (size_t)rows->spacing * rows->row_bytes;
     rows->w = w + (size_t)rows->row * rows->row_bytes;
@@ -143,9 +149,9 @@ static int x86_next_rows(struct x86_rows *rows, const uint8_t *w, int64_t row0, 
     return 1;
 }
 
-static size_t x86_distance(const struct x86_rows *rows, size_t offset)
+static size_t x86_distance(const struct x86_rows *rows, size_t offset, size_t distance)
 {
-    return offset + X86_DISTANCE < rows->row_bytes ? X86_DISTANCE : rows->at_end;
+    return offset + distance < rows->row_bytes ? distance : distance + rows->at_end;
 }
 
 static void x86_store_rows(float *y, int64_t y_stride, const float *acc,
@@ -154,12 +160,12 @@ static void x86_store_rows(float *y, int64_t y_stride, const float *acc,
     for (int64_t t = 0; t < n_token; t++) {
         float *to = y + t * y_stride + rows->row;
         const float *from = acc + t * rows->step;
-        if (rows->spacing == 1) {
-            memcpy(to, from, (size_t)rows->n_row * sizeof(float));
-        } else {
-            for (int64_t r = 0; r < rows->n_row; r++) {
-                to[r * rows->spacing] = from[r];
-            }
+        if (rows->n_row == X86_TOGETHER && rows->spacing == 1) {
+            memcpy(to, from, X86_TOGETHER * sizeof(float));
+            continue;
+        }
+        for (int64_t r = 0; r < rows->n_row; r++) {
+            to[r * rows->spacing] = from[r];
         }
     }
 }
@@ -219,7 +225,7 @@ static void x86_make_sums(int32_t *sums, const struct x86_format *f, const uint8
     if (f->sums == X86_SUMS_32) {
         const int8_t *q = act_q8_0_at((void *)(uintptr_t)row, k).q;
         for (int64_t i = 0; i < k / 32; i++) {
-            sums[i] = -f->offset * x86_sum_of_32(q + 32 * i);
+            sums[i] = f->sums_32 - f->offset * x86_sum_of_32(q + 32 * i);
         }
         return;
     }
@@ -278,7 +284,7 @@ static struct x86_scratch x86_scratch_at(const struct x86_format *f, void *scrat
                                          int64_t k)
 {
     struct x86_scratch s;
-    s.panels = (uint8_t *)scratch;
+    s.panels = (uint8_t *)scratch; /* those that no rows fill are multiplied too, for nothing */
     s.tail = s.panels + x86_panels_bytes(f);
     s.sums = (int32_t *)(void *)(s.tail + X86_ROWS_MOST * X86_TAIL_STRIDE);
     s.sums_stride = x86_sums_bytes(f->sums, k);
@@ -339,57 +345,117 @@ static void x86_prefetch_tokens(const struct x86_tokens *x, int32_t n)
     }
 }
 
-/* acc += panels of these rows with all tokens. */
-static void x86_multiply_panels(const struct x86_format *f, const struct x86_scratch *s,
-                                const struct x86_rows *rows, const uint8_t *act, int64_t n_token,
-                                int64_t k, int64_t column)
+/* A call. */
+struct x86_product {
+    const struct x86_format *f;
+    struct x86_scratch s;
+    const uint8_t *act;
+    float *y;
+    int64_t y_stride;
+    int64_t n_token;
+    int64_t k;
+    int together;
+};
+
+/* What comes after the pass of tokens t.. over panels is fetched meanwhile: a part of the rows' next
+ * columns, and in the end where y is written for the next tokens. */
+static void x86_fetch_next(const struct x86_product *c, const struct x86_rows *rows, int64_t column,
+                           int64_t t)
 {
-    int32_t n = f->tokens, n_32 = (int32_t)min_i64(X86_COLUMNS, k - column) / 32;
-    for (int64_t t = 0; t < n_token; t += n) {
-        while (n > n_token - t) {
-            n /= 2;
+    const struct x86_format *f = c->f;
+    size_t bytes = (size_t)(X86_COLUMNS / f->block_elements * f->block_bytes);
+    int64_t next = min_i64(t + f->tokens, c->n_token), end = min_i64(next + f->tokens, c->n_token);
+    size_t offset = (size_t)(column / X86_COLUMNS + 1) * bytes;
+    if (column + X86_COLUMNS >= c->k) {
+        offset = (size_t)rows->n_row * rows->row_bytes;
+        for (int64_t i = next; i < end; i++) {
+            x86_prefetch(c->y + i * c->y_stride + rows->row, X86_TOGETHER * sizeof(float));
         }
+    }
+    for (int64_t r = rows->n_row * t / c->n_token; r < rows->n_row * next / c->n_token; r++) {
+        x86_prefetch((const void *)((uintptr_t)rows->w + (size_t)r * rows->row_bytes + offset),
+                     bytes + 63);
+    }
+}
+
+/* Before and after acc has got these columns for n tokens from t on: */
+static void x86_begin_sums(const struct x86_product *c, const struct x86_rows *rows, int64_t column,
+                           int64_t t, int64_t n)
+{
+    if (column == 0) {
+        memset(c->s.acc + t * rows->step, 0, (size_t)(n * rows->step) * sizeof(float));
+    }
+}
+
+static void x86_end_sums(const struct x86_product *c, const struct x86_rows *rows, int64_t column,
+                         int64_t t, int64_t n)
+{
+    if (column + X86_COLUMNS >= c->k) {
+        x86_store_rows(c->y + t * c->y_stride, c->y_stride, c->s.acc + t * rows->step, rows, n);
+    }
+}
+
+/* acc += panels of these rows with all tokens. */
+static void x86_multiply_panels(const struct x86_product *c, const struct x86_rows *rows,
+                                int64_t column)
+{
+    const struct x86_format *f = c->f;
+    int32_t n_32 = (int32_t)min_i64(X86_COLUMNS, c->k - column) / 32;
+    for (int64_t t = 0; t < c->n_token; t += f->tokens) {
+        int32_t n = (int32_t)min_i64(f->tokens, c->n_token - t);
+        int32_t n_panel = n == f->tokens && rows->n_row > f->rows ? f->panels : 1;
         struct x86_tokens x;
-        x86_tokens_at(&x, f, s, act, k, t, column);
-        x86_prefetch_tokens(&x, n);
-        const uint8_t *panel = s->panels;
-        float *acc = s->acc + t * rows->step;
-        for (int64_t r = 0; r < rows->n_row; r += f->rows) {
-            f->dot(acc + r, rows->step, panel, &x, n_32, n);
-            panel += f->panel_bytes;
+        x86_tokens_at(&x, f, &c->s, c->act, c->k, t, column);
+        const uint8_t *panel = c->s.panels;
+        float *acc = c->s.acc + t * rows->step;
+        if (c->together) {
+            x86_prefetch_tokens(&x, n);
+            x86_fetch_next(c, rows, column, t);
         }
+        x86_begin_sums(c, rows, column, t, n);
+        for (int64_t r = 0; r < rows->n_row; r += f->rows * n_panel) {
+            f->dot(acc + r, rows->step, panel, &x, n_32, n, n_panel);
+            panel += (size_t)n_panel * f->panel_bytes;
+        }
+        x86_end_sums(c, rows, column, t, n);
     }
 }
 
 /* acc += these rows, 256 columns of them, with all tokens. */
-static void x86_multiply_columns(const struct x86_format *f, const struct x86_scratch *s,
-                                 const struct x86_rows *rows, const uint8_t *act, int64_t n_token,
-                                 int64_t k, int64_t column)
+static void x86_multiply_columns(const struct x86_product *c, const struct x86_rows *rows,
+                                 int64_t column)
 {
-    int32_t n_block = (int32_t)min_i64(X86_COLUMNS, k - column) / f->block_elements;
+    const struct x86_format *f = c->f;
+    int32_t n_block = (int32_t)min_i64(X86_COLUMNS, c->k - column) / f->block_elements;
     size_t offset = (size_t)(column / f->block_elements) * (size_t)f->block_bytes;
-    size_t distance = x86_distance(rows, offset);
-    int one = n_token == 1 && f->one != NULL;
+    int one = c->n_token == 1 && f->one != NULL;
+    size_t distance =
+        c->together ? 0 : x86_distance(rows, offset, one ? X86_DISTANCE : X86_DISTANCE_FEW);
     struct x86_tokens x;
-    x86_tokens_at(&x, f, s, act, k, 0, column);
-    for (int64_t r = 0; r < rows->n_row; r += f->rows) {
-        const uint8_t *p = rows->w + (size_t)r * rows->row_bytes + offset;
+    x86_tokens_at(&x, f, &c->s, c->act, c->k, 0, column);
+    if (one) {
+        x86_begin_sums(c, rows, column, 0, 1);
+    }
+    for (int64_t i = 0; i * f->rows < rows->n_row; i++) {
         size_t stride = rows->stride;
-        if (rows->n_row - r < f->rows || n_block * f->block_elements < f->unit) {
-            x86_copy_tail(s->tail, p, stride, min_i64(rows->n_row - r, f->rows), f->rows,
+        const uint8_t *p = rows->w + (size_t)(i * f->rows) * rows->row_bytes + offset;
+        int64_t n_row = min_i64(rows->n_row - i * f->rows, f->rows);
+        if (n_row < f->rows || n_block * f->block_elements < f->unit) {
+            x86_copy_tail(c->s.tail, p, stride, n_row, f->rows,
                           (size_t)n_block * (size_t)f->block_bytes);
-            p = s->tail;
+            p = c->s.tail;
             stride = X86_TAIL_STRIDE;
         }
         if (one) {
-            f->one(s->acc + r, p, stride, &x, n_block, distance);
+            f->one(c->s.acc + i * f->rows, p, stride, &x, n_block, distance);
         } else {
-            f->unpack(s->panels + (size_t)(r / f->rows) * f->panel_bytes, p, stride, n_block,
-                      distance);
+            f->unpack(c->s.panels + (size_t)i * f->panel_bytes, p, stride, n_block, distance);
         }
     }
-    if (!one) {
-        x86_multiply_panels(f, s, rows, act, n_token, k, column);
+    if (one) {
+        x86_end_sums(c, rows, column, 0, 1);
+    } else {
+        x86_multiply_panels(c, rows, column);
     }
 }
 
@@ -401,23 +467,28 @@ static SLM_NOINLINE void x86_multiply(const struct x86_format *f, float *y, int6
                                       void *scratch)
 {
     struct x86_rows rows;
+    struct x86_product c;
     size_t act_bytes = f->act->row_bytes(k);
     rows.row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
     rows.n_lane = f->rows;
+    c.f = f;
+    c.y_stride = y_stride;
+    c.k = k;
+    c.together = n_token >= X86_TOGETHER_MIN;
     for (int64_t first = 0; first < n_token; first += X86_SLAB) {
-        int64_t n = min_i64(X86_SLAB, n_token - first), done = 0;
-        const uint8_t *act = (const uint8_t *)act_rows + (size_t)first * act_bytes;
-        struct x86_scratch s = x86_scratch_at(f, scratch, n, k);
-        for (int64_t t = 0; f->sums != X86_SUMS_NONE && t < n; t++) {
-            x86_make_sums((int32_t *)(void *)((uint8_t *)s.sums + (size_t)t * s.sums_stride), f,
-                          act + (size_t)t * act_bytes, k);
+        int64_t done = 0;
+        c.n_token = min_i64(X86_SLAB, n_token - first);
+        c.act = (const uint8_t *)act_rows + (size_t)first * act_bytes;
+        c.y = y + first * y_stride;
+        c.s = x86_scratch_at(f, scratch, c.n_token, k);
+        for (int64_t t = 0; f->sums != X86_SUMS_NONE && t < c.n_token; t++) {
+            x86_make_sums((int32_t *)(void *)((uint8_t *)c.s.sums + (size_t)t * c.s.sums_stride), f,
+                          c.act + (size_t)t * act_bytes, k);
         }
-        while (x86_next_rows(&rows, w, row0, row1, &done, n_token >= X86_TOGETHER_MIN)) {
-            memset(s.acc, 0, (size_t)(n * rows.step) * sizeof(float));
+        while (x86_next_rows(&rows, w, row0, row1, &done, c.together)) {
             for (int64_t column = 0; column < k; column += X86_COLUMNS) {
-                x86_multiply_columns(f, &s, &rows, act, n, k, column);
+                x86_multiply_columns(&c, &rows, column);
             }
-            x86_store_rows(y + first * y_stride, y_stride, s.acc, &rows, n);
         }
     }
 }

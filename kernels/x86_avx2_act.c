@@ -99,6 +99,14 @@ static AVX2_INLINE void avx2_transpose(__m256i v[4], const uint8_t *p, size_t st
     v[3] = _mm256_unpackhi_epi64(ab1, cd1);
 }
 
+/* 32 bytes of each: v[0..7]. */
+static AVX2_INLINE void avx2_transpose_32(__m256i v[8], const uint8_t *p, size_t stride,
+                                          size_t distance)
+{
+    avx2_transpose(v, p, stride, distance);
+    avx2_transpose(v + 4, p + 16, stride, distance);
+}
+
 static AVX2_INLINE uint64_t avx2_half(const uint8_t *p)
 {
     uint16_t h;

@@ -314,7 +314,7 @@ static SLM_NOINLINE AVX2 void avx2_multiply_f32(const struct avx2_float_format *
             for (int64_t g = 0; 8 * g < rows.n_row; g++) {
                 avx2_values(f, &s, s.values + g * AVX2_VALUES,
                             rows.w + (size_t)(8 * g) * rows.row_bytes + offset, rows.stride,
-                            rows.n_row - 8 * g, n, x86_distance(&rows, offset));
+                            rows.n_row - 8 * g, n, x86_distance(&rows, offset, X86_DISTANCE));
             }
             avx2_multiply_values(&s, &rows, (const uint8_t *)act, n_token, k, column, many);
         }

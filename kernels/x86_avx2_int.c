@@ -16,6 +16,7 @@
 #define ROWS_TARGET AVX2
 #define ROWS_INLINE AVX2_INLINE
 #define ROWS_TOKENS 4
+#define ROWS_PANELS 1
 #define ROWS_ONE 1
 #define ROWS_VNNI 0
 #define ROWS_DOT2(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))

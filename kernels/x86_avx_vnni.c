@@ -7,6 +7,7 @@
 #define ROWS_TARGET SLM_TARGET("avx2,fma,f16c,avxvnni")
 #define ROWS_INLINE SLM_INLINE_TARGET("avx2,fma,f16c,avxvnni")
 #define ROWS_TOKENS 4
+#define ROWS_PANELS 1
 #define ROWS_ONE 0
 #define ROWS_VNNI 1
 #define ROWS_DOT4(sum, u, s) _mm256_dpbusd_avx_epi32(sum, u, s)
