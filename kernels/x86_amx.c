@@ -795,7 +795,7 @@ static AMX void amx_multiply(const struct amx_format *f, float *y, int64_t y_str
                                                              amx_mul_##type};
 AMX_TYPES(AMX_PRODUCT)
 
-#define AMX_MANY_MIN 19
+#define AMX_MANY_MIN 25
 
 static void kernels_set_amx(struct kernels *k)
 {
