@@ -1,5 +1,7 @@
-/* bpe.c - byte-level BPE, as GPT-2 has it: bytes written as printable characters, pieces cut by the
- * pre-tokenizer, and within each piece the merge of lowest rank until none is left.
+/* bpe.c - BPE: pieces cut by the pre-tokenizer, and within each piece the merge of lowest rank until
+ * none is left. Byte-level as GPT-2 has it, with bytes written as printable characters; or raw as
+ * Gemma 4 has it, with the characters themselves, spaces as U+2581, and tokens for bytes of characters
+ * that are none.
  *
  * From the method: Sennrich et al. 2016, Radford et al. 2019. Merging is driven by the merge list
  * alone: what it makes need not be a token. The merging itself is in spm.c. */
@@ -154,13 +156,104 @@ static int bpe_encode_piece(struct encoder *e, struct text piece, slm_error *err
     return SLM_OK;
 }
 
+/* ---- Raw ------------------------------------------------------------------------------------- */
+
+static int bpe_push_raw(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
+{
+    int32_t token = bpe_find(e, bpe_text(e, symbol), symbol->hash);
+    return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
+}
+
+/* Lower case, in place of the text that spm_split made: the characters of each symbol. */
+static int bpe_lower(struct encoder *e, uint32_t n, uint32_t used, slm_error *err)
+{
+    struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
+    uint32_t to = 0;
+    SLM_TRY(encoder_reserve(e, &e->lower, (uint64_t)used * 2 + 4, 0, err));
+    const uint8_t *from = (const uint8_t *)e->text.data;
+    uint8_t *out = (uint8_t *)e->lower.data;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t size = 1;
+        uint32_t point = unicode_decode(from + symbols[i].start, symbols[i].size, &size);
+        uint32_t lower = unicode_lower(point);
+        if (lower != point) {
+            size = unicode_encode(lower, out + to);
+        } else {
+            memcpy(out + to, from + symbols[i].start, symbols[i].size);
+            size = symbols[i].size;
+        }
+        symbols[i].start = to;
+        symbols[i].size = (uint32_t)size;
+        to += (uint32_t)size;
+    }
+    struct scratch swapped = e->text;
+    e->text = e->lower;
+    e->lower = swapped;
+    return SLM_OK;
+}
+
+/* Newlines alone are one token if there is such a token, whether merges lead there or not. */
+static int bpe_push_newlines(struct encoder *e, struct text piece, int *done, slm_error *err)
+{
+    int32_t token = piece.s[0] == '\n' ? bpe_find(e, piece, vocab_hash(piece)) : -1;
+    *done = token >= 0;
+    return token >= 0 ? encoder_push(e, token, err) : SLM_OK;
+}
+
+/* A word of a piece: with spaces as U+2581 no merge leads from one to the next (where one does, the
+ * piece is one word). */
+static int bpe_encode_raw_word(struct encoder *e, struct text word, slm_error *err)
+{
+    uint32_t flags = e->v->pretokenizer->flags;
+    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)word.n * 3 + 3, 0, err));
+    SLM_TRY(merge_reserve(e, (uint64_t)word.n + 1, err));
+    uint32_t n = spm_split(e, word, 0, (flags & PRE_SPACES) != 0);
+    struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
+    if ((flags & PRE_LOWER) != 0 && e->v->normalizer.lowercase) {
+        SLM_TRY(bpe_lower(e, n, symbols[n - 1].start + symbols[n - 1].size, err));
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        symbols[i].hash = vocab_hash(bpe_text(e, &symbols[i]));
+    }
+    merge_all(e, n, bpe_rank, bpe_done);
+    for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
+        SLM_TRY(bpe_push_raw(e, &symbols[i], err));
+    }
+    return SLM_OK;
+}
+
+static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
+{
+    int done = 0;
+    SLM_TRY(bpe_push_newlines(e, piece, &done, err));
+    for (size_t at = 0; at < piece.n && !done;) {
+        size_t end = spm_word_end(e->v, piece, at);
+        struct text word = {piece.s + at, end - at};
+        SLM_TRY(bpe_encode_raw_word(e, word, err));
+        at = end;
+    }
+    return SLM_OK;
+}
+
+/* ---- All pieces ------------------------------------------------------------------------------ */
+
+static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
+{
+    (void)m;
+    return vocab_load_flag(g, "tokenizer.ggml.normalizer.lowercase", &v->normalizer.lowercase, err);
+}
+
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
+    int is_raw = (e->v->pretokenizer->flags & PRE_RAW) != 0;
     struct pre_cursor cursor;
     struct text piece;
     pretokenize_begin(&cursor, e->v->pretokenizer, fragment);
     while (pretokenize_next(&cursor, &piece)) {
-        SLM_TRY(bpe_encode_piece(e, piece, err));
+        if ((e->v->pretokenizer->flags & PRE_NO_WHITE) != 0 && pre_is_white(piece)) {
+            continue;
+        }
+        SLM_TRY(is_raw ? bpe_encode_raw(e, piece, err) : bpe_encode_piece(e, piece, err));
     }
     return SLM_OK;
 }

@@ -164,9 +164,9 @@ static void spm_done(const struct encoder *e, struct merge_symbol *left)
     (void)left;
 }
 
-/* Writes spaces as U+2581, one in front where `prefix` says so, and makes a symbol of each
- * character, and of each byte that is part of none. */
-static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
+/* Writes spaces as U+2581 where `spaces` says so, one in front where `prefix` does, and makes a
+ * symbol of each character, and of each byte that is part of none. */
+static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix, int spaces)
 {
     uint8_t *out = (uint8_t *)e->text.data;
     struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
@@ -177,7 +177,7 @@ static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
     while (at < fragment.n || prefix) {
         size_t size = 1;
         symbols[n].start = used;
-        if (prefix || s[at] == ' ') {
+        if (prefix || (spaces && s[at] == ' ')) {
             memcpy(out + used, VOCAB_SPACE, 3);
             used += 3;
             size = prefix ? 0 : 1;
@@ -194,14 +194,9 @@ static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
     return n;
 }
 
-/* A symbol that is no token (a single character, then: only tokens are merged to) goes byte by
- * byte. */
-static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
+/* What is no token goes byte by byte. */
+static int spm_push_bytes(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
-    int32_t token = spm_find(e, symbol->start, symbol->size);
-    if (token >= 0) {
-        return encoder_push(e, token, err);
-    }
     for (uint32_t i = 0; i < symbol->size; i++) {
         int32_t byte = e->v->byte_token[((const uint8_t *)e->text.data)[symbol->start + i]];
         byte = byte >= 0 ? byte : e->v->unk;
@@ -210,6 +205,13 @@ static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
         }
     }
     return SLM_OK;
+}
+
+/* A symbol that is no token is a single character: only tokens are merged to. */
+static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
+{
+    int32_t token = spm_find(e, symbol->start, symbol->size);
+    return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
 }
 
 /* The end of the word at `at`: words begin at a space that follows something else, and no token
@@ -232,7 +234,7 @@ static int spm_encode_word(struct encoder *e, struct text word, int prefix, slm_
 {
     SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)word.n * 3 + 3, 0, err));
     SLM_TRY(merge_reserve(e, (uint64_t)word.n + 1, err));
-    uint32_t n = spm_split(e, word, prefix);
+    uint32_t n = spm_split(e, word, prefix, 1);
     merge_all(e, n, spm_rank, spm_done);
     const struct merge_symbol *symbols = (const struct merge_symbol *)e->symbols.data;
     for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
