@@ -30,7 +30,7 @@ typedef void (*merge_done_fn)(const struct encoder *e, struct merge_symbol *left
 struct merge {
     struct merge_symbol *symbols; /* [n] */
     uint32_t *ranks;              /* [n rounded up to buckets] of symbol i with the next one */
-    uint32_t *tree;  /* [2 n_leaf] the symbol of the lowest rank below; 1 is the root */
+    uint64_t *tree;  /* [2 n_leaf] lowest rank below in the high half, its symbol; 1 is the root */
     uint32_t n_leaf; /* a power of two */
 };
 
@@ -43,26 +43,37 @@ static int merge_reserve(struct encoder *e, uint64_t n, slm_error *err)
     }
     SLM_TRY(encoder_reserve(e, &e->symbols, n * sizeof(struct merge_symbol), 0, err));
     SLM_TRY(encoder_reserve(e, &e->ranks, leaves * MERGE_BUCKET * sizeof(uint32_t), 0, err));
-    return encoder_reserve(e, &e->tree, 2 * leaves * sizeof(uint32_t), 0, err);
+    return encoder_reserve(e, &e->tree, 2 * leaves * sizeof(uint64_t), 0, err);
 }
 
-/* Finds the lowest rank of bucket b anew and carries it to the root. */
+/* The lowest rank of bucket b, and the first symbol that has it. */
+static uint64_t merge_lowest(const struct merge *g, uint32_t b)
+{
+    const uint32_t *ranks = g->ranks + (size_t)b * MERGE_BUCKET;
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < MERGE_BUCKET; i++) {
+        best = ranks[i] < ranks[best] ? i : best;
+    }
+    return (uint64_t)ranks[best] << 32 | (b * MERGE_BUCKET + best);
+}
+
+static uint64_t merge_lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Finds the lowest rank of bucket b anew and carries it towards the root, as far as it matters. */
 static void merge_update(const struct merge *g, uint32_t b)
 {
-    uint32_t first = b * MERGE_BUCKET;
-    uint32_t best = first;
-    uint32_t low = g->ranks[first];
-    for (uint32_t i = first + 1; i < first + MERGE_BUCKET; i++) {
-        best = g->ranks[i] < low ? i : best;
-        low = g->ranks[i] < low ? g->ranks[i] : low;
-    }
     uint32_t node = g->n_leaf + b;
-    g->tree[node] = best;
-    while (node > 1) {
+    uint64_t lowest = merge_lowest(g, b);
+    while (g->tree[node] != lowest) {
+        g->tree[node] = lowest;
+        if (node == 1) {
+            break;
+        }
+        lowest = merge_lower(lowest, g->tree[node ^ 1]);
         node /= 2;
-        uint32_t left = g->tree[2 * node];
-        uint32_t right = g->tree[2 * node + 1];
-        g->tree[node] = g->ranks[right] < g->ranks[left] ? right : left;
     }
 }
 
@@ -77,7 +88,7 @@ static uint32_t merge_rank(const struct encoder *e, const struct merge *g, uint3
 static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn rank)
 {
     struct merge g = {(struct merge_symbol *)e->symbols.data, (uint32_t *)e->ranks.data,
-                      (uint32_t *)e->tree.data, 1};
+                      (uint64_t *)e->tree.data, 1};
     while (g.n_leaf * MERGE_BUCKET < n) {
         g.n_leaf *= 2;
     }
@@ -89,13 +100,10 @@ static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn ran
         g.ranks[i] = i < n ? merge_rank(e, &g, i, rank) : MERGE_NONE;
     }
     for (uint32_t b = 0; b < g.n_leaf; b++) {
-        g.tree[g.n_leaf + b] = b * MERGE_BUCKET;
+        g.tree[g.n_leaf + b] = merge_lowest(&g, b);
     }
     for (uint32_t node = g.n_leaf - 1; node > 0; node--) {
-        g.tree[node] = g.tree[2 * node];
-    }
-    for (uint32_t b = 0; b < g.n_leaf; b++) {
-        merge_update(&g, b);
+        g.tree[node] = merge_lower(g.tree[2 * node], g.tree[2 * node + 1]);
     }
     return g;
 }
@@ -104,11 +112,8 @@ static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn ran
 static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank, merge_done_fn done)
 {
     struct merge g = merge_begin(e, n, rank);
-    for (;;) {
-        uint32_t i = g.tree[1];
-        if (g.ranks[i] == MERGE_NONE) {
-            return;
-        }
+    while (g.tree[1] >> 32 != MERGE_NONE) {
+        uint32_t i = (uint32_t)g.tree[1];
         struct merge_symbol *left = &g.symbols[i];
         uint32_t gone = left->next;
         left->size += g.symbols[gone].size;
@@ -214,17 +219,14 @@ static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
 }
 
-/* The end of the word at `at`: words begin at a space that follows something else, and no token
- * reaches from one into the next (where that is not so, all is one word). Memory is then that of a
- * word rather than of a text. */
+/* The end of the word at `at`: words begin at a space that follows something else, where no token
+ * reaches from that into the space. Memory is then that of a word rather than of a text. */
 static size_t spm_word_end(const struct vocab *v, struct text t, size_t at)
 {
     size_t end = at + 1;
-    if (v->has_inner_space) {
-        return t.n;
-    }
-    while (end < t.n && (t.s[end] != ' ' || t.s[end - 1] == ' ' ||
-                         (end >= 3 && memcmp(t.s + end - 3, VOCAB_SPACE, 3) == 0))) {
+    while (end < t.n &&
+           (t.s[end] != ' ' || t.s[end - 1] == ' ' || v->joins_space[(uint8_t)t.s[end - 1]] ||
+            (end >= 3 && vocab_is_space_at(t, end - 3)))) {
         end++;
     }
     return end;

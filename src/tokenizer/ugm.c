@@ -201,10 +201,8 @@ static int ugm_push(struct encoder *e, const struct ugm_best *best, size_t n, si
 static size_t ugm_word_end(const struct vocab *v, struct text t, size_t at)
 {
     size_t end = at + 1;
-    if (v->has_inner_space) {
-        return t.n;
-    }
     while (end < t.n && (t.s[end] != VOCAB_SPACE[0] || !vocab_is_space_at(t, end) ||
+                         v->joins_space[(uint8_t)t.s[end - 1]] ||
                          (end >= at + 3 && vocab_is_space_at(t, end - 3)))) {
         end++;
     }

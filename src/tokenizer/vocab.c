@@ -119,8 +119,10 @@ struct vocab {
     uint32_t text_max;       /* longest text in bytes */
     struct specials special; /* all */
     struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
-    int has_inner_space;     /* some token has U+2581 behind another character: spm.c */
-    struct trie trie;        /* of wpm.c, ugm.c and rwkv.c */
+    /* Some token or merge has U+2581 behind this byte, the last one of another character: elsewhere
+     * text may be cut in front of a space. */
+    uint8_t joins_space[256];
+    struct trie trie; /* of wpm.c, ugm.c and rwkv.c */
     struct normalizer normalizer;
     int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
     void *block;
@@ -305,10 +307,12 @@ static int vocab_is_space_at(struct text t, size_t at)
     return t.n - at >= 3 && memcmp(t.s + at, VOCAB_SPACE, 3) == 0;
 }
 
-/* Whether joining two texts puts a space behind another character. */
-static int vocab_space_inside(struct text left, struct text right)
+/* Joining the two texts may put a space behind another character. */
+static void vocab_note_space(struct vocab *v, struct text left, struct text right)
 {
-    return vocab_is_space_at(right, 0) && !(left.n >= 3 && vocab_is_space_at(left, left.n - 3));
+    if (vocab_is_space_at(right, 0) && !(left.n >= 3 && vocab_is_space_at(left, left.n - 3))) {
+        v->joins_space[(uint8_t)left.s[left.n - 1]] = 1;
+    }
 }
 
 #define VOCAB_RUN 16
@@ -375,7 +379,7 @@ static int vocab_index_merges(struct vocab *v, slm_error *err)
             }
             struct text l = {t.s, right - 1};
             struct text r = {t.s + right, t.n - right};
-            v->has_inner_space |= vocab_space_inside(l, r);
+            vocab_note_space(v, l, r);
             hashes[i - start] = vocab_pair_hash(vocab_hash(l), vocab_hash(r));
             table_fetch(&v->by_pair, hashes[i - start]);
         }
@@ -718,15 +722,16 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-static int vocab_text_has_inner_space(struct text t)
+/* The same for what stands within a token. */
+static void vocab_note_spaces(struct vocab *v, struct text t)
 {
     for (size_t i = 1; i + 3 <= t.n; i++) {
-        if ((uint8_t)t.s[i] == 0xe2 && memcmp(t.s + i, VOCAB_SPACE, 3) == 0 &&
-            (i < 3 || memcmp(t.s + i - 3, VOCAB_SPACE, 3) != 0)) {
-            return 1;
+        if ((uint8_t)t.s[i] == 0xe2) {
+            struct text left = {t.s, i};
+            struct text right = {t.s + i, t.n - i};
+            vocab_note_space(v, left, right);
         }
     }
-    return 0;
 }
 
 static int vocab_hex_digit(uint8_t c)
@@ -829,8 +834,8 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     vocab_patch_strips(v, g);
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    for (int32_t i = 0; i < v->n_token && !vocab_has_merges(v) && !v->has_inner_space; i++) {
-        v->has_inner_space = vocab_text_has_inner_space(vocab_text(v, i));
+    for (int32_t i = 0; i < v->n_token && !vocab_has_merges(v); i++) {
+        vocab_note_spaces(v, vocab_text(v, i));
     }
     return v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK;
 }
