@@ -84,8 +84,8 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
             memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
         }
     }
-    struct scratch *all[] = {&e.text,    &e.lower, &e.symbols, &e.ranks, &e.tree,
-                             &e.matches, &e.best,  &e.parts,   &e.tokens};
+    struct scratch *all[] = {&e.text,    &e.symbols, &e.ranks, &e.tree,
+                             &e.matches, &e.best,    &e.parts, &e.tokens};
     for (int32_t i = 0; i < SLM_COUNT(all); i++) {
         memory_give(m, all[i]->data, all[i]->size);
     }
@@ -157,7 +157,7 @@ static int piece_next(struct piece *p)
         size = known >= 0 ? size : 1;
         byte = known >= 0 ? known : byte;
     } else if (p->form == PIECE_ESCAPES) {
-        byte = rwkv_unescape(s, p->n - p->at, &size);
+        byte = vocab_unescape(s, p->n - p->at, &size);
     }
     p->at += size;
     return byte;
@@ -186,7 +186,7 @@ static struct piece piece_begin(const struct vocab *v, int32_t token, uint32_t f
 {
     struct piece p = vocab_piece(v, token, (flags & SLM_TEXT_SPECIAL) != 0);
     int special = (vocab_attributes(v, token) & TOKEN_SPECIAL) != 0;
-    if (v->add_space_prefix && (flags & SLM_TEXT_BOS) != 0 && !*inside && !special) {
+    if (v->begins_with_space && (flags & SLM_TEXT_BOS) != 0 && !*inside && !special) {
         struct piece second = p;
         p = piece_next(&second) == ' ' ? second : p;
     }

@@ -135,19 +135,23 @@ static double ugm_score(const struct vocab *v, int32_t token)
     return f32_is_finite(score) ? (double)score : -1e30;
 }
 
-static void ugm_reach(struct ugm_best *best, double score, size_t from, int32_t token)
+static void ugm_reach(struct ugm_best *best, size_t *reach, double score, size_t from, size_t to,
+                      int32_t token)
 {
-    if (best->token == UGM_NOT_REACHED || score > best->score) {
-        best->score = score;
-        best->from = (uint32_t)from;
-        best->token = token;
+    while (*reach < to) {
+        best[++*reach].token = UGM_NOT_REACHED;
+    }
+    if (best[to].token == UGM_NOT_REACHED || score > best[to].score) {
+        best[to].score = score;
+        best[to].from = (uint32_t)from;
+        best[to].token = token;
     }
 }
 
 /* All ways on from a character: the tokens that begin there, and if none is that character alone,
- * the unknown one. Returns the size of the character. */
+ * the unknown one. Returns the size of the character; *reach is raised to the end of the longest. */
 static size_t ugm_go_on(const struct vocab *v, const uint8_t *s, size_t at, size_t end,
-                        struct ugm_best *best)
+                        struct ugm_best *best, size_t *reach)
 {
     size_t size = 1;
     int is_known = 0;
@@ -161,11 +165,12 @@ static size_t ugm_go_on(const struct vocab *v, const uint8_t *s, size_t at, size
         int32_t token = v->trie.token[node];
         if (token >= 0) {
             is_known |= i + 1 - at == size;
-            ugm_reach(&best[i + 1], best[at].score + ugm_score(v, token), at, token);
+            ugm_reach(best, reach, best[at].score + ugm_score(v, token), at, i + 1, token);
         }
     }
     if (!is_known) {
-        ugm_reach(&best[at + size], best[at].score + v->normalizer.unknown_score, at, UGM_UNKNOWN);
+        double score = best[at].score + v->normalizer.unknown_score;
+        ugm_reach(best, reach, score, at, at + size, UGM_UNKNOWN);
     }
     return size;
 }
@@ -197,39 +202,37 @@ static int ugm_push(struct encoder *e, const struct ugm_best *best, size_t n, si
     return SLM_OK;
 }
 
-/* The end of the word at `at` in a normalised text; see spm_word_end. */
-static size_t ugm_word_end(const struct vocab *v, struct text t, size_t at)
+/* The best cut of a normalised text. Where no token reaches over a place, what stands before it is
+ * decided: so memory is that of a word or two, mostly. */
+static int ugm_cut(struct encoder *e, struct text t, slm_error *err)
 {
-    size_t end = at + 1;
-    while (end < t.n && (t.s[end] != VOCAB_SPACE[0] || !vocab_is_space_at(t, end) ||
-                         v->joins_space[(uint8_t)t.s[end - 1]] ||
-                         (end >= at + 3 && vocab_is_space_at(t, end - 3)))) {
-        end++;
+    size_t first = e->n_tokens;
+    SLM_TRY(encoder_reserve(e, &e->symbols, 4096, 0, err));
+    while (t.n > 0) {
+        size_t at = 0;
+        size_t reach = 0;
+        do {
+            uint64_t most = t.n - at < e->v->text_max ? t.n - at : e->v->text_max;
+            uint64_t room = at + (most < 4 ? 4 : most) + 1;
+            SLM_TRY(encoder_reserve(e, &e->symbols, room * sizeof(struct ugm_best),
+                                    (reach + 1) * sizeof(struct ugm_best), err));
+            struct ugm_best *best = (struct ugm_best *)e->symbols.data;
+            best[0].score = 0;
+            at += ugm_go_on(e->v, (const uint8_t *)t.s, at, t.n, best, &reach);
+        } while (reach > at);
+        SLM_TRY(ugm_push(e, (const struct ugm_best *)e->symbols.data, at, first, err));
+        t.s += at;
+        t.n -= at;
     }
-    return end;
+    return SLM_OK;
 }
 
 static int ugm_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
-    size_t first = e->n_tokens;
     size_t n = 0;
     SLM_TRY(ugm_normalize(e, fragment, &n, err));
     struct text whole = {(const char *)e->text.data, n};
-    for (size_t start = 0, end = 0; start < n; start = end) {
-        end = ugm_word_end(e->v, whole, start);
-        size_t size = end - start;
-        SLM_TRY(encoder_reserve(e, &e->symbols, (size + 1) * sizeof(struct ugm_best), 0, err));
-        struct ugm_best *best = (struct ugm_best *)e->symbols.data;
-        for (size_t i = 0; i <= size; i++) {
-            best[i].token = UGM_NOT_REACHED;
-        }
-        best[0].score = 0;
-        for (size_t at = 0; at < size;) {
-            at += ugm_go_on(e->v, (const uint8_t *)whole.s + start, at, size, best);
-        }
-        SLM_TRY(ugm_push(e, best, size, first, err));
-    }
-    return SLM_OK;
+    return ugm_cut(e, whole, err);
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -269,5 +272,5 @@ static int ugm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm
         }
     }
     z->unknown_score = lowest - 10;
-    return wpm_load_trie(v, TOKEN_NORMAL | TOKEN_USER | TOKEN_UNUSED, m, err);
+    return vocab_load_trie(v, TOKEN_NORMAL | TOKEN_USER | TOKEN_UNUSED, m, err);
 }

@@ -106,6 +106,7 @@ struct vocab {
     int add_eos;
     int add_sep; /* between the texts of a pair */
     int add_space_prefix;
+    int begins_with_space; /* the first token of a text has a space that is not in the text */
     int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     int32_t end;  /* what a text ends with: eos or sep */
@@ -119,9 +120,9 @@ struct vocab {
     uint32_t text_max;       /* longest text in bytes */
     struct specials special; /* all */
     struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
-    /* Some token or merge has U+2581 behind this byte, the last one of another character: elsewhere
-     * text may be cut in front of a space. */
-    uint8_t joins_space[256];
+    /* A bit for each two neighbouring characters that some merge may join, by the last byte of the one
+     * and the first of the other: all text is cut where there is none. See vocab_edge. */
+    uint8_t joins[256][32];
     struct trie trie; /* of wpm.c, ugm.c and rwkv.c */
     struct normalizer normalizer;
     int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
@@ -278,6 +279,34 @@ static float vocab_score(const struct vocab *v, int32_t token)
     return f32_is_nan(score) ? bits_to_f32(0xff800000u) : score;
 }
 
+/* ---- Bytes as characters --------------------------------------------------------------------- */
+
+/* Printable bytes stand for themselves, the other 68 are numbered from U+0100. */
+static int bpe_is_printable(uint32_t point)
+{
+    return (point >= 0x21 && point <= 0x7e) || (point >= 0xa1 && point <= 0xff && point != 0xad);
+}
+
+static uint32_t bpe_char_of_byte(uint8_t byte)
+{
+    if (bpe_is_printable(byte)) {
+        return byte;
+    }
+    return byte <= 0x20 ? 0x100u + byte : byte == 0xad ? 0x143u : 0x121u + byte - 0x7fu;
+}
+
+/* The byte of a character, or -1. */
+static int bpe_byte_of_char(uint32_t point)
+{
+    if (bpe_is_printable(point)) {
+        return (int)point;
+    }
+    if (point < 0x100 || point > 0x143) {
+        return -1;
+    }
+    return (int)(point <= 0x120 ? point - 0x100 : point == 0x143 ? 0xad : point - 0x121 + 0x7f);
+}
+
 /* ---- Loading: tables ------------------------------------------------------------------------- */
 
 static struct text vocab_text_of(const void *array, uint64_t i)
@@ -304,15 +333,43 @@ static void vocab_layout(struct vocab *v, struct arena *a)
 
 static int vocab_is_space_at(struct text t, size_t at)
 {
-    return t.n - at >= 3 && memcmp(t.s + at, VOCAB_SPACE, 3) == 0;
+    return t.n - at >= 3 && t.s[at] == VOCAB_SPACE[0] && t.s[at + 1] == VOCAB_SPACE[1] &&
+           t.s[at + 2] == VOCAB_SPACE[2];
 }
 
-/* Joining the two texts may put a space behind another character. */
-static void vocab_note_space(struct vocab *v, struct text left, struct text right)
+/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
+ * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
+ * text becomes such a character. */
+static int vocab_edge(const struct vocab *v, struct text t, int at_end)
 {
-    if (vocab_is_space_at(right, 0) && !(left.n >= 3 && vocab_is_space_at(left, left.n - 3))) {
-        v->joins_space[(uint8_t)left.s[left.n - 1]] = 1;
+    size_t at = at_end ? t.n - 1 : 0;
+    if (v->form == PIECE_BYTES && (uint8_t)t.s[at] >= 0x80) {
+        size_t size = 1;
+        while (at > 0 && ((uint8_t)t.s[at] & 0xc0) == 0x80) {
+            at--;
+        }
+        return bpe_byte_of_char(unicode_decode((const uint8_t *)t.s + at, t.n - at, &size));
     }
+    uint8_t byte = (uint8_t)t.s[at];
+    if (byte >= 0x80 && v->form == PIECE_SPACES && t.n >= 3 &&
+        vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
+        return ' ';
+    }
+    return byte;
+}
+
+static void vocab_note_join(struct vocab *v, struct text left, struct text right)
+{
+    int a = vocab_edge(v, left, 1);
+    int b = vocab_edge(v, right, 0);
+    if (a >= 0 && b >= 0) {
+        v->joins[a][b / 8] |= (uint8_t)(1u << b % 8);
+    }
+}
+
+static int vocab_joins(const struct vocab *v, unsigned a, unsigned b)
+{
+    return v->joins[a][b / 8] >> b % 8 & 1;
 }
 
 #define VOCAB_RUN 16
@@ -379,7 +436,7 @@ static int vocab_index_merges(struct vocab *v, slm_error *err)
             }
             struct text l = {t.s, right - 1};
             struct text r = {t.s + right, t.n - right};
-            vocab_note_space(v, l, r);
+            vocab_note_join(v, l, r);
             hashes[i - start] = vocab_pair_hash(vocab_hash(l), vocab_hash(r));
             table_fetch(&v->by_pair, hashes[i - start]);
         }
@@ -722,14 +779,14 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-/* The same for what stands within a token. */
-static void vocab_note_spaces(struct vocab *v, struct text t)
+/* Where tokens alone say what is merged: the characters of each. */
+static void vocab_note_joins(struct vocab *v, struct text t)
 {
-    for (size_t i = 1; i + 3 <= t.n; i++) {
-        if ((uint8_t)t.s[i] == 0xe2) {
-            struct text left = {t.s, i};
-            struct text right = {t.s + i, t.n - i};
-            vocab_note_space(v, left, right);
+    for (size_t i = 1; i < t.n; i++) {
+        struct text left = {t.s, i};
+        struct text right = {t.s + i, t.n - i};
+        if (((uint8_t)t.s[i] & 0xc0) != 0x80) {
+            vocab_note_join(v, left, right);
         }
     }
 }
@@ -760,6 +817,83 @@ static void vocab_find_bytes(struct vocab *v)
         int32_t token = vocab_find_byte(v, by_name);
         v->byte_token[i] = token >= 0 ? token : vocab_find_byte(v, by_byte);
     }
+}
+
+/* ---- Loading: by bytes ----------------------------------------------------------------------- */
+
+/* The byte at s, and how many of the n >= 1 characters stand for it, as RWKV writes its tokens: \t,
+ * \n, \r, \x1F, and behind any other backslash the character itself. */
+static int vocab_unescape(const uint8_t *s, size_t n, size_t *size)
+{
+    *size = 1;
+    if (s[0] != '\\' || n < 2) {
+        return s[0];
+    }
+    *size = 2;
+    if (s[1] == 'x' && n >= 4 && vocab_hex_digit(s[2]) >= 0 && vocab_hex_digit(s[3]) >= 0) {
+        *size = 4;
+        return vocab_hex_digit(s[2]) * 16 + vocab_hex_digit(s[3]);
+    }
+    return s[1] == 't' ? '\t' : s[1] == 'n' ? '\n' : s[1] == 'r' ? '\r' : s[1];
+}
+
+/* The bytes that a token stands for, in `bytes`, or the text itself. */
+static struct text vocab_bytes(const struct vocab *v, uint32_t token, uint8_t *bytes)
+{
+    struct text t = vocab_text(v, (int32_t)token);
+    if (v->form != PIECE_ESCAPES) {
+        return t;
+    }
+    size_t n = 0;
+    for (size_t at = 0, size = 1; at < t.n; at += size) {
+        bytes[n++] = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+    }
+    struct text unescaped = {(const char *)bytes, n};
+    return unescaped;
+}
+
+static int vocab_fill_trie(struct vocab *v, unsigned types, const uint32_t *order, uint8_t *bytes,
+                           struct memory *m, slm_error *err)
+{
+    struct trie_builder b;
+    int status = trie_begin(&b, m, err);
+    for (int32_t i = 0; i < v->n_token && status == SLM_OK; i++) {
+        unsigned type = v->attributes[order[i]];
+        if ((type & types) != 0 && (type & TOKEN_GUARDED) == 0) {
+            struct text t = vocab_bytes(v, order[i], bytes);
+            status = trie_add(&b, (const uint8_t *)t.s, t.n, (int32_t)order[i], err);
+        }
+    }
+    if (status != SLM_OK) {
+        trie_drop(&b);
+        return status;
+    }
+    return trie_finish(&v->trie, &b, err);
+}
+
+/* The trie of the tokens of these types that text may become. */
+static int vocab_load_trie(struct vocab *v, unsigned types, struct memory *m, slm_error *err)
+{
+    struct arena a = {NULL, 0, 0};
+    struct trie_key *keys = NULL;
+    uint32_t *order = NULL;
+    uint8_t *bytes = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        keys = (struct trie_key *)arena_take(&a, (uint64_t)v->n_token * 2, sizeof *keys);
+        order = (uint32_t *)arena_take(&a, (uint64_t)v->n_token, sizeof *order);
+        bytes = (uint8_t *)arena_take(&a, v->text_max, 1);
+        if (pass == 0) {
+            a.base = (uint8_t *)memory_take(m, a.used);
+        }
+        if (a.base == NULL) {
+            return memory_error(m, a.used, "tokens in order", err);
+        }
+    }
+    trie_order(&v->by_text, order, keys, (uint32_t)v->n_token);
+    int status = vocab_fill_trie(v, types, order, bytes, m, err);
+    memory_give(m, a.base, a.used);
+    return status;
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -834,10 +968,15 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     vocab_patch_strips(v, g);
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    for (int32_t i = 0; i < v->n_token && !vocab_has_merges(v); i++) {
-        vocab_note_spaces(v, vocab_text(v, i));
+    for (int32_t i = 0; i < v->n_token && v->algorithm->encode == spm_encode; i++) {
+        if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
+            vocab_note_joins(v, vocab_text(v, i));
+        }
     }
-    return v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK;
+    SLM_TRY(v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK);
+    v->begins_with_space = v->add_space_prefix || v->normalizer.merge_spaces ||
+                           (v->algorithm->flags & TOKENIZER_SEP) != 0;
+    return SLM_OK;
 }
 
 static void vocab_free(struct vocab *v, struct memory *m)
@@ -897,11 +1036,13 @@ struct scratch {
 struct encoder {
     const struct vocab *v;
     struct memory *m;
-    uint32_t flags;       /* SLM_TEXT_ */
-    int after_special;    /* the fragment begins the text or follows a special token */
-    struct scratch text;  /* of a piece, as the vocabulary writes it */
-    struct scratch lower; /* the same in lower case */
+    uint32_t flags;      /* SLM_TEXT_ */
+    int after_special;   /* the fragment begins the text or follows a special token */
+    struct scratch text; /* of a piece, as the vocabulary writes it */
     struct scratch symbols;
+    uint32_t n_text; /* of those to merge: spm.c */
+    uint32_t n_symbols;
+    uint8_t last; /* what stands for the last one in vocab.joins */
     struct scratch ranks;
     struct scratch tree;
     struct scratch matches; /* special tokens in the text: tokenize.c */

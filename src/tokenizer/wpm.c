@@ -92,24 +92,6 @@ static int wpm_encode(struct encoder *e, struct text fragment, slm_error *err)
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
-/* A trie of the tokens of these types. */
-static int wpm_load_trie(struct vocab *v, unsigned types, struct memory *m, slm_error *err)
-{
-    struct trie_builder b;
-    int status = trie_begin(&b, m, err);
-    for (int32_t i = 0; i < v->n_token && status == SLM_OK; i++) {
-        struct text t = vocab_text(v, i);
-        if ((v->attributes[i] & types) != 0 && (v->attributes[i] & TOKEN_GUARDED) == 0) {
-            status = trie_add(&b, (const uint8_t *)t.s, t.n, i, err);
-        }
-    }
-    if (status != SLM_OK) {
-        trie_drop(&b);
-        return status;
-    }
-    return trie_finish(&v->trie, &b, err);
-}
-
 static int wpm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
 {
     struct normalizer *z = &v->normalizer;
@@ -117,5 +99,5 @@ static int wpm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.normalizer.lowercase", &z->lowercase, err));
     z->strip_accents = z->lowercase;
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.normalizer.strip_accents", &z->strip_accents, err));
-    return wpm_load_trie(v, TOKEN_NORMAL | TOKEN_USER | TOKEN_UNUSED | TOKEN_BYTE, m, err);
+    return vocab_load_trie(v, TOKEN_NORMAL | TOKEN_USER | TOKEN_UNUSED | TOKEN_BYTE, m, err);
 }
