@@ -219,6 +219,8 @@ failure embed -m "$embedder" --pooling none --compare a b
 failure embed -m "$embedder" --ids 275
 failure embed -m "$embedder" --ids x
 bert=$(made bert-cls)
+run 0 info -m "$bert"
+check "names the tokenizer" grep -q '^vocabulary *wordpiece, 104 tokens' "$out"
 run 0 embed -m "$bert" "the cat"
 cp "$out" "$dir/text"
 run 0 embed -m "$bert" --ids "2 90 7 41 60 3"
