@@ -63,9 +63,14 @@
 #include "src/gguf.c"
 #include "src/unicode.c"
 #include "src/tokenizer/pretokenize.c"
+#include "src/tokenizer/trie.c"
 #include "src/tokenizer/vocab.c"
+#include "src/tokenizer/special.c"
 #include "src/tokenizer/spm.c"
 #include "src/tokenizer/bpe.c"
+#include "src/tokenizer/wpm.c"
+#include "src/tokenizer/ugm.c"
+#include "src/tokenizer/rwkv.c"
 #include "src/tokenizer/tokenize.c"
 
 /* What a family is, what its keys say, and the families. */

@@ -365,6 +365,17 @@ SLM_API int slm_model_open_callback(slm_model **model, slm_read_fn read, void *r
  * Any thread. */
 SLM_API void slm_model_free(slm_model *model);
 
+/* Who cuts a text into the pieces that byte pairs never cross:
+ *     NONE     nobody: the tokenizer has no such step
+ *     KNOWN    the pre-tokenizer that the file names
+ *     MISSING  the file names none (it is older than the key), and
+ *     UNKNOWN  the one it names is not known: the default one, so text may be split in other ways
+ *              than the model was trained with */
+#define SLM_PRE_NONE 0
+#define SLM_PRE_KNOWN 1
+#define SLM_PRE_MISSING 2
+#define SLM_PRE_UNKNOWN 3
+
 /* Pointers are valid as long as the model. Ids are -1 and numbers 0 where the file has none. */
 typedef struct slm_model_info {
     uint32_t struct_size;
@@ -382,14 +393,14 @@ typedef struct slm_model_info {
     int32_t unk_token;
     int32_t pad_token;
     int32_t add_bos; /* 1 if the vocabulary asks for a start token */
-    int32_t add_eos;
+    int32_t add_eos; /* 1 if it asks for an end token: eos_token, of "wordpiece" sep_token */
     int32_t n_metadata; /* for slm_model_metadata */
     int32_t n_tensors;  /* for slm_model_tensor */
     int32_t file_type;  /* general.file_type, informational */
     int32_t gguf_version;
     const char *family;    /* general.architecture */
     const char *name;      /* general.name, or "" */
-    const char *tokenizer; /* "spm", "bpe" or "none" */
+    const char *tokenizer; /* "spm", "bpe", "wordpiece", "unigram", "rwkv" or "none" */
     const char *isa;       /* the highest instruction set whose kernels are in use: "avx2", "ref" */
     const char *chat_template; /* tokenizer.chat_template, 0-terminated, or NULL */
     uint64_t n_parameters;     /* elements of all tensors */
@@ -405,9 +416,21 @@ typedef struct slm_model_info {
     int32_t n_outputs;  /* of its classifier, 0 if it has none. Their names are the metadata key
                            "FAMILY.classifier.output_labels", if the file has it */
     int32_t sep_token;
-    int32_t add_sep; /* 1 if the vocabulary asks for sep_token between the two texts of a pair */
+    int32_t add_sep; /* 1 if the vocabulary asks for sep_token between the two texts of a pair,
+                        beside the end token of the first */
     int32_t is_recurrent; /* 1 if sequences have states: see slm_sequence_checkpoint */
-    int32_t reserved;
+    int32_t pre_status;   /* SLM_PRE_ */
+    const char *pre;      /* tokenizer.ggml.pre, 0-terminated, or "" */
+    int32_t eom_token;
+    int32_t mask_token;
+    /* Fill in the middle: a prompt is fim_pre, text, fim_suf, text, fim_mid; of several files,
+     * before that fim_rep and the name of the project, fim_sep and the name of each file. */
+    int32_t fim_pre_token;
+    int32_t fim_suf_token;
+    int32_t fim_mid_token;
+    int32_t fim_pad_token;
+    int32_t fim_rep_token;
+    int32_t fim_sep_token;
 } slm_model_info;
 
 /* Fills *info, whose struct_size the caller has set. Any thread. */

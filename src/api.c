@@ -245,6 +245,16 @@ SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm
     o.n_outputs = (int32_t)model_classifier_outputs(model);
     o.sep_token = model->vocab.sep;
     o.add_sep = model->vocab.add_sep;
+    o.pre_status = model->vocab.pre_status;
+    o.pre = model->pre;
+    o.eom_token = model->vocab.eom;
+    o.mask_token = model->vocab.mask;
+    o.fim_pre_token = model->vocab.fim_pre;
+    o.fim_suf_token = model->vocab.fim_suf;
+    o.fim_mid_token = model->vocab.fim_mid;
+    o.fim_pad_token = model->vocab.fim_pad;
+    o.fim_rep_token = model->vocab.fim_rep;
+    o.fim_sep_token = model->vocab.fim_sep;
     return struct_write(info, &o, sizeof o, "info", err);
 }
 

@@ -281,19 +281,19 @@ static int32_t max_i32(int32_t a, int32_t b)
 
 /* ---- Little-endian bytes at any alignment ---------------------------------------------------- */
 
-static uint16_t load_u16(const void *p)
+static inline uint16_t load_u16(const void *p)
 {
     const uint8_t *b = (const uint8_t *)p;
     return (uint16_t)(b[0] | b[1] << 8);
 }
 
-static uint32_t load_u32(const void *p)
+static inline uint32_t load_u32(const void *p)
 {
     const uint8_t *b = (const uint8_t *)p;
     return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
-static uint64_t load_u64(const void *p)
+static inline uint64_t load_u64(const void *p)
 {
     const uint8_t *b = (const uint8_t *)p;
     return (uint64_t)load_u32(b) | (uint64_t)load_u32(b + 4) << 32;
@@ -411,9 +411,11 @@ static uint64_t hash_bytes(const void *data, size_t n, uint64_t seed)
         p += 8;
         n -= 8;
     }
-    uint64_t tail = 0;
-    for (size_t i = 0; i < n; i++) {
-        tail |= (uint64_t)p[i] << (8 * i);
+    uint64_t tail = 0; /* all of the bytes left, some of them twice */
+    if (n >= 4) {
+        tail = load_u32(p) | (uint64_t)load_u32(p + n - 4) << 32;
+    } else if (n > 0) {
+        tail = p[0] | (uint64_t)p[n / 2] << 8 | (uint64_t)p[n - 1] << 16;
     }
     return hash_mix(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
 }

@@ -751,6 +751,7 @@ static void bind_strings(struct binder *b, struct text family)
     gguf_find_text(&m->gguf, "general.name", &name);
     m->family = bind_text(b, family);
     m->name = bind_text(b, name);
+    m->pre = bind_text(b, m->vocab.pre);
     if (gguf_find_text(&m->gguf, "tokenizer.chat_template", &chat) == 1) {
         m->chat_template = bind_text(b, chat);
     }

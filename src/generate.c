@@ -148,7 +148,7 @@ static void generate_drop_end(struct slm_generator *g, uint32_t flags)
 {
     const struct vocab *v = &g->context->model->vocab;
     if ((flags & SLM_TEXT_BOS) != 0 && v->add_eos && g->n_prompt > 1 &&
-        g->prompt[g->n_prompt - 1] == v->eos) {
+        g->prompt[g->n_prompt - 1] == v->end) {
         g->n_prompt--;
     }
 }

@@ -146,6 +146,7 @@ struct gguf_cursor {
 };
 
 #define GGUF_FIRST_READ 65536u
+#define GGUF_STRING_BYTES 16 /* of a token or a merge, its length included: a guess */
 
 static int gguf_too_long(const struct gguf_cursor *c)
 {
@@ -252,18 +253,23 @@ static int gguf_index_strings(struct gguf_cursor *c, struct gguf_kv *kv)
     if (kv->strings == NULL) {
         return memory_error(c->memory, kv->count * sizeof(uint32_t), "string array", c->err);
     }
-    for (uint64_t i = 0; i < kv->count; i++) {
+    /* As many bytes as so many short strings take, so that the copy grows once for all of them. */
+    uint64_t end =
+        c->part->source.size < LIMIT_METADATA_BYTES ? c->part->source.size : LIMIT_METADATA_BYTES;
+    uint64_t left = end > c->at ? end - c->at : 0;
+    uint64_t ahead = kv->count * GGUF_STRING_BYTES < left ? kv->count * GGUF_STRING_BYTES : left;
+    int status = cursor_need(c, ahead, "strings of an array");
+    for (uint64_t i = 0; i < kv->count && status == SLM_OK; i++) {
         uint64_t at = 0;
         uint64_t size = 0;
         kv->strings[i] = (uint32_t)c->at;
-        int status = cursor_string(c, &at, &size, "string of an array");
-        if (status != SLM_OK) {
-            memory_give(c->memory, kv->strings, kv->count * sizeof(uint32_t));
-            kv->strings = NULL;
-            return status;
-        }
+        status = cursor_string(c, &at, &size, "string of an array");
     }
-    return SLM_OK;
+    if (status != SLM_OK) {
+        memory_give(c->memory, kv->strings, kv->count * sizeof(uint32_t));
+        kv->strings = NULL;
+    }
+    return status;
 }
 
 static int gguf_read_value(struct gguf_cursor *c, struct gguf_kv *kv, struct text key)
@@ -675,7 +681,9 @@ static int gguf_read_header(struct gguf_cursor *c, uint32_t *version, uint64_t *
     }
     SLM_TRY(cursor_u64(c, n_tensors, "header"));
     SLM_TRY(cursor_u64(c, n_kv, "header"));
-    uint64_t left = c->part->source.size - c->at;
+    uint64_t end =
+        c->part->source.size < LIMIT_METADATA_BYTES ? c->part->source.size : LIMIT_METADATA_BYTES;
+    uint64_t left = end > c->at ? end - c->at : 0;
     if (*n_tensors > left / 25 || *n_kv > left / 14) {
         SLM_FAIL(c->err, SLM_E_FORMAT, 8,
                  "the header claims %llu tensors and %llu keys, more than the file can hold",

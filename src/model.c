@@ -240,11 +240,15 @@ static int model_finish(struct slm_model *m, const slm_model_options *options, s
         SLM_FAIL(err, SLM_E_MODEL, -1, "key 'general.architecture' is missing or no string");
     }
     SLM_TRY(vocab_load(&m->vocab, &m->gguf, &m->memory, err));
-    if (m->vocab.unknown_pre.n > 0) {
+    if (m->vocab.pre_status == SLM_PRE_UNKNOWN || m->vocab.pre_status == SLM_PRE_MISSING) {
         model_log(
             m, SLM_LOG_WARN,
-            "unknown pre-tokenizer '%.*s': the default one is used, text may be split wrongly",
-            text_width(m->vocab.unknown_pre), m->vocab.unknown_pre.s);
+            m->vocab.pre_status == SLM_PRE_UNKNOWN
+                ? "unknown pre-tokenizer '%.*s': the default one is used, text may be split "
+                  "wrongly"
+                : "no key tokenizer.ggml.pre%.*s: the default pre-tokenizer is used, text may "
+                  "be split wrongly",
+            text_width(m->vocab.pre), m->vocab.pre.s);
     }
     if (m->vocab.ignored_key != NULL) {
         model_log(m, SLM_LOG_WARN, "key '%s' names no token of the vocabulary and is ignored",

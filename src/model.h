@@ -51,6 +51,7 @@ struct slm_model {
     slm_error unbound;  /* if not: why not */
     const char *family; /* 0-terminated copies for slm_model_info */
     const char *name;
+    const char *pre; /* of the vocabulary */
     const char *chat_template;
 };
 

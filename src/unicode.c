@@ -1,22 +1,21 @@
-/* unicode.c - UTF-8 and the class of a code point.
+/* unicode.c - UTF-8, the class of a code point, its lower case and what it is made of.
  *
  * Owns the tables of unicode.inc (Unicode 15.1, written by tests/unicode_gen.py). The classes are
  * those that pre-tokenizers ask for; each is one bit, so that a set of classes is a mask. White
- * space is the property White_Space and overrides the category. Unassigned, control and format
- * characters are in no class.
- *
- * No case tables: contractions compare with s, t, m, d, re, ve and ll, and no code point beyond
- * ASCII has one of these letters as its simple lower case. */
+ * space is the property White_Space and overrides the category. Unassigned code points are in no
+ * class. */
 
 #define UNICODE_UPPER 1u   /* Lu, Lt */
 #define UNICODE_LOWER 2u   /* Ll */
 #define UNICODE_UNCASED 4u /* Lm, Lo */
 #define UNICODE_LETTER 7u
-#define UNICODE_MARK 8u    /* Mn, Mc, Me */
+#define UNICODE_ACCENT 8u  /* Mn */
 #define UNICODE_NUMBER 16u /* Nd, Nl, No */
 #define UNICODE_PUNCT 32u  /* Pc, Pd, Ps, Pe, Pi, Pf, Po */
 #define UNICODE_SYMBOL 64u /* Sm, Sc, Sk, So */
 #define UNICODE_WHITE 128u
+#define UNICODE_MARK (UNICODE_ACCENT | 256u) /* Mn; Mc, Me */
+#define UNICODE_CONTROL 512u                 /* Cc, Cf, Co, Cs */
 
 #define UNICODE_BAD 0xFFFDu /* the replacement character */
 
@@ -24,6 +23,21 @@ struct unicode_range {
     uint32_t first;
     uint32_t last;
     uint8_t code;
+};
+
+/* Letters first, first + step, ... last become lower case by adding delta. */
+struct unicode_lower_range {
+    uint32_t first;
+    uint32_t last;
+    uint32_t step;
+    int32_t delta;
+};
+
+/* A canonical decomposition, one step of it; second is 0 or stands alone. In order of point. */
+struct unicode_parts {
+    uint32_t point;
+    uint32_t first;
+    uint32_t second;
 };
 
 #include "unicode.inc"
@@ -45,6 +59,72 @@ static unsigned unicode_class(uint32_t point)
         }
     }
     return (1u << code) >> 1;
+}
+
+/* The simple lower case of a code point, or itself. */
+static uint32_t unicode_lower(uint32_t point)
+{
+    int32_t low = 0;
+    int32_t high = SLM_COUNT(unicode_lower_ranges);
+    if (point < 0x80) {
+        return point >= 'A' && point <= 'Z' ? point | 0x20 : point;
+    }
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (unicode_lower_ranges[middle].last < point) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    const struct unicode_lower_range *r = &unicode_lower_ranges[low];
+    if (low == SLM_COUNT(unicode_lower_ranges) || point < r->first ||
+        (point - r->first) % r->step != 0) {
+        return point;
+    }
+    return (uint32_t)((int32_t)point + r->delta);
+}
+
+#define UNICODE_PARTS_MAX 4 /* characters of a full canonical decomposition */
+
+/* Writes the full canonical decomposition of a code point; itself if it has none. Returns how many.
+ * Not the canonical order of marks that follow each other. */
+static int unicode_decompose(uint32_t point, uint32_t out[UNICODE_PARTS_MAX])
+{
+    uint32_t behind[UNICODE_PARTS_MAX];
+    int n_behind = 0;
+    int n = 0;
+    if (point >= 0xac00 && point <= 0xd7a3) { /* Hangul: by arithmetic */
+        uint32_t tail = (point - 0xac00) % 28;
+        out[0] = 0x1100 + (point - 0xac00) / 588;
+        out[1] = 0x1161 + (point - 0xac00) / 28 % 21;
+        out[2] = 0x11a7 + tail;
+        return tail > 0 ? 3 : 2;
+    }
+    for (int more = point >= 0xc0; more;) {
+        int32_t low = 0;
+        int32_t high = SLM_COUNT(unicode_decompositions);
+        while (low < high) {
+            int32_t middle = low + (high - low) / 2;
+            if (unicode_decompositions[middle].point < point) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        more = low < SLM_COUNT(unicode_decompositions) &&
+               unicode_decompositions[low].point == point && n_behind < UNICODE_PARTS_MAX - 1;
+        if (more) {
+            point = unicode_decompositions[low].first;
+            behind[n_behind] = unicode_decompositions[low].second;
+            n_behind += behind[n_behind] != 0;
+        }
+    }
+    out[n++] = point;
+    while (n_behind > 0) {
+        out[n++] = behind[--n_behind];
+    }
+    return n;
 }
 
 /* How many of the n >= 1 bytes at s belong together: a whole character (*point is its code point),

@@ -219,8 +219,12 @@ failure embed -m "$embedder" --pooling none --compare a b
 failure embed -m "$embedder" --ids 275
 failure embed -m "$embedder" --ids x
 bert=$(made bert-cls)
-failure embed -m "$bert" a
-check "what to do without a tokenizer" grep -q "'bert' is not supported: use token ids" "$err"
+run 0 info -m "$bert"
+check "names the tokenizer" grep -q '^vocabulary *wordpiece, 104 tokens' "$out"
+run 0 embed -m "$bert" "the cat"
+cp "$out" "$dir/text"
+run 0 embed -m "$bert" --ids "2 90 7 41 60 3"
+check "words between [CLS] and [SEP]" cmp -s "$out" "$dir/text"
 run 0 embed -m "$bert" --ids "2 7 8 3"
 check "an embedding by ids" grep -q '"n_tokens":4,' "$out"
 failure run -m "$bert" -p a
@@ -241,8 +245,11 @@ run 0 rerank -m "$(made modern-bert-rerank)" --query "what" one "two three"
 check "an encoder scores, too" [ "$(lines "$out")" -eq 2 ]
 usage_error rerank -m "$reranker" one
 failure rerank -m "$embedder" --query a b
-failure rerank -m "$(made bert-rerank)" --query a b
-check "no tokenizer" grep -q "not supported" "$err"
+bert=$(made bert-rerank)
+run 0 rerank -m "$bert" --query a b
+sed 's/.*score":\(.*\)}/\1/' "$out" >"$dir/score"
+run 0 embed -m "$bert" --ids "2 5 3 6 3"
+check "a pair is [CLS] a [SEP] b [SEP]" grep -q "\[$(cat "$dir/score")\]" "$out"
 
 # ---- chat
 story='Tell me a story about a dog and a ball.'

@@ -1,14 +1,11 @@
 /* test_tokenizer.c - text to tokens and back, through slm.h: real vocabularies with vectors where
  * they are at hand, pieces of every pre-tokenizer, and the model of the repository. The rules of
- * vocabularies, one by one, are the subject of test_vocab.c.
- *
- * With --bench it prints load times and MB/s of the vocabularies under ../shared instead. */
+ * vocabularies, one by one, are the subject of test_vocab.c and test_tokenizer_kinds.c. */
 #include "../slm.c"
 
 #include "tokenizer_fixture.h"
 
 #define VOCAB_PATH "../shared/vocab/ggml-vocab-"
-#define WIKITEXT "../shared/text/wikitext-2-raw.wiki.test.raw"
 #define SEPARATOR "\n__ggml_vocab_test__\n"
 
 static slm_model *test_open(const char *path)
@@ -81,7 +78,7 @@ static uint64_t test_random(uint64_t *state)
     return z ^ z >> 29;
 }
 
-/* n random characters of all lengths and kinds. Returns the bytes written. */
+/* n random characters of all lengths and kinds, but for U+2581. Returns the bytes written. */
 static size_t random_text(uint8_t *out, size_t n, uint64_t *state)
 {
     static const uint32_t limits[] = {0x7f, 0x7f, 0x7ff, 0x3fff, 0xffff, 0x1ffff, 0x10ffff};
@@ -89,7 +86,7 @@ static size_t random_text(uint8_t *out, size_t n, uint64_t *state)
     for (size_t i = 0; i < n; i++) {
         uint64_t r = test_random(state);
         uint32_t point = (uint32_t)((r >> 8) % (limits[r % 7] + 1));
-        point = point >= 0xd800 && point < 0xe000 ? ' ' : point;
+        point = (point >= 0xd800 && point < 0xe000) || point == 0x2581 ? ' ' : point;
         used += unicode_encode(point, out + used);
     }
     return used;
@@ -114,6 +111,16 @@ static const char *parse_line(const char *line, int32_t *ids, size_t capacity, s
     return line + (*line == '\n');
 }
 
+static size_t parse_hex(const char *hex, char *out)
+{
+    size_t n = 0;
+    for (; vocab_hex_digit((uint8_t)hex[2 * n]) >= 0; n++) {
+        out[n] = (char)(vocab_hex_digit((uint8_t)hex[2 * n]) * 16 +
+                        vocab_hex_digit((uint8_t)hex[2 * n + 1]));
+    }
+    return n;
+}
+
 static void expect_vectors(const char *name, int n_tests)
 {
     char path[256];
@@ -130,11 +137,14 @@ static void expect_vectors(const char *name, int n_tests)
     assert_true(input != NULL && output != NULL);
     const char *line = output;
     int tests = 0;
-    for (char *text = input, *end; (end = strstr(text, SEPARATOR)) != NULL; tests++) {
+    for (char *text = input, *end; *text != 0; tests++) { /* the last one may lack its separator */
+        end = strstr(text, SEPARATOR);
+        end = end != NULL ? end : strchr(text, 0);
+        int is_last = *end == 0;
         *end = 0;
         line = parse_line(line, want, sizeof want / sizeof want[0], &n_want);
         expect_ids(model, text, 0, want, n_want);
-        text = end + strlen(SEPARATOR);
+        text = is_last ? end : end + strlen(SEPARATOR);
     }
     assert_int_equal(tests, n_tests);
     free(input);
@@ -161,18 +171,70 @@ VECTORS(falcon, "falcon", 46)
 VECTORS(deepseek_coder, "deepseek-coder", 46)
 VECTORS(llama_spm, "llama-spm", 46)
 VECTORS(phi_3, "phi-3", 46)
+VECTORS(deepseek_llm, "deepseek-llm", 46)
+VECTORS(gemma_4, "gemma-4", 46)
+VECTORS(bert_bge, "bert-bge", 46)
+
+/* tests/golden/unigram.txt was made by SentencePiece. */
+static void unigram_gives_what_sentencepiece_does(void **state)
+{
+    int32_t want[2048];
+    size_t size = 0;
+    size_t n_want = 0;
+    int n_lines = 0;
+    (void)state;
+    TESTING_NEEDS(VOCAB_PATH "nomic-bert-moe.gguf");
+    slm_model *model = test_open(VOCAB_PATH "nomic-bert-moe.gguf");
+    char *file = testing_read("tests/golden/unigram.txt", &size);
+    assert_non_null(file);
+    for (char *line = file, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        char text[4096];
+        if (line[0] == '#') {
+            continue;
+        }
+        *end = 0;
+        size_t n = parse_hex(line, text);
+        text[n] = 0;
+        parse_line(line + 2 * n + (line[2 * n] == ' '), want, sizeof want / sizeof want[0],
+                   &n_want);
+        expect_ids(model, text, 0, want, n_want);
+        n_lines++;
+    }
+    assert_true(n_lines > 60);
+    free(file);
+    slm_model_free(model);
+}
+
+/* Files of which nobody has vectors. */
+static void others_load_and_say_what_they_are(void **state)
+{
+    static const struct {
+        const char *name, *tokenizer;
+        int32_t pre_status;
+    } want[] = {
+        {"gpt-neox", "bpe", SLM_PRE_MISSING},    {"nomic-bert-moe", "unigram", SLM_PRE_NONE},
+        {"llama-bpe", "bpe", SLM_PRE_KNOWN},     {"llama-spm", "spm", SLM_PRE_NONE},
+        {"bert-bge", "wordpiece", SLM_PRE_NONE}, {"gemma-4", "bpe", SLM_PRE_KNOWN}};
+    (void)state;
+    for (int32_t i = 0; i < SLM_COUNT(want); i++) {
+        char path[256];
+        slm_model_info info;
+        snprintf(path, sizeof path, "%s%s.gguf", VOCAB_PATH, want[i].name);
+        TESTING_NEEDS(path);
+        slm_model *model = test_open(path);
+        memset(&info, 0, sizeof info);
+        info.struct_size = sizeof info;
+        assert_int_equal(slm_model_get_info(model, &info, NULL), SLM_OK);
+        assert_string_equal(info.tokenizer, want[i].tokenizer);
+        assert_int_equal(info.pre_status, want[i].pre_status);
+        struct ids ids = test_tokenize(model, "Hello world", 11, SLM_TEXT_BOS);
+        assert_true(ids.n >= 2 && ids.n <= 4);
+        free(ids.data);
+        slm_model_free(model);
+    }
+}
 
 /* ---- Pre-tokenizers -------------------------------------------------------------------------- */
-
-static size_t parse_hex(const char *hex, char *out)
-{
-    size_t n = 0;
-    for (; piece_hex_digit((uint8_t)hex[2 * n]) >= 0; n++) {
-        out[n] = (char)(piece_hex_digit((uint8_t)hex[2 * n]) * 16 +
-                        piece_hex_digit((uint8_t)hex[2 * n + 1]));
-    }
-    return n;
-}
 
 /* tests/golden/pretokenize.txt was cut by a regular expression engine. */
 static void pieces_are_those_of_the_regular_expressions(void **state)
@@ -183,7 +245,7 @@ static void pieces_are_those_of_the_regular_expressions(void **state)
     (void)state;
     assert_non_null(file);
     for (char *line = file, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        char text[512];
+        char text[2048];
         if (line[0] == '#') {
             continue;
         }
@@ -278,47 +340,96 @@ static void byte_level_text_comes_back(void **state)
                                         " ",
                                         "\n",
                                         "a"};
-    static uint8_t buffer[4096];
     slm_model *model = test_open(TESTING_STORYTELLER);
-    uint64_t random = 1;
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         expect_round_trip(model, texts[i], strlen(texts[i]));
     }
-    for (int i = 0; i < 300; i++) {
-        expect_round_trip(model, (char *)buffer, random_text(buffer, 200, &random));
-    }
     expect_round_trip(model, "a\0b\0", 4);
     slm_model_free(model);
 }
+
+/* The families whose tokens give back every valid text; but for U+2581, which is a space to
+ * SentencePiece and Gemma 4. */
+static const char *const reversible[] = {TESTING_STORYTELLER, VOCAB_PATH "llama-spm.gguf",
+                                         VOCAB_PATH "gemma-4.gguf", VOCAB_PATH "llama-bpe.gguf",
+                                         VOCAB_PATH "qwen35.gguf"};
 
 static void expect_file_round_trip(const char *path)
 {
     size_t size = 0;
     TESTING_NEEDS(path);
     char *text = testing_read(path, &size);
-    slm_model *model = test_open(TESTING_STORYTELLER);
-    expect_round_trip(model, text, size);
-    slm_model_free(model);
-    char vocab[] = VOCAB_PATH "llama-spm.gguf";
-    if (testing_exists(vocab)) {
-        model = test_open(vocab);
-        expect_round_trip(model, text, size);
-        slm_model_free(model);
+    for (int32_t i = 0; i < SLM_COUNT(reversible); i++) {
+        if (testing_exists(reversible[i])) {
+            slm_model *model = test_open(reversible[i]);
+            expect_round_trip(model, text, size);
+            slm_model_free(model);
+        }
     }
     free(text);
 }
 
-static void a_novel_comes_back(void **state)
+#define ROUND_TRIP(name, file)                                                                     \
+    static void name##_comes_back(void **state)                                                    \
+    {                                                                                              \
+        (void)state;                                                                               \
+        expect_file_round_trip("../shared/text/" file);                                            \
+    }
+
+ROUND_TRIP(a_novel, "frankenstein.txt")
+ROUND_TRIP(an_encyclopedia, "wikitext-2-raw.wiki.test.raw")
+ROUND_TRIP(a_play, "tinyshakespeare.txt")
+ROUND_TRIP(a_book_of_stories, "tinystories-train-head-200k.txt")
+
+static void any_characters_come_back(void **state)
 {
+    static uint8_t buffer[4096];
     (void)state;
-    expect_file_round_trip("../shared/text/frankenstein.txt");
+    for (int32_t i = 0; i < SLM_COUNT(reversible); i++) {
+        uint64_t random = 3;
+        if (!testing_exists(reversible[i])) {
+            continue;
+        }
+        slm_model *model = test_open(reversible[i]);
+        for (int run = 0; run < 500; run++) {
+            expect_round_trip(model, (char *)buffer, random_text(buffer, 200, &random));
+        }
+        slm_model_free(model);
+    }
 }
 
-static void an_encyclopedia_comes_back(void **state)
+/* Text is cut where no merge joins two characters. A vocabulary that joins them all is not cut, and
+ * merges to the same. */
+static void cutting_changes_no_token(void **state)
 {
+    size_t size = 0;
+    char *text = testing_read("README.md", &size);
+    uint64_t random = 4;
     (void)state;
-    expect_file_round_trip(WIKITEXT);
+    assert_non_null(text);
+    size = size < 8000 ? size : 8000;
+    text = (char *)realloc(text, size + 80000);
+    assert_non_null(text);
+    size += random_text((uint8_t *)text + size, 4000, &random);
+    for (size_t i = 0; i < 4000; i++) {
+        text[size++] = "abcdefghij \xE2\x96\x81>/<\xFF"[test_random(&random) % 18];
+    }
+    for (int32_t i = 0; i < SLM_COUNT(reversible); i++) {
+        if (!testing_exists(reversible[i])) {
+            continue;
+        }
+        slm_model *model = test_open(reversible[i]);
+        struct ids cut = test_tokenize(model, text, size, 0);
+        memset(model->vocab.joins, 0xff, sizeof model->vocab.joins);
+        struct ids whole = test_tokenize(model, text, size, 0);
+        assert_int_equal(cut.n, whole.n);
+        assert_memory_equal(cut.data, whole.data, cut.n * sizeof *cut.data);
+        free(cut.data);
+        free(whole.data);
+        slm_model_free(model);
+    }
+    free(text);
 }
 
 static void special_tokens_in_text_are_text_unless_asked_for(void **state)
@@ -485,27 +596,36 @@ static void a_buffer_too_small_is_left_alone(void **state)
     slm_model_free(model);
 }
 
-/* A megabyte of one character would take hours if anything were quadratic. */
+/* A quarter of a megabyte of one character would take minutes if anything were quadratic. bench/tokenize.c says how
+ * long it does take. */
 static void long_runs_take_no_time(void **state)
 {
-    static const char *const vocabularies[] = {TESTING_STORYTELLER, VOCAB_PATH "llama-spm.gguf",
-                                               VOCAB_PATH "llama-bpe.gguf",
-                                               VOCAB_PATH "falcon.gguf"};
-    const size_t n = (size_t)1 << 20;
+    static const char *const others[] = {VOCAB_PATH "falcon.gguf", VOCAB_PATH "deepseek-llm.gguf",
+                                         VOCAB_PATH "gpt-neox.gguf", VOCAB_PATH "bert-bge.gguf",
+                                         VOCAB_PATH "nomic-bert-moe.gguf"};
+    static const char *const units[] = {"a",  " ",   "<", "\n", "7", "\xCC\x81", "\xF0\x9F\x98\x80",
+                                        "=a", "\xFF"};
+    const size_t n = (size_t)1 << 18;
     char *text = (char *)malloc(n);
     (void)state;
-    for (size_t i = 0; i < sizeof vocabularies / sizeof vocabularies[0]; i++) {
-        if (!testing_exists(vocabularies[i])) {
+    for (int32_t i = 0; i < SLM_COUNT(reversible) + SLM_COUNT(others); i++) {
+        int back_too = i < SLM_COUNT(reversible);
+        const char *path = back_too ? reversible[i] : others[i - SLM_COUNT(reversible)];
+        if (!testing_exists(path)) {
             continue;
         }
-        slm_model *model = test_open(vocabularies[i]);
-        for (const char *c = "a <\n"; *c != 0; c++) {
-            memset(text, *c, n);
+        slm_model *model = test_open(path);
+        for (int32_t u = 0; u < SLM_COUNT(units); u++) {
+            for (size_t at = 0; at < n; at++) {
+                text[at] = units[u][at % strlen(units[u])];
+            }
             struct ids ids = test_tokenize(model, text, n, SLM_TEXT_SPECIAL);
             size_t size = 0;
             char *back = test_text(model, ids, SLM_TEXT_BOS, &size);
-            assert_int_equal(size, n);
-            assert_memory_equal(back, text, n);
+            if (back_too && units[u][0] != '\xFF') {
+                assert_int_equal(size, n);
+                assert_memory_equal(back, text, n);
+            }
             free(back);
             free(ids.data);
         }
@@ -545,7 +665,7 @@ static void sorted_tables_find_what_hashed_ones_do(void **state)
             found[token] = vocab_find(v, vocab_text(v, token));
         }
         sort_table(&v->by_text, v->tokens.count);
-        if (v->algorithm->has_merges) {
+        if (vocab_has_merges(v)) {
             sort_table(&v->by_pair, v->merges.count);
         }
         for (int32_t token = 0; token < v->n_token; token++) {
@@ -563,42 +683,8 @@ static void sorted_tables_find_what_hashed_ones_do(void **state)
     free(text);
 }
 
-/* ---- Bench ----------------------------------------------------------------------------------- */
-
-static void bench(void)
+int main(void)
 {
-    static const char *const names[] = {"llama-bpe", "qwen2", "gpt-2", "starcoder", "llama-spm"};
-    size_t n = 0;
-    char *text = testing_read(WIKITEXT, &n);
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && text != NULL; i++) {
-        char path[256];
-        int64_t best_load = INT64_MAX;
-        int64_t best_text = INT64_MAX;
-        snprintf(path, sizeof path, "%s%s.gguf", VOCAB_PATH, names[i]);
-        for (int run = 0; run < 5 && testing_exists(path); run++) {
-            int64_t t0 = slm_clock_ns();
-            slm_model *model = test_open(path);
-            int64_t t1 = slm_clock_ns();
-            int32_t *tokens = (int32_t *)malloc(n * sizeof *tokens);
-            slm_tokenize(model, text, n, 0, tokens, n, &(size_t){0}, NULL);
-            int64_t t2 = slm_clock_ns();
-            best_load = min_i64(best_load, t1 - t0);
-            best_text = min_i64(best_text, t2 - t1);
-            free(tokens);
-            slm_model_free(model);
-        }
-        fprintf(stderr, "%-12s open %6.2f ms, wikitext %6.2f MB/s\n", names[i],
-                (double)best_load / 1e6, (double)n * 1e3 / (double)best_text);
-    }
-    free(text);
-}
-
-int main(int argc, char **argv)
-{
-    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        bench();
-        return 0;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors_of_llama_bpe),
         cmocka_unit_test(vectors_of_qwen2),
@@ -612,11 +698,20 @@ int main(int argc, char **argv)
         cmocka_unit_test(vectors_of_deepseek_coder),
         cmocka_unit_test(vectors_of_llama_spm),
         cmocka_unit_test(vectors_of_phi_3),
+        cmocka_unit_test(vectors_of_deepseek_llm),
+        cmocka_unit_test(vectors_of_gemma_4),
+        cmocka_unit_test(vectors_of_bert_bge),
+        cmocka_unit_test(unigram_gives_what_sentencepiece_does),
+        cmocka_unit_test(others_load_and_say_what_they_are),
         cmocka_unit_test(pieces_are_those_of_the_regular_expressions),
         cmocka_unit_test(every_pretokenizer_takes_long_runs_in_its_stride),
         cmocka_unit_test(byte_level_text_comes_back),
         cmocka_unit_test(a_novel_comes_back),
         cmocka_unit_test(an_encyclopedia_comes_back),
+        cmocka_unit_test(a_play_comes_back),
+        cmocka_unit_test(a_book_of_stories_comes_back),
+        cmocka_unit_test(any_characters_come_back),
+        cmocka_unit_test(cutting_changes_no_token),
         cmocka_unit_test(special_tokens_in_text_are_text_unless_asked_for),
         cmocka_unit_test(invalid_utf8_becomes_replacement_characters),
         cmocka_unit_test(any_bytes_are_text),

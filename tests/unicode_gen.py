@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes src/unicode.inc: the class of every code point, Unicode 15.1.
+"""Writes src/unicode.inc: the class of every code point, what letters are in lower case, and what
+characters are made of, Unicode 15.1.
 
     python3 tests/unicode_gen.py /usr/share/unicode > src/unicode.inc
 
@@ -14,13 +15,17 @@ BLOCK = 128
 ADDED = [(0x2EBF0, 0x2EE5D, "Lo"), (0x2FFC, 0x2FFF, "So"), (0x31EF, 0x31EF, "So")]
 
 # The codes of unicode.c: class bit 1 << (code - 1), 0 for what is in no class.
-CODE = {"Lu": 1, "Lt": 1, "Ll": 2, "Lm": 3, "Lo": 3, "M": 4, "N": 5, "P": 6, "S": 7}
+CODE = {"Lu": 1, "Lt": 1, "Ll": 2, "Lm": 3, "Lo": 3, "Mn": 4, "N": 5, "P": 6, "S": 7}
+CODE.update({"M": 9, "Cc": 10, "Cf": 10, "Co": 10, "Cs": 10})
 WHITE = 8
 
 
 def read_classes(folder):
+    """The codes; the points whose simple lower case is another one; [point, first, second] of each
+    canonical decomposition, second 0 where there is one character only."""
     category = ["Cn"] * 0x110000
     first = None
+    lower, parts = {}, []
     for line in open(folder + "/UnicodeData.txt", encoding="utf-8"):
         field = line.split(";")
         point = int(field[0], 16)
@@ -29,6 +34,11 @@ def read_classes(folder):
             continue
         low = first if field[1].endswith("Last>") else point
         category[low : point + 1] = [field[2]] * (point + 1 - low)
+        if field[13]:
+            lower[point] = int(field[13], 16)
+        if field[5] and not field[5].startswith("<"):
+            of = [int(x, 16) for x in field[5].split()]
+            parts.append([point] + of + [0] * (2 - len(of)))
     for low, high, name in ADDED:
         category[low : high + 1] = [name] * (high + 1 - low)
     codes = [CODE.get(c, CODE.get(c[0], 0)) for c in category]
@@ -38,7 +48,21 @@ def read_classes(folder):
             low, _, high = field[0].strip().partition("..")
             for point in range(int(low, 16), int(high or low, 16) + 1):
                 codes[point] = WHITE
-    return codes
+    assert not {p[2] for p in parts} & {p[0] for p in parts}  # only first characters have parts
+    return codes, lower, parts
+
+
+def lower_ranges(lower):
+    """[first, last, step, lower - point]: every letter, or every second one."""
+    ranges = []
+    for point in sorted(lower):
+        delta = lower[point] - point
+        r = ranges[-1] if ranges else None
+        if r and r[3] == delta and point - r[1] in (1, 2) and r[2] in (0, point - r[1]):
+            r[1], r[2] = point, point - r[1]
+        else:
+            ranges.append([point, point, 0, delta])
+    return [[first, last, step or 1, delta] for first, last, step, delta in ranges]
 
 
 def write_array(declaration, values):
@@ -54,8 +78,23 @@ def write_array(declaration, values):
     print("};")
 
 
+def write_rows(declaration, rows, n_decimal):
+    """Structs of numbers, the last n_decimal of which are decimal."""
+    print("static const %s = {" % declaration)
+    line = "   "
+    for row in rows:
+        n_hex = len(row) - n_decimal
+        item = " {%s}," % ", ".join(["0x%x" % x for x in row[:n_hex]] + ["%d" % x for x in row[n_hex:]])
+        if len(line) + len(item) > 100:
+            print(line)
+            line = "   "
+        line += item
+    print(line)
+    print("};")
+
+
 def main():
-    codes = read_classes(sys.argv[1])
+    codes, lower, parts = read_classes(sys.argv[1])
     blocks = {}
     index = []
     for start in range(0, LIMIT, BLOCK):
@@ -88,6 +127,10 @@ def main():
     for low, high, code in ranges:
         print("    {0x%x, 0x%x, %d}," % (low, high, code))
     print("};")
+    print()
+    write_rows("struct unicode_lower_range unicode_lower_ranges[]", lower_ranges(lower), 2)
+    print()
+    write_rows("struct unicode_parts unicode_decompositions[]", parts, 0)
     print("/* clang-format on */")
 
 

@@ -74,6 +74,34 @@ static void print_token(const slm_model *model, const char *label, int32_t token
     cli_print_escaped(stdout, info.text, info.text_size, ELEMENT_LIMIT);
 }
 
+/* How text is cut before pairs are merged. */
+static void print_pieces(const slm_model_info *info)
+{
+    if (info->pre_status == SLM_PRE_MISSING) {
+        printf("%-12s not named in the file: the default is used, text may be split wrongly\n",
+               "pre");
+    } else if (info->pre_status != SLM_PRE_NONE) {
+        printf("%-12s ", "pre");
+        cli_print_escaped(stdout, info->pre, strlen(info->pre), ELEMENT_LIMIT);
+        puts(info->pre_status == SLM_PRE_KNOWN
+                 ? ""
+                 : " is not known: the default is used, text may be split wrongly");
+    }
+}
+
+/* The tokens for filling in the middle, if there are any. */
+static void print_infill(const slm_model *model, const slm_model_info *info)
+{
+    if (info->fim_pre_token < 0 || info->fim_suf_token < 0 || info->fim_mid_token < 0) {
+        return;
+    }
+    printf("%-12s yes", "infill");
+    print_token(model, "prefix", info->fim_pre_token);
+    print_token(model, "suffix", info->fim_suf_token);
+    print_token(model, "middle", info->fim_mid_token);
+    putchar('\n');
+}
+
 static void print_vocabulary(const slm_model *model, const slm_model_info *info)
 {
     printf("%-12s %s, %d tokens", "vocabulary", info->tokenizer, (int)info->n_vocab);
@@ -83,6 +111,8 @@ static void print_vocabulary(const slm_model *model, const slm_model_info *info)
         print_token(model, "end of turn", info->eot_token);
     }
     printf("%s\n", info->chat_template != NULL ? ", chat template" : "");
+    print_pieces(info);
+    print_infill(model, info);
 }
 
 /* ---- Encodings ------------------------------------------------------------------------------ */

@@ -27,22 +27,24 @@ static int append(struct pairs *p, const char *text, size_t size, uint32_t flags
     return cli_tokenize(p->model, text, size, flags, &p->texts.tokens);
 }
 
-static int append_token(struct pairs *p, int wanted, int32_t token)
-{
-    return wanted && token >= 0 ? cli_push_token(&p->texts.tokens, token) : CLI_GO;
-}
-
-/* [start] query [end] [separator] document [end], each where the vocabulary asks for it. */
+/* [start] query [end] [separator] document [end], each where the vocabulary asks for it: two texts,
+ * without the start of the second. */
 static int append_pair(struct pairs *p, const char *document, size_t size)
 {
     const slm_model_info *v = &p->info;
-    int32_t end = v->eos_token >= 0 ? v->eos_token : v->sep_token;
-    int code = append_token(p, v->add_bos, v->bos_token);
-    code = code == CLI_GO ? append(p, p->query, strlen(p->query), 0) : code;
-    code = code == CLI_GO ? append_token(p, v->add_eos, end) : code;
-    code = code == CLI_GO ? append_token(p, v->add_sep, v->sep_token) : code;
-    code = code == CLI_GO ? append(p, document, size, 0) : code;
-    return code == CLI_GO ? append_token(p, v->add_eos, end) : code;
+    struct cli_tokens *tokens = &p->texts.tokens;
+    int code = append(p, p->query, strlen(p->query), SLM_TEXT_BOS);
+    if (code == CLI_GO && v->add_sep) {
+        code = cli_push_token(tokens, v->sep_token);
+    }
+    size_t second = tokens->n;
+    code = code == CLI_GO ? append(p, document, size, SLM_TEXT_BOS) : code;
+    if (code == CLI_GO && v->add_bos) {
+        tokens->n--;
+        memmove(tokens->data + second, tokens->data + second + 1,
+                (tokens->n - second) * sizeof *tokens->data);
+    }
+    return code;
 }
 
 /* The template is tokenised as a whole, or words at its seams would be split in other ways. So

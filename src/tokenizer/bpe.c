@@ -1,36 +1,10 @@
-/* bpe.c - byte-level BPE, as GPT-2 has it: bytes written as printable characters, pieces cut by the
- * pre-tokenizer, and within each piece the merge of lowest rank until none is left.
+/* bpe.c - BPE: pieces cut by the pre-tokenizer, and within each piece the merge of lowest rank until
+ * none is left. Byte-level as GPT-2 has it, with bytes written as printable characters; or raw as
+ * Gemma 4 has it, with the characters themselves, spaces as U+2581, and tokens for bytes of characters
+ * that are none.
  *
  * From the method: Sennrich et al. 2016, Radford et al. 2019. Merging is driven by the merge list
  * alone: what it makes need not be a token. The merging itself is in spm.c. */
-
-/* ---- Bytes as characters --------------------------------------------------------------------- */
-
-/* Printable bytes stand for themselves, the other 68 are numbered from U+0100. */
-static int bpe_is_printable(uint32_t point)
-{
-    return (point >= 0x21 && point <= 0x7e) || (point >= 0xa1 && point <= 0xff && point != 0xad);
-}
-
-static uint32_t bpe_char_of_byte(uint8_t byte)
-{
-    if (bpe_is_printable(byte)) {
-        return byte;
-    }
-    return byte <= 0x20 ? 0x100u + byte : byte == 0xad ? 0x143u : 0x121u + byte - 0x7fu;
-}
-
-/* The byte of a character, or -1. */
-static int bpe_byte_of_char(uint32_t point)
-{
-    if (bpe_is_printable(point)) {
-        return (int)point;
-    }
-    if (point < 0x100 || point > 0x143) {
-        return -1;
-    }
-    return (int)(point <= 0x120 ? point - 0x100 : point == 0x143 ? 0xad : point - 0x121 + 0x7f);
-}
 
 /* ---- Pieces ---------------------------------------------------------------------------------- */
 
@@ -59,57 +33,6 @@ static int32_t bpe_find(const struct encoder *e, struct text t, uint64_t hash)
     return (vocab_attributes(e->v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
 }
 
-static void bpe_add_byte(struct encoder *e, uint8_t byte, uint32_t *n, uint32_t *used)
-{
-    struct merge_symbol *symbol = (struct merge_symbol *)e->symbols.data + *n;
-    symbol->start = *used;
-    symbol->size =
-        (uint32_t)unicode_encode(bpe_char_of_byte(byte), (uint8_t *)e->text.data + *used);
-    symbol->hash = vocab_hash(bpe_text(e, symbol));
-    *used += symbol->size;
-    (*n)++;
-}
-
-static int bpe_is_bad(const uint8_t *s, size_t n, size_t *size)
-{
-    return unicode_decode(s, n, size) == UNICODE_BAD && *size == 1;
-}
-
-/* How many symbols bpe_split will make. */
-static uint64_t bpe_count(struct text piece)
-{
-    uint64_t n = piece.n;
-    size_t size = 1;
-    for (size_t at = 0; at < piece.n; at += size) {
-        n += bpe_is_bad((const uint8_t *)piece.s + at, piece.n - at, &size) ? 2 : 0;
-    }
-    return n;
-}
-
-/* Makes a symbol of each byte. Bytes that are no UTF-8 are the three bytes of U+FFFD each, as the
- * models were trained. Returns the number of symbols and the size of the text. */
-static uint32_t bpe_split(struct encoder *e, struct text piece, uint32_t *used)
-{
-    const uint8_t *s = (const uint8_t *)piece.s;
-    uint32_t n = 0;
-    size_t at = 0;
-    *used = 0;
-    while (at < piece.n) {
-        size_t size = 1;
-        if (bpe_is_bad(s + at, piece.n - at, &size)) {
-            bpe_add_byte(e, 0xef, &n, used);
-            bpe_add_byte(e, 0xbf, &n, used);
-            bpe_add_byte(e, 0xbd, &n, used);
-        } else {
-            for (size_t i = 0; i < size; i++) {
-                bpe_add_byte(e, s[at + i], &n, used);
-            }
-        }
-        at += size;
-    }
-    return n;
-}
-
 /* What is no token is looked up byte by byte; bytes that are none are left out. */
 static int bpe_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
@@ -128,39 +51,116 @@ static int bpe_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return SLM_OK;
 }
 
-static int bpe_encode_piece(struct encoder *e, struct text piece, slm_error *err)
+static const struct merge_kind bpe_kind = {bpe_rank, bpe_done, bpe_push};
+
+static int bpe_add_byte(struct encoder *e, uint8_t byte, slm_error *err)
 {
-    uint64_t room = bpe_count(piece);
-    SLM_TRY(encoder_reserve(e, &e->text, room * 2, 0, err));
-    SLM_TRY(merge_reserve(e, room, err));
-    uint32_t used = 0;
-    uint32_t n = bpe_split(e, piece, &used);
-    const struct merge_symbol *symbols = (const struct merge_symbol *)e->symbols.data;
-    if ((e->v->pretokenizer->flags & PRE_IGNORE_MERGES) != 0) {
-        struct text whole = {(const char *)e->text.data, used};
-        int32_t token = bpe_find(e, whole, vocab_hash(whole));
+    uint8_t text[4];
+    size_t size = unicode_encode(bpe_char_of_byte(byte), text);
+    return merge_add(e, &bpe_kind, text, size, byte, byte, err);
+}
+
+/* The character at `at` as the models saw it in training: what is no UTF-8 are the three bytes of
+ * U+FFFD for each byte. */
+static struct text bpe_char(struct text piece, size_t at, size_t *size)
+{
+    struct text c = {piece.s + at, 1};
+    *size = 1;
+    if ((uint8_t)piece.s[at] >= 0x80 &&
+        unicode_decode((const uint8_t *)c.s, piece.n - at, size) == UNICODE_BAD && *size == 1) {
+        return text_of("\xEF\xBF\xBD");
+    }
+    c.n = *size;
+    return c;
+}
+
+/* The token of a whole piece, or -1; e->text has room for 6 bytes for each of it. */
+static int32_t bpe_whole(struct encoder *e, struct text piece)
+{
+    uint8_t *text = (uint8_t *)e->text.data;
+    size_t n = 0;
+    for (size_t at = 0, size = 1; at < piece.n; at += size) {
+        struct text c = bpe_char(piece, at, &size);
+        for (size_t i = 0; i < c.n; i++) {
+            n += unicode_encode(bpe_char_of_byte((uint8_t)c.s[i]), text + n);
+        }
+    }
+    struct text whole = {(const char *)text, n};
+    return bpe_find(e, whole, vocab_hash(whole));
+}
+
+static int bpe_encode_bytes(struct encoder *e, struct text piece, slm_error *err)
+{
+    if ((e->v->pretokenizer->flags & PRE_IGNORE_MERGES) != 0 && piece.n <= e->v->text_max) {
+        SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)piece.n * 6, 0, err));
+        int32_t token = bpe_whole(e, piece);
         if (token >= 0) {
             return encoder_push(e, token, err);
         }
     }
-    if (n > 1) {
-        merge_all(e, n, bpe_rank, bpe_done);
-    } else {
-        ((struct merge_symbol *)e->symbols.data)->next = MERGE_NONE;
+    for (size_t at = 0, size = 1; at < piece.n; at += size) {
+        struct text c = bpe_char(piece, at, &size);
+        for (size_t i = 0; i < c.n; i++) {
+            SLM_TRY(bpe_add_byte(e, (uint8_t)c.s[i], err));
+        }
     }
-    for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
-        SLM_TRY(bpe_push(e, &symbols[i], err));
+    return merge_flush(e, &bpe_kind, err);
+}
+
+/* ---- Raw ------------------------------------------------------------------------------------- */
+
+static int bpe_push_raw(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
+{
+    int32_t token = bpe_find(e, bpe_text(e, symbol), symbol->hash);
+    return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
+}
+
+static const struct merge_kind bpe_kind_raw = {bpe_rank, bpe_done, bpe_push_raw};
+
+/* A symbol for each character. */
+static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
+{
+    uint32_t flags = e->v->pretokenizer->flags;
+    int lower = (flags & PRE_LOWER) != 0 && e->v->normalizer.lowercase;
+    const uint8_t *s = (const uint8_t *)piece.s;
+    /* Newlines alone are one token if there is such a token, whether merges lead there or not. */
+    int32_t whole = s[0] == '\n' ? bpe_find(e, piece, vocab_hash(piece)) : -1;
+    if (whole >= 0) {
+        return encoder_push(e, whole, err);
     }
-    return SLM_OK;
+    for (size_t at = 0, size = 1; at < piece.n; at += size) {
+        uint32_t point = lower ? unicode_decode(s + at, piece.n - at, &size) : 0;
+        if (lower && unicode_lower(point) != point) {
+            uint8_t text[4];
+            size_t n = unicode_encode(unicode_lower(point), text);
+            SLM_TRY(merge_add(e, &bpe_kind_raw, text, n, text[0], text[n - 1], err));
+        } else {
+            SLM_TRY(spm_add_char(e, &bpe_kind_raw, s + at, piece.n - at, (flags & PRE_SPACES) != 0,
+                                 &size, err));
+        }
+    }
+    return merge_flush(e, &bpe_kind_raw, err);
+}
+
+/* ---- All pieces ------------------------------------------------------------------------------ */
+
+static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
+{
+    (void)m;
+    return vocab_load_flag(g, "tokenizer.ggml.normalizer.lowercase", &v->normalizer.lowercase, err);
 }
 
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
+    int is_raw = (e->v->pretokenizer->flags & PRE_RAW) != 0;
     struct pre_cursor cursor;
     struct text piece;
     pretokenize_begin(&cursor, e->v->pretokenizer, fragment);
     while (pretokenize_next(&cursor, &piece)) {
-        SLM_TRY(bpe_encode_piece(e, piece, err));
+        if ((e->v->pretokenizer->flags & PRE_NO_WHITE) != 0 && pre_is_white(piece)) {
+            continue;
+        }
+        SLM_TRY(is_raw ? bpe_encode_raw(e, piece, err) : bpe_encode_bytes(e, piece, err));
     }
     return SLM_OK;
 }

@@ -1,13 +1,16 @@
 /* pretokenize.c - cuts text into the pieces that BPE merges never cross.
  *
  * Owns one row per pre-tokenizer name. The names stand for regular expressions; there is no regular
- * expression engine here, because all of them are built from three shapes, and each shape is
- * matched by hand, in one pass, without memory: words   the big alternation: contraction | word |
- * number | other | white space run     a run of characters of one set, with bounds, perhaps with a
- * space in front groups  a number cut into threes from its right end A pre-tokenizer is a list of
- * such stages. Each cuts every piece of the stage before it into what matches and what lies between
- * matches; looking ahead never sees beyond the piece (so that with a digits-first stage, the spaces
- * before a digit are at the end of their piece).
+ * expression engine here, because nearly all of them are built from three shapes, and each shape is
+ * matched by hand, in one pass, without memory:
+ *
+ * - words: the big alternation of contractions, words, numbers, others and white space;
+ * - runs: characters of one set, with bounds, perhaps with a space in front;
+ * - groups: a number cut into threes from its right end.
+ *
+ * A pre-tokenizer is a list of such stages. Each cuts every piece of the stage before it into what
+ * matches and what lies between matches; looking ahead never sees beyond the piece (so that with a
+ * digits-first stage, the spaces before a digit are at the end of their piece).
  *
  * Where llama.cpp rewrote an expression for its engine (Tekken, GPT-4o), this is the original. */
 
@@ -29,6 +32,18 @@ static struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
     return c;
 }
 
+/* The character that ends where `at` begins. */
+static struct pre_char pre_char_before(const uint8_t *s, size_t at)
+{
+    for (size_t size = at < 4 ? at : 4; size > 0; size--) {
+        struct pre_char c = pre_char_at(s, at - size, at);
+        if (c.size == size) {
+            return c;
+        }
+    }
+    return pre_char_at(s, at, at);
+}
+
 struct pre_range {
     uint32_t first;
     uint32_t last;
@@ -36,18 +51,25 @@ struct pre_range {
 
 /* Characters of some classes and in some ranges, or all others. */
 struct pre_set {
-    uint8_t mask;
+    uint16_t mask;
     uint8_t negate;
     uint8_t n_ranges;
     const struct pre_range *ranges;
 };
 
+static int pre_in_ranges(const struct pre_range *ranges, int32_t n, uint32_t point)
+{
+    for (int32_t i = 0; i < n; i++) {
+        if (point >= ranges[i].first && point <= ranges[i].last) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int pre_set_has(const struct pre_set *set, struct pre_char c)
 {
-    int found = (c.type & set->mask) != 0;
-    for (int32_t i = 0; i < set->n_ranges && !found; i++) {
-        found = c.point >= set->ranges[i].first && c.point <= set->ranges[i].last;
-    }
+    int found = (c.type & set->mask) != 0 || pre_in_ranges(set->ranges, set->n_ranges, c.point);
     return c.size != 0 && found != set->negate;
 }
 
@@ -68,6 +90,10 @@ static int pre_is_newline(struct pre_char c)
 #define PRE_NEWLINE 128u     /* [\r\n] */
 #define PRE_TAIL 256u        /* [\r\n]* after other characters */
 #define PRE_TAIL_SLASH 512u  /* [\r\n/]* */
+#define PRE_TAIL_ONE 1024u   /* [\r\n/]? */
+#define PRE_HAN 2048u        /* [\p{Han}]+ in front of all else, and never part of a word */
+#define PRE_PHRASE 4096u     /* words with one space between them are one */
+#define PRE_POWERS 8192u     /* white space in lengths of 512, 256, ... 4, 2, 1 */
 #define PRE_MANY 255
 
 /* In the order of the alternation:
@@ -79,10 +105,10 @@ static int pre_is_newline(struct pre_char c)
  *              follows; a run */
 struct pre_words {
     uint32_t flags;
-    uint8_t prefix_not;
-    uint8_t letters;
+    uint16_t prefix_not;
+    uint16_t letters;
     uint8_t digits;
-    uint8_t other;
+    uint16_t other;
 };
 
 /* Length of the contraction at `at`, 0 if there is none. */
@@ -106,6 +132,19 @@ static size_t pre_contraction(const uint8_t *s, size_t at, size_t end, int any_c
     return 0;
 }
 
+static const struct pre_range pre_han[] = {
+    {0x2e80, 0x2e99},   {0x2e9b, 0x2ef3},   {0x2f00, 0x2fd5},   {0x3005, 0x3005},
+    {0x3007, 0x3007},   {0x3021, 0x3029},   {0x3038, 0x303b},   {0x3400, 0x4dbf},
+    {0x4e00, 0x9fff},   {0xf900, 0xfa6d},   {0xfa70, 0xfad9},   {0x16fe2, 0x16fe3},
+    {0x16ff0, 0x16ff1}, {0x20000, 0x2a6df}, {0x2a700, 0x2b739}, {0x2b740, 0x2b81d},
+    {0x2b820, 0x2cea1}, {0x2ceb0, 0x2ebe0}, {0x2ebf0, 0x2ee5d}, {0x2f800, 0x2fa1d},
+    {0x30000, 0x3134a}, {0x31350, 0x323af}};
+
+static int pre_is_han(struct pre_char c)
+{
+    return c.point >= 0x2e80 && pre_in_ranges(pre_han, SLM_COUNT(pre_han), c.point);
+}
+
 /* The end of the run of characters of these classes that begins at `at`. */
 static size_t pre_run_of(const uint8_t *s, size_t at, size_t end, unsigned mask)
 {
@@ -121,22 +160,44 @@ static size_t pre_run_of(const uint8_t *s, size_t at, size_t end, unsigned mask)
  * backtracking: where capitals are not followed by small letters, the word ends after the last
  * uncased character among them. Returns `at` if there is no word; sets *first if it is of the first
  * form, which is tried with every prefix before the second. */
-static size_t pre_cased_word(const uint8_t *s, size_t at, size_t end, int *first)
+static size_t pre_cased_word(const struct pre_words *w, const uint8_t *s, size_t at, size_t end,
+                             int *first)
 {
     const unsigned uncased = UNICODE_UNCASED | UNICODE_MARK;
+    int not_han = (w->flags & PRE_HAN) != 0;
     size_t p = at;
     size_t last_uncased = at;
     struct pre_char c = pre_char_at(s, p, end);
-    while ((c.type & (UNICODE_UPPER | uncased)) != 0) {
+    while ((c.type & (UNICODE_UPPER | uncased)) != 0 && !(not_han && pre_is_han(c))) {
         p += c.size;
         if ((c.type & uncased) != 0) {
             last_uncased = p;
         }
         c = pre_char_at(s, p, end);
     }
-    size_t lower = pre_run_of(s, p, end, UNICODE_LOWER | uncased);
+    size_t lower = p;
+    while ((c.type & (UNICODE_LOWER | uncased)) != 0 && !(not_han && pre_is_han(c))) {
+        lower += c.size;
+        c = pre_char_at(s, lower, end);
+    }
     *first = lower > p || last_uncased > at;
     return lower > p ? lower : last_uncased > at ? last_uncased : p;
+}
+
+/* \p{L}, then any of \p{L}, \p{M} and " " before \p{L}. */
+static size_t pre_phrase(const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = at;
+    struct pre_char c = pre_char_at(s, p, end);
+    while ((c.type & UNICODE_LETTER) != 0 || (p > at && (c.type & UNICODE_MARK) != 0)) {
+        p += c.size;
+        c = pre_char_at(s, p, end);
+        if (c.point == ' ' && (pre_char_at(s, p + 1, end).type & UNICODE_LETTER) != 0) {
+            p++;
+            c = pre_char_at(s, p, end);
+        }
+    }
+    return p;
 }
 
 /* The end of the word at `at`, or `at`. */
@@ -146,14 +207,18 @@ static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, s
     size_t with = at + c.size;
     int may_prefix =
         w->prefix_not == 0 ? c.point == ' ' : (c.type & w->prefix_not) == 0 && !pre_is_newline(c);
+    if ((w->flags & PRE_PHRASE) != 0) {
+        size_t p = may_prefix ? pre_phrase(s, with, end) : with;
+        return p > with ? p : pre_phrase(s, at, end);
+    }
     if ((w->flags & PRE_CASED) == 0) {
         size_t p = may_prefix ? pre_run_of(s, with, end, w->letters) : with;
         return p > with ? p : pre_run_of(s, at, end, w->letters);
     }
     int first = 0;
     int first_bare = 0;
-    size_t bare = pre_cased_word(s, at, end, &first_bare);
-    size_t p = may_prefix ? pre_cased_word(s, with, end, &first) : with;
+    size_t bare = pre_cased_word(w, s, at, end, &first_bare);
+    size_t p = may_prefix ? pre_cased_word(w, s, with, end, &first) : with;
     if (p == with || (first_bare && !first)) {
         p = bare;
     }
@@ -200,6 +265,31 @@ static size_t pre_other(const struct pre_words *w, const uint8_t *s, size_t at, 
             p++;
         }
     }
+    p += (w->flags & PRE_TAIL_ONE) != 0 && p < end && (s[p] == '\r' || s[p] == '\n' || s[p] == '/');
+    return p;
+}
+
+/* The longest of 512, 256, ... 4, 2 and 1 white space characters that leaves one, if a character
+ * follows the run. Where the character before is one of the run, it was seen then that no newline
+ * comes: without that, a long run would be read once for each piece of it. */
+static size_t pre_white_power(const uint8_t *s, size_t at, size_t end)
+{
+    size_t n = 0;
+    size_t wanted = 512;
+    size_t p = at;
+    struct pre_char c = pre_char_at(s, p, end);
+    while ((c.type & UNICODE_WHITE) != 0 && n <= wanted) {
+        n++;
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    n -= n > 1 && (c.size > 0 || n > wanted);
+    while (wanted > n) {
+        wanted /= 2;
+    }
+    for (p = at; wanted > 0; wanted--) {
+        p += pre_char_at(s, p, end).size;
+    }
     return p;
 }
 
@@ -212,6 +302,12 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
     if ((w->flags & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
         return at + 1;
     }
+    if ((w->flags & PRE_POWERS) != 0) {
+        struct pre_char before = pre_char_before(s, at);
+        if ((before.type & UNICODE_WHITE) != 0 && !pre_is_newline(before)) {
+            return pre_white_power(s, at, end);
+        }
+    }
     while ((c.type & UNICODE_WHITE) != 0) {
         last = p;
         p += c.size;
@@ -220,6 +316,9 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
     }
     if ((w->flags & PRE_NEWLINES) != 0 && newline > at) {
         return newline;
+    }
+    if ((w->flags & PRE_POWERS) != 0) {
+        return pre_white_power(s, at, end);
     }
     return p < end && last > at ? last : p;
 }
@@ -230,7 +329,11 @@ static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, siz
     const struct pre_words *w = (const struct pre_words *)rule;
     struct pre_char c = pre_char_at(s, at, end);
     size_t p = at;
-    if ((w->flags & PRE_CONTRACTION) != 0) {
+    while ((w->flags & PRE_HAN) != 0 && pre_is_han(c)) {
+        p += c.size;
+        c = pre_char_at(s, p, end);
+    }
+    if (p == at && (w->flags & PRE_CONTRACTION) != 0) {
         p += pre_contraction(s, at, end, (w->flags & PRE_ANY_CASE) != 0);
     }
     if (p == at && (w->flags & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
@@ -265,34 +368,91 @@ struct pre_run {
     uint8_t lead;
 };
 
-static size_t pre_match_run(const void *rule, const uint8_t *s, size_t at, size_t end)
+/* The end of the run of characters of the set at `p`, or 0 if there are too few. */
+static size_t pre_run_end(const struct pre_run *r, const uint8_t *s, size_t p, size_t end)
 {
-    const struct pre_run *r = (const struct pre_run *)rule;
-    size_t p = at;
     int n = 0;
     struct pre_char c = pre_char_at(s, p, end);
-    if (r->lead == ' ' ? c.point == ' ' : (c.type & r->lead) != 0) {
-        p += c.size;
-        c = pre_char_at(s, p, end);
-    }
     while (pre_set_has(&r->set, c) && (n < r->most || r->most == PRE_MANY)) {
         n += n < PRE_MANY;
         p += c.size;
         c = pre_char_at(s, p, end);
     }
-    return n >= r->least ? p : at;
+    return n >= r->least ? p : 0;
 }
 
-/* Whether a number ends where `at` begins. */
-static int pre_is_behind_number(const uint8_t *s, size_t at)
+static size_t pre_match_run(const void *rule, const uint8_t *s, size_t at, size_t end)
 {
-    for (size_t size = at < 4 ? at : 4; size > 0; size--) {
-        struct pre_char c = pre_char_at(s, at - size, at);
-        if (c.size == size) {
-            return (c.type & UNICODE_NUMBER) != 0;
-        }
+    const struct pre_run *r = (const struct pre_run *)rule;
+    struct pre_char c = pre_char_at(s, at, end);
+    size_t p = 0;
+    if (r->lead == ' ' ? c.point == ' ' : (c.type & r->lead) != 0) {
+        p = pre_run_end(r, s, at + c.size, end);
     }
-    return 0;
+    p = p > 0 ? p : pre_run_end(r, s, at, end);
+    return p > 0 ? p : at;
+}
+
+/* A text, then characters of a range, as many as there are up to `most`, then a text. */
+struct pre_tag {
+    const char *before;
+    struct pre_range range;
+    int most;
+    const char *after;
+};
+
+static size_t pre_text_end(const char *text, const uint8_t *s, size_t p, size_t end)
+{
+    size_t n = string_length(text);
+    return n <= end - p && memcmp(s + p, text, n) == 0 ? p + n : 0;
+}
+
+static size_t pre_match_tag(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    const struct pre_tag *t = (const struct pre_tag *)rule;
+    size_t p = pre_text_end(t->before, s, at, end);
+    size_t first = p;
+    if (p == 0) {
+        return at;
+    }
+    while (p < end && s[p] >= t->range.first && s[p] <= t->range.last &&
+           (p - first < (size_t)t->most || t->most == PRE_MANY)) {
+        p++;
+    }
+    p = p > first ? pre_text_end(t->after, s, p, end) : 0;
+    return p > 0 ? p : at;
+}
+
+/* [\t\n]|    |   with four spaces, then with two. */
+static size_t pre_match_indent(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    (void)rule;
+    if (s[at] == '\t' || s[at] == '\n') {
+        return at + 1;
+    }
+    size_t p = pre_text_end("    ", s, at, end);
+    p = p > 0 ? p : pre_text_end("  ", s, at, end);
+    return p > 0 ? p : at;
+}
+
+/* Where the white space that ends the piece begins: \s+$ */
+static size_t pre_find_last_white(const uint8_t *s, size_t at, size_t end)
+{
+    size_t p = end;
+    while (p > at) {
+        struct pre_char c = pre_char_before(s + at, p - at);
+        if ((c.type & UNICODE_WHITE) == 0) {
+            break;
+        }
+        p -= c.size;
+    }
+    return p;
+}
+
+static size_t pre_match_last_white(const void *rule, const uint8_t *s, size_t at, size_t end)
+{
+    (void)rule;
+    return pre_find_last_white(s, at, end) == at ? end : at;
 }
 
 /* A run of numbers in groups of three, the first of one to three. Only ever the first stage: what
@@ -303,8 +463,9 @@ static size_t pre_match_groups(const void *rule, const uint8_t *s, size_t at, si
     size_t n = 0;
     size_t p = at;
     struct pre_char c = pre_char_at(s, p, end);
+    int behind_number = (pre_char_before(s, at).type & UNICODE_NUMBER) != 0;
     (void)rule;
-    while ((c.type & UNICODE_NUMBER) != 0 && (n < 3 || !pre_is_behind_number(s, at))) {
+    while ((c.type & UNICODE_NUMBER) != 0 && (n < 3 || !behind_number)) {
         n++;
         p += c.size;
         c = pre_char_at(s, p, end);
@@ -318,13 +479,15 @@ static size_t pre_match_groups(const void *rule, const uint8_t *s, size_t at, si
 
 /* ---- Stages ---------------------------------------------------------------------------------- */
 
-#define PRE_STAGES 5
+#define PRE_STAGES 6
 
 typedef size_t (*pre_match_fn)(const void *rule, const uint8_t *s, size_t at, size_t end);
 
 struct pre_stage {
     pre_match_fn match;
     const void *rule;
+    /* Where there is none at `at`: the next match. NULL: tries each place. */
+    size_t (*find)(const uint8_t *s, size_t at, size_t end);
 };
 
 #define PRE_NOT_WORD (UNICODE_LETTER | UNICODE_NUMBER)
@@ -360,6 +523,14 @@ static const struct pre_words pre_words_spark = {PRE_PUNCT_WORD | PRE_NEWLINE,
                                                  UNICODE_LETTER | PRE_PUNCT_SYMBOL, PRE_LETTER_MARK,
                                                  0, PRE_PUNCT_SYMBOL};
 
+static const struct pre_words pre_words_jais2 = {PRE_LLAMA3_FLAGS | PRE_POWERS, PRE_NOT_WORD,
+                                                 UNICODE_LETTER, 3, 0};
+static const struct pre_words pre_words_exaone_moe = {PRE_CONTRACTION | PRE_ANY_CASE | PRE_PHRASE |
+                                                          PRE_TAIL_ONE | PRE_NEWLINES,
+                                                      PRE_NOT_WORD, UNICODE_LETTER, 1, 0};
+static const struct pre_words pre_words_kimi = {
+    PRE_HAN | PRE_CASED | PRE_SUFFIX | PRE_TAIL | PRE_NEWLINES, PRE_NOT_WORD, UNICODE_LETTER, 3, 0};
+
 static const struct pre_range pre_digits[] = {{'0', '9'}};
 static const struct pre_range pre_newline[] = {{'\n', '\n'}};
 static const struct pre_range pre_newlines[] = {{'\r', '\r'}, {'\n', '\n'}};
@@ -383,6 +554,33 @@ static const struct pre_range pre_cjk_punct[] = {
     {0xff01, 0xff01}, {0x2026, 0x2026}, {0x201c, 0x201d}, {0x2018, 0x2019}, {0x2014, 0x2014},
     {0xff1a, 0xff1a}, {0xff1b, 0xff1b}, {0xff0c, 0xff0c}, {0x3001, 0x303f}, {0xfe30, 0xfe4f}};
 static const struct pre_range pre_bopomofo[] = {{0x3105, 0x312f}};
+
+/* Letters that have a case, as of some Unicode before ours. */
+static const struct pre_range pre_letters_deepseek[] = {
+    {0x41, 0x5a},       {0x61, 0x7a},       {0xb5, 0xb5},       {0xc0, 0xd6},
+    {0xd8, 0xf6},       {0xf8, 0x1ba},      {0x1bc, 0x1bf},     {0x1c4, 0x293},
+    {0x295, 0x2af},     {0x370, 0x373},     {0x376, 0x377},     {0x37b, 0x37d},
+    {0x37f, 0x37f},     {0x386, 0x386},     {0x388, 0x38a},     {0x38c, 0x38c},
+    {0x38e, 0x3a1},     {0x3a3, 0x3f5},     {0x3f7, 0x481},     {0x48a, 0x52f},
+    {0x531, 0x556},     {0x10a0, 0x10c5},   {0x13a0, 0x13f5},   {0x13f8, 0x13fd},
+    {0x1c90, 0x1cba},   {0x1cbd, 0x1cbf},   {0x1d00, 0x1d2b},   {0x1d6b, 0x1d77},
+    {0x1d79, 0x1d9a},   {0x1e00, 0x1f15},   {0x1f18, 0x1f1d},   {0x1f20, 0x1f45},
+    {0x1f48, 0x1f4d},   {0x1f50, 0x1f57},   {0x1f59, 0x1f59},   {0x1f5b, 0x1f5b},
+    {0x1f5d, 0x1f5d},   {0x1f5f, 0x1f7d},   {0x1f80, 0x1fb4},   {0x1fb6, 0x1fbc},
+    {0x1fbe, 0x1fbe},   {0x1fc2, 0x1fc4},   {0x1fc6, 0x1fcc},   {0x1fd0, 0x1fd3},
+    {0x1fd6, 0x1fdb},   {0x1fe0, 0x1fec},   {0x1ff2, 0x1ff4},   {0x1ff6, 0x1ffc},
+    {0x2102, 0x2102},   {0x2107, 0x2107},   {0x210a, 0x2113},   {0x2115, 0x2115},
+    {0x2119, 0x211d},   {0x2124, 0x2124},   {0x2126, 0x2126},   {0x2128, 0x2128},
+    {0x212a, 0x212d},   {0x212f, 0x2134},   {0x2139, 0x2139},   {0x213c, 0x213f},
+    {0x2145, 0x2149},   {0x214e, 0x214e},   {0x2183, 0x2184},   {0x2c00, 0x2c7b},
+    {0x2c7e, 0x2ce4},   {0x2ceb, 0x2cee},   {0x2cf2, 0x2cf3},   {0xa640, 0xa66d},
+    {0xa680, 0xa69b},   {0xa722, 0xa76f},   {0xa771, 0xa787},   {0xa78b, 0xa78e},
+    {0xab70, 0xabbf},   {0xfb00, 0xfb06},   {0xfb13, 0xfb17},   {0xff21, 0xff3a},
+    {0xff41, 0xff5a},   {0x10400, 0x1044f}, {0x104b0, 0x104d3}, {0x104d8, 0x104fb},
+    {0x10c80, 0x10cb2}, {0x10cc0, 0x10cf2}, {0x118a0, 0x118df}, {0x1e900, 0x1e943}};
+static const struct pre_range pre_punct_deepseek[] = {
+    {'!', '/'}, {':', '~'}, {0xff01, 0xff0f}, {0xff1a, 0xff5e}, {0x2018, 0x201f}, {0x3000, 0x3002}};
+static const struct pre_range pre_ascii_punct[] = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
 
 static const struct pre_run pre_run_number = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 1, 0};
 static const struct pre_run pre_run_numbers3 = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 3, 0};
@@ -408,19 +606,42 @@ static const struct pre_run pre_run_hangul = {{0, 0, 2, pre_hangul}, 1, PRE_MANY
 static const struct pre_run pre_run_cjk_punct = {{0, 0, 10, pre_cjk_punct}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_bopomofo = {{0, 0, 1, pre_bopomofo}, 1, PRE_MANY, 0};
 
+static const struct pre_run pre_run_letters_deepseek = {
+    {0, 0, SLM_COUNT(pre_letters_deepseek), pre_letters_deepseek}, 1, PRE_MANY, UNICODE_WHITE};
+static const struct pre_run pre_run_punct_deepseek = {
+    {0, 0, 6, pre_punct_deepseek}, 1, PRE_MANY, UNICODE_WHITE};
+static const struct pre_run pre_run_punct_one = {{UNICODE_PUNCT, 0, 4, pre_ascii_punct}, 1, 1, 0};
+static const struct pre_run pre_run_not_white = {{UNICODE_WHITE, 1, 0, NULL}, 1, PRE_MANY, 0};
+
+static const struct pre_tag pre_tag_sentinel = {"<sentinel:", {'0', '9'}, PRE_MANY, ">"};
+static const struct pre_tag pre_tag_image = {"IMGIMG", {'A', 'I'}, 4, "Z"};
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 #define PRE_WORDS(name)                                                                            \
     {                                                                                              \
-        pre_match_words, &pre_words_##name                                                         \
+        pre_match_words, &pre_words_##name, NULL                                                   \
     }
 #define PRE_RUN(name)                                                                              \
     {                                                                                              \
-        pre_match_run, &pre_run_##name                                                             \
+        pre_match_run, &pre_run_##name, NULL                                                       \
     }
 #define PRE_GROUPS                                                                                 \
     {                                                                                              \
-        pre_match_groups, NULL                                                                     \
+        pre_match_groups, NULL, NULL                                                               \
+    }
+
+#define PRE_TAG(name)                                                                              \
+    {                                                                                              \
+        pre_match_tag, &pre_tag_##name, NULL                                                       \
+    }
+#define PRE_INDENT                                                                                 \
+    {                                                                                              \
+        pre_match_indent, NULL, NULL                                                               \
+    }
+#define PRE_LAST_WHITE                                                                             \
+    {                                                                                              \
+        pre_match_last_white, NULL, pre_find_last_white                                            \
     }
 
 /* As many stages as there are up to the first empty one. */
@@ -453,6 +674,17 @@ static const struct pre_group pre_spark = {
 static const struct pre_group pre_afmoe = {{PRE_GROUPS, PRE_RUN(asian), PRE_WORDS(deepseek3)}};
 static const struct pre_group pre_deepseek_coder = {
     {PRE_RUN(newline), PRE_RUN(letters), PRE_RUN(punct), PRE_RUN(cjk_wide), PRE_RUN(number)}};
+static const struct pre_group pre_deepseek_llm = {{PRE_RUN(newline), PRE_RUN(letters_deepseek),
+                                                   PRE_RUN(punct_deepseek), PRE_LAST_WHITE,
+                                                   PRE_RUN(cjk_wide), PRE_RUN(numbers)}};
+static const struct pre_group pre_chameleon = {{PRE_TAG(sentinel), PRE_TAG(image), PRE_INDENT,
+                                                PRE_RUN(number), PRE_RUN(punct_one),
+                                                PRE_WORDS(gpt2)}};
+static const struct pre_group pre_jais2 = {{PRE_WORDS(jais2)}};
+static const struct pre_group pre_exaone_moe = {{PRE_WORDS(exaone_moe)}};
+static const struct pre_group pre_kimi = {{PRE_WORDS(kimi)}};
+static const struct pre_group pre_lines = {{PRE_RUN(newlines)}};
+static const struct pre_group pre_whitespace = {{PRE_RUN(not_white)}};
 static const struct pre_group pre_bloom = {{PRE_RUN(bloom)}};
 static const struct pre_group pre_viking = {{PRE_RUN(bloom), PRE_RUN(number)}};
 static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
@@ -461,6 +693,12 @@ static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
 #define PRE_ADD_BOS 2u       /* unless the file says otherwise */
 #define PRE_NO_BOS 4u        /* the default start token of the algorithm does not hold */
 #define PRE_ADD_SEP 8u       /* unless the file says otherwise */
+/* Tokens and merges are text as it is, not bytes written as characters. */
+#define PRE_RAW 16u
+#define PRE_SPACES 32u    /* ... with U+2581 for each space */
+#define PRE_FORCE_BOS 64u /* whatever the file says */
+#define PRE_LOWER 128u    /* lower case, if tokenizer.ggml.normalizer.lowercase says so */
+#define PRE_NO_WHITE 256u /* pieces of white space are dropped */
 
 struct pretokenizer {
     const char *name; /* tokenizer.ggml.pre */
@@ -550,6 +788,15 @@ static const struct pretokenizer pretokenizers[] = {
     {"viking", &pre_viking, 0},
     {"superbpe", &pre_superbpe, 0},
     {"laguna", &pre_laguna, 0},
+    {"gemma4", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS},
+    {"granite-embed-multi-311m", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS},
+    {"sarvam-moe", &pre_lines, PRE_RAW | PRE_SPACES},
+    {"whitespace", &pre_whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE},
+    {"deepseek-llm", &pre_deepseek_llm, 0},
+    {"chameleon", &pre_chameleon, PRE_ADD_BOS},
+    {"kimi-k2", &pre_kimi, 0},
+    {"jais-2", &pre_jais2, 0},
+    {"exaone-moe", &pre_exaone_moe, 0},
     {"afmoe", &pre_afmoe, 0},
 };
 
@@ -572,6 +819,9 @@ static size_t pre_piece_end(const struct pre_stage *stage, const uint8_t *s, siz
     size_t p = stage->match(stage->rule, s, at, end);
     if (p > at) {
         return p;
+    }
+    if (stage->find != NULL) {
+        return stage->find(s, at, end);
     }
     do {
         p += pre_char_at(s, p, end).size;
@@ -615,4 +865,10 @@ static int pretokenize_next(struct pre_cursor *c, struct text *piece)
     piece->n = c->ends[c->n_stages] - c->at;
     c->at += piece->n;
     return 1;
+}
+
+/* Whether a piece begins with white space. */
+static int pre_is_white(struct text piece)
+{
+    return (pre_char_at((const uint8_t *)piece.s, 0, piece.n).type & UNICODE_WHITE) != 0;
 }

@@ -30,8 +30,15 @@ typedef void (*merge_done_fn)(const struct encoder *e, struct merge_symbol *left
 struct merge {
     struct merge_symbol *symbols; /* [n] */
     uint32_t *ranks;              /* [n rounded up to buckets] of symbol i with the next one */
-    uint32_t *tree;  /* [2 n_leaf] the symbol of the lowest rank below; 1 is the root */
+    uint64_t *tree;  /* [2 n_leaf] lowest rank below in the high half, its symbol; 1 is the root */
     uint32_t n_leaf; /* a power of two */
+};
+
+/* What is merged by, and what becomes of the symbols that are left. */
+struct merge_kind {
+    merge_rank_fn rank;
+    merge_done_fn done;
+    int (*push)(struct encoder *e, const struct merge_symbol *symbol, slm_error *err);
 };
 
 static int merge_reserve(struct encoder *e, uint64_t n, slm_error *err)
@@ -41,28 +48,38 @@ static int merge_reserve(struct encoder *e, uint64_t n, slm_error *err)
     while (leaves < buckets) {
         leaves *= 2;
     }
-    SLM_TRY(encoder_reserve(e, &e->symbols, n * sizeof(struct merge_symbol), 0, err));
     SLM_TRY(encoder_reserve(e, &e->ranks, leaves * MERGE_BUCKET * sizeof(uint32_t), 0, err));
-    return encoder_reserve(e, &e->tree, 2 * leaves * sizeof(uint32_t), 0, err);
+    return encoder_reserve(e, &e->tree, 2 * leaves * sizeof(uint64_t), 0, err);
 }
 
-/* Finds the lowest rank of bucket b anew and carries it to the root. */
+/* The lowest rank of bucket b, and the first symbol that has it. */
+static uint64_t merge_lowest(const struct merge *g, uint32_t b)
+{
+    const uint32_t *ranks = g->ranks + (size_t)b * MERGE_BUCKET;
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < MERGE_BUCKET; i++) {
+        best = ranks[i] < ranks[best] ? i : best;
+    }
+    return (uint64_t)ranks[best] << 32 | (b * MERGE_BUCKET + best);
+}
+
+static uint64_t merge_lower(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Finds the lowest rank of bucket b anew and carries it towards the root, as far as it matters. */
 static void merge_update(const struct merge *g, uint32_t b)
 {
-    uint32_t first = b * MERGE_BUCKET;
-    uint32_t best = first;
-    uint32_t low = g->ranks[first];
-    for (uint32_t i = first + 1; i < first + MERGE_BUCKET; i++) {
-        best = g->ranks[i] < low ? i : best;
-        low = g->ranks[i] < low ? g->ranks[i] : low;
-    }
     uint32_t node = g->n_leaf + b;
-    g->tree[node] = best;
-    while (node > 1) {
+    uint64_t lowest = merge_lowest(g, b);
+    while (g->tree[node] != lowest) {
+        g->tree[node] = lowest;
+        if (node == 1) {
+            break;
+        }
+        lowest = merge_lower(lowest, g->tree[node ^ 1]);
         node /= 2;
-        uint32_t left = g->tree[2 * node];
-        uint32_t right = g->tree[2 * node + 1];
-        g->tree[node] = g->ranks[right] < g->ranks[left] ? right : left;
     }
 }
 
@@ -77,7 +94,7 @@ static uint32_t merge_rank(const struct encoder *e, const struct merge *g, uint3
 static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn rank)
 {
     struct merge g = {(struct merge_symbol *)e->symbols.data, (uint32_t *)e->ranks.data,
-                      (uint32_t *)e->tree.data, 1};
+                      (uint64_t *)e->tree.data, 1};
     while (g.n_leaf * MERGE_BUCKET < n) {
         g.n_leaf *= 2;
     }
@@ -89,13 +106,10 @@ static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn ran
         g.ranks[i] = i < n ? merge_rank(e, &g, i, rank) : MERGE_NONE;
     }
     for (uint32_t b = 0; b < g.n_leaf; b++) {
-        g.tree[g.n_leaf + b] = b * MERGE_BUCKET;
+        g.tree[g.n_leaf + b] = merge_lowest(&g, b);
     }
     for (uint32_t node = g.n_leaf - 1; node > 0; node--) {
-        g.tree[node] = g.tree[2 * node];
-    }
-    for (uint32_t b = 0; b < g.n_leaf; b++) {
-        merge_update(&g, b);
+        g.tree[node] = merge_lower(g.tree[2 * node], g.tree[2 * node + 1]);
     }
     return g;
 }
@@ -104,11 +118,8 @@ static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn ran
 static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank, merge_done_fn done)
 {
     struct merge g = merge_begin(e, n, rank);
-    for (;;) {
-        uint32_t i = g.tree[1];
-        if (g.ranks[i] == MERGE_NONE) {
-            return;
-        }
+    while (g.tree[1] >> 32 != MERGE_NONE) {
+        uint32_t i = (uint32_t)g.tree[1];
         struct merge_symbol *left = &g.symbols[i];
         uint32_t gone = left->next;
         left->size += g.symbols[gone].size;
@@ -131,6 +142,50 @@ static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank, merge_d
             merge_update(&g, before / MERGE_BUCKET);
         }
     }
+}
+
+/* Merges the symbols that were added and appends their tokens. */
+static int merge_flush(struct encoder *e, const struct merge_kind *kind, slm_error *err)
+{
+    uint32_t n = e->n_symbols;
+    struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
+    e->n_text = 0;
+    e->n_symbols = 0;
+    if (n > 1) {
+        SLM_TRY(merge_reserve(e, n, err));
+        merge_all(e, n, kind->rank, kind->done);
+    } else if (n == 1) {
+        symbols[0].next = MERGE_NONE;
+    }
+    for (uint32_t i = n > 0 ? 0 : MERGE_NONE; i != MERGE_NONE; i = symbols[i].next) {
+        SLM_TRY(kind->push(e, &symbols[i], err));
+    }
+    return SLM_OK;
+}
+
+/* Adds a symbol of 1 to 4 bytes; first and last stand for it in vocab.joins. Where nothing joins it
+ * to the one before, that and all before are done: so memory is that of a word rather than of a
+ * text, and most of the time in the fast caches. */
+static int merge_add(struct encoder *e, const struct merge_kind *kind, const uint8_t *s,
+                     size_t size, uint8_t first, uint8_t last, slm_error *err)
+{
+    if (e->n_symbols > 0 && !vocab_joins(e->v, e->last, first)) {
+        SLM_TRY(merge_flush(e, kind, err));
+    }
+    uint64_t used = (uint64_t)e->n_symbols * sizeof(struct merge_symbol);
+    SLM_TRY(encoder_reserve(e, &e->symbols, used + sizeof(struct merge_symbol), used, err));
+    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)e->n_text + size, e->n_text, err));
+    struct merge_symbol *symbol = (struct merge_symbol *)e->symbols.data + e->n_symbols++;
+    uint8_t *text = (uint8_t *)e->text.data + e->n_text;
+    for (size_t i = 0; i < size; i++) {
+        text[i] = s[i];
+    }
+    symbol->start = e->n_text;
+    symbol->size = (uint32_t)size;
+    kind->done(e, symbol);
+    e->n_text += (uint32_t)size;
+    e->last = last;
+    return SLM_OK;
 }
 
 /* ---- SentencePiece --------------------------------------------------------------------------- */
@@ -164,44 +219,9 @@ static void spm_done(const struct encoder *e, struct merge_symbol *left)
     (void)left;
 }
 
-/* Writes spaces as U+2581, one in front where `prefix` says so, and makes a symbol of each
- * character, and of each byte that is part of none. */
-static uint32_t spm_split(struct encoder *e, struct text fragment, int prefix)
+/* What is no token goes byte by byte. */
+static int spm_push_bytes(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
-    uint8_t *out = (uint8_t *)e->text.data;
-    struct merge_symbol *symbols = (struct merge_symbol *)e->symbols.data;
-    const uint8_t *s = (const uint8_t *)fragment.s;
-    uint32_t used = 0;
-    uint32_t n = 0;
-    size_t at = 0;
-    while (at < fragment.n || prefix) {
-        size_t size = 1;
-        symbols[n].start = used;
-        if (prefix || s[at] == ' ') {
-            memcpy(out + used, VOCAB_SPACE, 3);
-            used += 3;
-            size = prefix ? 0 : 1;
-            prefix = 0;
-        } else {
-            unicode_decode(s + at, fragment.n - at, &size);
-            memcpy(out + used, s + at, size);
-            used += (uint32_t)size;
-        }
-        symbols[n].size = used - symbols[n].start;
-        at += size;
-        n++;
-    }
-    return n;
-}
-
-/* A symbol that is no token (a single character, then: only tokens are merged to) goes byte by
- * byte. */
-static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
-{
-    int32_t token = spm_find(e, symbol->start, symbol->size);
-    if (token >= 0) {
-        return encoder_push(e, token, err);
-    }
     for (uint32_t i = 0; i < symbol->size; i++) {
         int32_t byte = e->v->byte_token[((const uint8_t *)e->text.data)[symbol->start + i]];
         byte = byte >= 0 ? byte : e->v->unk;
@@ -212,43 +232,41 @@ static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return SLM_OK;
 }
 
-/* The end of the word at `at`: words begin at a space that follows something else, and no token
- * reaches from one into the next (where that is not so, all is one word). Memory is then that of a
- * word rather than of a text. */
-static size_t spm_word_end(const struct vocab *v, struct text t, size_t at)
+/* A symbol that is no token is a single character: only tokens are merged to. */
+static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
-    size_t end = at + 1;
-    if (v->has_inner_space) {
-        return t.n;
-    }
-    while (end < t.n && (t.s[end] != ' ' || t.s[end - 1] == ' ' ||
-                         (end >= 3 && memcmp(t.s + end - 3, VOCAB_SPACE, 3) == 0))) {
-        end++;
-    }
-    return end;
+    int32_t token = spm_find(e, symbol->start, symbol->size);
+    return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
 }
 
-static int spm_encode_word(struct encoder *e, struct text word, int prefix, slm_error *err)
+static const struct merge_kind spm_kind = {spm_rank, spm_done, spm_push};
+
+/* Adds the character at s[0..n-1], or the byte if it is part of none. Returns its size in *size. */
+static int spm_add_char(struct encoder *e, const struct merge_kind *kind, const uint8_t *s,
+                        size_t n, int spaces, size_t *size, slm_error *err)
 {
-    SLM_TRY(encoder_reserve(e, &e->text, (uint64_t)word.n * 3 + 3, 0, err));
-    SLM_TRY(merge_reserve(e, (uint64_t)word.n + 1, err));
-    uint32_t n = spm_split(e, word, prefix);
-    merge_all(e, n, spm_rank, spm_done);
-    const struct merge_symbol *symbols = (const struct merge_symbol *)e->symbols.data;
-    for (uint32_t i = 0; i != MERGE_NONE; i = symbols[i].next) {
-        SLM_TRY(spm_push(e, &symbols[i], err));
+    const uint8_t *space = (const uint8_t *)VOCAB_SPACE;
+    uint8_t last = s[0];
+    *size = 1;
+    if (s[0] >= 0x80) {
+        unicode_decode(s, n, size);
+        last = s[*size - 1];
     }
-    return SLM_OK;
+    if ((s[0] == ' ' && spaces) || (*size == 3 && memcmp(s, space, 3) == 0)) {
+        return merge_add(e, kind, space, 3, ' ', ' ', err);
+    }
+    return merge_add(e, kind, s, *size, s[0], last, err);
 }
 
 static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
-    int prefix = e->v->add_space_prefix && e->after_special;
-    for (size_t at = 0; at < fragment.n;) {
-        size_t end = spm_word_end(e->v, fragment, at);
-        struct text word = {fragment.s + at, end - at};
-        SLM_TRY(spm_encode_word(e, word, prefix && at == 0, err));
-        at = end;
+    const uint8_t *s = (const uint8_t *)fragment.s;
+    size_t size = 1;
+    if (e->v->add_space_prefix && e->after_special && fragment.n > 0) {
+        SLM_TRY(spm_add_char(e, &spm_kind, (const uint8_t *)" ", 1, 1, &size, err));
     }
-    return SLM_OK;
+    for (size_t at = 0; at < fragment.n; at += size) {
+        SLM_TRY(spm_add_char(e, &spm_kind, s + at, fragment.n - at, 1, &size, err));
+    }
+    return merge_flush(e, &spm_kind, err);
 }

@@ -1,231 +1,5 @@
-/* tokenize.c - text to tokens and back: special tokens, start and end, and the three functions that
- * api.c calls.
- *
- * Special tokens are found before anything else, on the raw bytes, the longest first over the whole
- * text: control and unknown tokens only where the caller asks (SLM_TEXT_SPECIAL), user-defined ones
- * always. What lies between goes to the algorithm, whose lookups never yield a control token. So
- * text without that flag cannot produce one, whatever it says. */
-
-/* ---- Special tokens -------------------------------------------------------------------------- */
-
-/* The rule: of all special tokens that stand in a stretch of text the longest is taken, the leftmost
- * among equals, and the same goes for what lies to its left and to its right.
- *
- * One pass of the automaton gives for each place the longest token that ends there. A tree of maxima
- * over these matches finds the best one of a stretch. A match to the right of a taken token that
- * begins before that one's end becomes the next shorter one that does not. Of a token of n bytes
- * these are less than n: all matches are at most as long as the one that was taken. So this happens
- * no more often than the text has bytes, and whatever tokens a file has, a text takes n log n. */
-
-struct special_match {
-    uint32_t end;
-    uint32_t special; /* in the list of struct specials; 0: none any more */
-};
-
-/* A part of the text yet to be given out, and the matches that end in it. */
-struct special_part {
-    uint32_t start;
-    uint32_t end;
-    uint32_t first; /* match */
-    uint32_t last;
-    int32_t token; /* what it is, or -1 */
-};
-
-/* A walk over the parts of a text from left to right. What is still to come lies on a stack. */
-struct special_walk {
-    struct encoder *e;
-    struct text text;
-    const struct specials *specials;
-    uint32_t n_matches;
-    uint32_t n_leaves; /* a power of two */
-    uint32_t n_parts;
-};
-
-static struct special_match *special_matches(const struct special_walk *w)
-{
-    return (struct special_match *)w->e->matches.data;
-}
-
-/* Reads the text. */
-static int special_scan(struct special_walk *w, slm_error *err)
-{
-    const struct specials *s = w->specials;
-    const uint8_t *bytes = (const uint8_t *)w->text.s;
-    uint32_t n = (uint32_t)w->text.n;
-    uint32_t node = 0;
-    for (uint32_t at = 0; at < n; at++) {
-        if (node == 0) {
-            while (at < n && s->start[bytes[at]] == 0) {
-                at++;
-            }
-            if (at == n) {
-                break;
-            }
-        }
-        node = special_step(s, node, bytes[at]);
-        if (s->nodes[node].longest != 0) {
-            uint64_t used = (uint64_t)w->n_matches * sizeof(struct special_match);
-            SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof(struct special_match), used,
-                                    err));
-            struct special_match match = {at + 1, s->nodes[node].longest};
-            special_matches(w)[w->n_matches++] = match;
-        }
-    }
-    return SLM_OK;
-}
-
-/* The better of two matches: longer, or else further left. n_matches stands for none. */
-static uint32_t special_better(const struct special_walk *w, uint32_t a, uint32_t b)
-{
-    const struct special_match *m = special_matches(w);
-    if (a == w->n_matches || b == w->n_matches) {
-        return a == w->n_matches ? b : a;
-    }
-    uint32_t size_a = w->specials->list[m[a].special].size;
-    uint32_t size_b = w->specials->list[m[b].special].size;
-    return size_a != size_b ? (size_a > size_b ? a : b) : (a < b ? a : b);
-}
-
-static int special_plant(struct special_walk *w, slm_error *err)
-{
-    w->n_leaves = 1;
-    while (w->n_leaves < w->n_matches) {
-        w->n_leaves *= 2;
-    }
-    SLM_TRY(
-        encoder_reserve(w->e, &w->e->best, 2 * (uint64_t)w->n_leaves * sizeof(uint32_t), 0, err));
-    uint32_t *tree = (uint32_t *)w->e->best.data;
-    for (uint32_t i = 0; i < w->n_leaves; i++) {
-        tree[w->n_leaves + i] = i < w->n_matches ? i : w->n_matches;
-    }
-    for (uint32_t node = w->n_leaves - 1; node > 0; node--) {
-        tree[node] = special_better(w, tree[2 * node], tree[2 * node + 1]);
-    }
-    return SLM_OK;
-}
-
-/* Matches first..last-1, at least one, have changed. */
-static void special_update(const struct special_walk *w, uint32_t first, uint32_t last)
-{
-    uint32_t *tree = (uint32_t *)w->e->best.data;
-    uint32_t low = (w->n_leaves + first) / 2;
-    uint32_t high = (w->n_leaves + last - 1) / 2;
-    for (; low > 0; low /= 2, high /= 2) {
-        for (uint32_t node = low; node <= high; node++) {
-            tree[node] = special_better(w, tree[2 * node], tree[2 * node + 1]);
-        }
-    }
-}
-
-/* The match to take of first..last-1; n_matches if there is none. */
-static uint32_t special_best(const struct special_walk *w, uint32_t first, uint32_t last)
-{
-    const uint32_t *tree = (const uint32_t *)w->e->best.data;
-    uint32_t best = w->n_matches;
-    uint32_t low = w->n_leaves + first;
-    uint32_t high = w->n_leaves + last;
-    for (; low < high; low /= 2, high /= 2) {
-        if (low % 2 != 0) {
-            best = special_better(w, best, tree[low++]);
-        }
-        if (high % 2 != 0) {
-            best = special_better(w, best, tree[--high]);
-        }
-    }
-    return best < w->n_matches && special_matches(w)[best].special != 0 ? best : w->n_matches;
-}
-
-/* The text before `start`, where a token of `size` bytes ends, is taken: matches from `first` on. */
-static void special_shorten(const struct special_walk *w, uint32_t start, uint32_t size,
-                            uint32_t first, uint32_t last)
-{
-    struct special_match *m = special_matches(w);
-    uint32_t i = first;
-    for (; i < last && m[i].end - start < size; i++) {
-        m[i].special = special_within(w->specials, m[i].special, m[i].end - start);
-    }
-    if (i > first) {
-        special_update(w, first, i);
-    }
-}
-
-static int special_push(struct special_walk *w, struct special_part part, slm_error *err)
-{
-    uint64_t used = (uint64_t)w->n_parts * sizeof part;
-    if (part.start < part.end) {
-        SLM_TRY(encoder_reserve(w->e, &w->e->parts, used + sizeof part, used, err));
-        ((struct special_part *)w->e->parts.data)[w->n_parts++] = part;
-    }
-    return SLM_OK;
-}
-
-static int special_is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* Cuts part p at match `best`: what lies left of it, it, what lies right of it. */
-static int special_cut(struct special_walk *w, const struct special_part *p, uint32_t best,
-                       slm_error *err)
-{
-    const struct special_match *m = special_matches(w);
-    const struct special *special = &w->specials->list[m[best].special];
-    unsigned attributes = vocab_attributes(w->e->v, special->token);
-    struct special_part found = {m[best].end - special->size, m[best].end, 0, 0, special->token};
-    struct special_part left = {p->start, found.start, p->first, best, -1};
-    struct special_part right = {found.end, p->end, best + 1, p->last, -1};
-    while ((attributes & TOKEN_LSTRIP) != 0 && left.end > left.start &&
-           special_is_space(w->text.s[left.end - 1])) {
-        left.end--;
-    }
-    while ((attributes & TOKEN_RSTRIP) != 0 && right.start < right.end &&
-           special_is_space(w->text.s[right.start])) {
-        right.start++;
-    }
-    while (left.last > left.first && m[left.last - 1].end > left.end) {
-        left.last--;
-    }
-    while (right.first < right.last && m[right.first].end <= right.start) {
-        right.first++;
-    }
-    special_shorten(w, right.start, special->size, right.first, right.last);
-    SLM_TRY(special_push(w, right, err));
-    SLM_TRY(special_push(w, found, err));
-    return special_push(w, left, err);
-}
-
-static int special_begin(struct special_walk *w, struct encoder *e, struct text t, slm_error *err)
-{
-    struct special_walk begin = {e, t, &e->v->user, 0, 0, 0};
-    *w = begin;
-    if ((e->flags & SLM_TEXT_SPECIAL) != 0) {
-        w->specials = &e->v->special;
-    }
-    if (w->specials->n > 0) {
-        SLM_TRY(special_scan(w, err));
-    }
-    if (w->n_matches > 0) {
-        SLM_TRY(special_plant(w, err));
-    }
-    struct special_part whole = {0, (uint32_t)t.n, 0, w->n_matches, -1};
-    return special_push(w, whole, err);
-}
-
-/* The next part of the text; *more is 0 if there is none. */
-static int special_next(struct special_walk *w, struct special_part *part, int *more,
-                        slm_error *err)
-{
-    *more = w->n_parts > 0;
-    while (w->n_parts > 0) {
-        *part = ((const struct special_part *)w->e->parts.data)[--w->n_parts];
-        uint32_t best = special_best(w, part->first, part->last);
-        if (best == w->n_matches) {
-            return SLM_OK;
-        }
-        SLM_TRY(special_cut(w, part, best, err));
-    }
-    return SLM_OK;
-}
+/* tokenize.c - text to tokens and back: start and end, and the three functions that
+ * api.c calls. */
 
 /* ---- Text to tokens -------------------------------------------------------------------------- */
 
@@ -260,7 +34,7 @@ static int encode_text(struct encoder *e, struct text t, slm_error *err)
         SLM_TRY(encode_parts(e, t, err));
     }
     if (ends && v->add_eos) {
-        SLM_TRY(encoder_push(e, v->eos, err));
+        SLM_TRY(encoder_push(e, v->end, err));
     }
     return SLM_OK;
 }
@@ -320,11 +94,6 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
 
 /* ---- Tokens to bytes ------------------------------------------------------------------------- */
 
-#define PIECE_RAW 0    /* the text itself */
-#define PIECE_SPACES 1 /* U+2581 is a space */
-#define PIECE_BYTES 2  /* characters stand for bytes: bpe.c; others stand for themselves */
-#define PIECE_BYTE 3   /* one byte */
-
 /* Reads the bytes that a token stands for. */
 struct piece {
     const uint8_t *s;
@@ -334,19 +103,11 @@ struct piece {
     uint8_t byte;
 };
 
-static int piece_hex_digit(uint8_t c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                  : -1;
-}
-
 /* "<0x0A>". Anything else of that type is written as it stands. */
 static void piece_read_byte(struct piece *p)
 {
-    int high = p->n == 6 ? piece_hex_digit(p->s[3]) : -1;
-    int low = p->n == 6 ? piece_hex_digit(p->s[4]) : -1;
+    int high = p->n == 6 ? vocab_hex_digit(p->s[3]) : -1;
+    int low = p->n == 6 ? vocab_hex_digit(p->s[4]) : -1;
     if (high >= 0 && low >= 0 && memcmp(p->s, "<0x", 3) == 0 && p->s[5] == '>') {
         p->form = PIECE_BYTE;
         p->byte = (uint8_t)(high * 16 + low);
@@ -369,7 +130,7 @@ static struct piece vocab_piece(const struct vocab *v, int32_t token, int specia
     if ((attributes & TOKEN_SPECIAL) != 0) {
         return p;
     }
-    p.form = v->algorithm->has_merges ? PIECE_BYTES : PIECE_SPACES;
+    p.form = v->form;
     if ((attributes & TOKEN_BYTE) != 0) {
         piece_read_byte(&p);
     }
@@ -395,6 +156,8 @@ static int piece_next(struct piece *p)
         int known = bpe_byte_of_char(unicode_decode(s, p->n - p->at, &size));
         size = known >= 0 ? size : 1;
         byte = known >= 0 ? known : byte;
+    } else if (p->form == PIECE_ESCAPES) {
+        byte = vocab_unescape(s, p->n - p->at, &size);
     }
     p->at += size;
     return byte;
@@ -423,7 +186,7 @@ static struct piece piece_begin(const struct vocab *v, int32_t token, uint32_t f
 {
     struct piece p = vocab_piece(v, token, (flags & SLM_TEXT_SPECIAL) != 0);
     int special = (vocab_attributes(v, token) & TOKEN_SPECIAL) != 0;
-    if (v->add_space_prefix && (flags & SLM_TEXT_BOS) != 0 && !*inside && !special) {
+    if (v->begins_with_space && (flags & SLM_TEXT_BOS) != 0 && !*inside && !special) {
         struct piece second = p;
         p = piece_next(&second) == ' ' ? second : p;
     }
@@ -456,7 +219,7 @@ static int detokenize_text(const struct vocab *v, const int32_t *tokens, size_t 
             tokens++;
             n_tokens--;
         }
-        if (n_tokens > 0 && v->add_eos && tokens[n_tokens - 1] == v->eos) {
+        if (n_tokens > 0 && v->add_eos && tokens[n_tokens - 1] == v->end) {
             n_tokens--;
         }
     }
@@ -513,7 +276,7 @@ static void stream_token(const struct vocab *v, struct stream *st, int32_t token
     /* Which end token is the last one cannot be known here: all are taken away. */
     int ends = (flags & SLM_TEXT_BOS) != 0;
     int is_start = ends && v->add_bos && token == v->bos && !st->begun;
-    int is_end = ends && v->add_eos && token == v->eos;
+    int is_end = ends && v->add_eos && token == v->end;
     int inside = st->inside;
     struct piece p = piece_begin(v, token, flags, &inside);
     st->begun = 1;

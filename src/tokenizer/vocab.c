@@ -1,13 +1,13 @@
 /* vocab.c - the vocabulary: tokens, what they are, and the tables that find them by text.
  *
- * Owns two blocks of memory: tables over the file's metadata and a word of attributes per token, and
- * the automata that find special tokens in a text. Texts are never copied: they point into the
- * metadata, which lives as long as the model. A vocabulary is immutable once loaded.
+ * Owns tables over the file's metadata and a word of attributes per token, the automata that find
+ * special tokens in a text, and for some algorithms a trie. Texts are never copied: they point into
+ * the metadata, which lives as long as the model. A vocabulary is immutable once loaded.
  *
  * Tolerated, because files like that exist: special ids that are out of range (the default stays
- * and ignored_key names the key), an unknown pre-tokenizer name (the default one cuts, unknown_pre
- * has it), tokens with the same text (the first is found by text), empty texts (never found by
- * text), token types that do not exist (undefined), NaN scores (the worst). */
+ * and ignored_key names the key), a pre-tokenizer that is unknown or not named (the default one
+ * cuts, and pre_status says so), tokens with the same text (the first is found by text), empty texts
+ * (never found by text), token types that do not exist (undefined), NaN scores (the worst). */
 
 /* ---- What a token is ------------------------------------------------------------------------- */
 
@@ -53,17 +53,45 @@ struct specials {
 
 struct encoder;
 
+struct vocab;
+
+/* What a tokenizer does unless the file says otherwise, and what it consists of. */
+#define TOKENIZER_ADD_BOS 1u
+#define TOKENIZER_ADD_EOS 2u
+#define TOKENIZER_SPACE_PREFIX 4u
+#define TOKENIZER_MERGES 8u  /* has merges and a pre-tokenizer */
+#define TOKENIZER_SCORES 16u /* must have scores */
+#define TOKENIZER_SEP 32u    /* a text ends with sep, whatever the flags of the file */
+
 /* A value of tokenizer.ggml.model. Another algorithm is one more row, with its encode. */
 struct tokenizer_algorithm {
     const char *model;
     const char *name; /* as slm_model_info tells it */
     /* Appends the tokens of a stretch of text without special tokens. NULL: not supported. */
     int (*encode)(struct encoder *e, struct text fragment, slm_error *err);
-    int32_t bos, eos, unk; /* where the file names none */
-    uint8_t add_bos;
-    uint8_t add_eos;
-    uint8_t add_space_prefix;
-    uint8_t has_merges; /* and a pre-tokenizer, and byte-level texts */
+    /* Loads what it alone has; what it took is freed by vocab_free. NULL: nothing. */
+    int (*load)(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
+    const char *pre;                       /* its pre-tokenizer, whatever the file says, or NULL */
+    int32_t bos, eos, unk, sep, pad, mask; /* where the file names none */
+    uint8_t flags;
+    uint8_t form; /* PIECE_ of a token's text */
+};
+
+/* How the text of a token stands for bytes. */
+#define PIECE_RAW 0     /* the text itself */
+#define PIECE_SPACES 1  /* U+2581 is a space */
+#define PIECE_BYTES 2   /* characters stand for bytes: bpe.c; others stand for themselves */
+#define PIECE_BYTE 3    /* one byte */
+#define PIECE_ESCAPES 4 /* \n, \x1F: rwkv.c */
+
+/* What text becomes before it is looked up: wpm.c, ugm.c. */
+struct normalizer {
+    int lowercase;
+    int strip_accents;
+    int merge_spaces;
+    struct gguf_array charsmap; /* bytes; count 0: none */
+    uint32_t n_nodes;           /* of the charsmap */
+    double unknown_score;       /* of a character that is no token */
 };
 
 struct vocab {
@@ -71,17 +99,18 @@ struct vocab {
     struct text model; /* tokenizer.ggml.model, or "none" */
     struct text pre;   /* tokenizer.ggml.pre, or "" */
     const struct pretokenizer *pretokenizer;
-    struct text
-        unknown_pre; /* the name if there is no such pre-tokenizer: for the loader to warn */
+    int32_t pre_status;      /* SLM_PRE_ */
     const char *ignored_key; /* a special id out of range, or NULL: likewise */
     int32_t n_token;
     int add_bos;
     int add_eos;
     int add_sep; /* between the texts of a pair */
     int add_space_prefix;
-    int32_t bos, eos, eot, eom, unk, sep, pad; /* -1 where there is none */
+    int begins_with_space; /* the first token of a text has a space that is not in the text */
+    int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
-    int32_t nl; /* a newline */
+    int32_t end;  /* what a text ends with: eos or sep */
+    uint8_t form; /* PIECE_ of a token's text */
     struct gguf_array tokens;
     struct gguf_array scores; /* count 0: none */
     struct gguf_array merges;
@@ -91,7 +120,11 @@ struct vocab {
     uint32_t text_max;       /* longest text in bytes */
     struct specials special; /* all */
     struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
-    int has_inner_space;     /* some token has U+2581 behind another character: spm.c */
+    /* A bit for each two neighbouring characters that some merge may join, by the last byte of the one
+     * and the first of the other: all text is cut where there is none. See vocab_edge. */
+    uint8_t joins[256][32];
+    struct trie trie; /* of wpm.c, ugm.c and rwkv.c */
+    struct normalizer normalizer;
     int32_t byte_token[256]; /* "<0x0A>", or else the token of that one byte, or -1 */
     void *block;
     uint64_t block_size;
@@ -99,17 +132,39 @@ struct vocab {
     uint64_t special_block_size;
 };
 
+static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err);
 static int spm_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
+static int wpm_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int wpm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
+static int ugm_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int ugm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
+static int rwkv_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int rwkv_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 
 static const struct tokenizer_algorithm tokenizer_algorithms[] = {
-    {"llama", "spm", spm_encode, 1, 2, 0, 1, 0, 1, 0},
-    {"gpt2", "bpe", bpe_encode, 11, 11, -1, 0, 0, 0, 1},
+    {"llama", "spm", spm_encode, NULL, NULL, 1, 2, 0, -1, -1, -1,
+     TOKENIZER_ADD_BOS | TOKENIZER_SPACE_PREFIX, PIECE_SPACES},
+    {"gpt2", "bpe", bpe_encode, bpe_load, NULL, 11, 11, -1, -1, -1, -1, TOKENIZER_MERGES,
+     PIECE_BYTES},
+    {"gemma4", "bpe", bpe_encode, bpe_load, "gemma4", -1, -1, -1, -1, -1, -1, TOKENIZER_MERGES,
+     PIECE_SPACES},
+    {"bert", "wordpiece", wpm_encode, wpm_load, NULL, 101, -1, 100, 102, 0, 103,
+     TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP, PIECE_SPACES},
+    {"t5", "unigram", ugm_encode, ugm_load, NULL, -1, 1, 2, -1, 0, -1,
+     TOKENIZER_ADD_EOS | TOKENIZER_SCORES, PIECE_SPACES},
+    {"rwkv", "rwkv", rwkv_encode, rwkv_load, NULL, -1, -1, -1, -1, -1, -1, 0, PIECE_ESCAPES},
 };
 
 /* Files without a vocabulary, and those whose vocabulary can be looked at only. */
-static const struct tokenizer_algorithm tokenizer_none = {"none", "none", NULL, -1, -1,
-                                                          -1,     0,      0,    0,  0};
+static const struct tokenizer_algorithm tokenizer_none = {
+    "none", "none", NULL, NULL, NULL, -1, -1, -1, -1, -1, -1, 0, PIECE_RAW};
+
+static int vocab_has_merges(const struct vocab *v)
+{
+    return (v->algorithm->flags & TOKENIZER_MERGES) != 0;
+}
 
 /* "none" where tokenising is SLM_E_UNSUPPORTED. */
 static const char *vocab_kind_name(const struct vocab *v)
@@ -224,6 +279,34 @@ static float vocab_score(const struct vocab *v, int32_t token)
     return f32_is_nan(score) ? bits_to_f32(0xff800000u) : score;
 }
 
+/* ---- Bytes as characters --------------------------------------------------------------------- */
+
+/* Printable bytes stand for themselves, the other 68 are numbered from U+0100. */
+static int bpe_is_printable(uint32_t point)
+{
+    return (point >= 0x21 && point <= 0x7e) || (point >= 0xa1 && point <= 0xff && point != 0xad);
+}
+
+static uint32_t bpe_char_of_byte(uint8_t byte)
+{
+    if (bpe_is_printable(byte)) {
+        return byte;
+    }
+    return byte <= 0x20 ? 0x100u + byte : byte == 0xad ? 0x143u : 0x121u + byte - 0x7fu;
+}
+
+/* The byte of a character, or -1. */
+static int bpe_byte_of_char(uint32_t point)
+{
+    if (bpe_is_printable(point)) {
+        return (int)point;
+    }
+    if (point < 0x100 || point > 0x143) {
+        return -1;
+    }
+    return (int)(point <= 0x120 ? point - 0x100 : point == 0x143 ? 0xad : point - 0x121 + 0x7f);
+}
+
 /* ---- Loading: tables ------------------------------------------------------------------------- */
 
 static struct text vocab_text_of(const void *array, uint64_t i)
@@ -240,10 +323,53 @@ static struct table vocab_layout_table(struct arena *a, const struct gguf_array 
 static void vocab_layout(struct vocab *v, struct arena *a)
 {
     v->by_text = vocab_layout_table(a, &v->tokens);
-    if (v->algorithm->has_merges) {
+    if (vocab_has_merges(v)) {
         v->by_pair = vocab_layout_table(a, &v->merges);
     }
     v->attributes = (uint16_t *)arena_take(a, (uint64_t)v->n_token, sizeof(uint16_t));
+}
+
+#define VOCAB_SPACE "\xE2\x96\x81" /* U+2581, a space as SentencePiece writes it */
+
+static int vocab_is_space_at(struct text t, size_t at)
+{
+    return t.n - at >= 3 && t.s[at] == VOCAB_SPACE[0] && t.s[at + 1] == VOCAB_SPACE[1] &&
+           t.s[at + 2] == VOCAB_SPACE[2];
+}
+
+/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
+ * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
+ * text becomes such a character. */
+static int vocab_edge(const struct vocab *v, struct text t, int at_end)
+{
+    size_t at = at_end ? t.n - 1 : 0;
+    if (v->form == PIECE_BYTES && (uint8_t)t.s[at] >= 0x80) {
+        size_t size = 1;
+        while (at > 0 && ((uint8_t)t.s[at] & 0xc0) == 0x80) {
+            at--;
+        }
+        return bpe_byte_of_char(unicode_decode((const uint8_t *)t.s + at, t.n - at, &size));
+    }
+    uint8_t byte = (uint8_t)t.s[at];
+    if (byte >= 0x80 && v->form == PIECE_SPACES && t.n >= 3 &&
+        vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
+        return ' ';
+    }
+    return byte;
+}
+
+static void vocab_note_join(struct vocab *v, struct text left, struct text right)
+{
+    int a = vocab_edge(v, left, 1);
+    int b = vocab_edge(v, right, 0);
+    if (a >= 0 && b >= 0) {
+        v->joins[a][b / 8] |= (uint8_t)(1u << b % 8);
+    }
+}
+
+static int vocab_joins(const struct vocab *v, unsigned a, unsigned b)
+{
+    return v->joins[a][b / 8] >> b % 8 & 1;
 }
 
 #define VOCAB_RUN 16
@@ -310,6 +436,7 @@ static int vocab_index_merges(struct vocab *v, slm_error *err)
             }
             struct text l = {t.s, right - 1};
             struct text r = {t.s + right, t.n - right};
+            vocab_note_join(v, l, r);
             hashes[i - start] = vocab_pair_hash(vocab_hash(l), vocab_hash(r));
             table_fetch(&v->by_pair, hashes[i - start]);
         }
@@ -376,8 +503,7 @@ static int vocab_load_flag(const struct gguf *g, const char *key, int *flag, slm
     return SLM_OK;
 }
 
-#define VOCAB_BAR "\xEF\xBD\x9C"   /* U+FF5C, the bar of DeepSeek's special tokens */
-#define VOCAB_SPACE "\xE2\x96\x81" /* U+2581, a space as SentencePiece writes it */
+#define VOCAB_BAR "\xEF\xBD\x9C" /* U+FF5C, the bar of DeepSeek's special tokens */
 #define VOCAB_NAMES 12
 
 /* Where a special id comes from: a key, an older key, or the first of these texts that is a token,
@@ -403,6 +529,7 @@ static const struct vocab_source vocab_sources[] = {
     {offsetof(struct vocab, unk), "tokenizer.ggml.unknown_token_id", NULL, {NULL}},
     {offsetof(struct vocab, sep), "tokenizer.ggml.seperator_token_id", NULL, {NULL}},
     {offsetof(struct vocab, pad), "tokenizer.ggml.padding_token_id", NULL, {NULL}},
+    {offsetof(struct vocab, mask), "tokenizer.ggml.mask_token_id", NULL, {NULL}},
     {offsetof(struct vocab, fim_pre),
      "tokenizer.ggml.fim_pre_token_id",
      "tokenizer.ggml.prefix_token_id",
@@ -465,20 +592,34 @@ static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct voc
     return SLM_OK;
 }
 
-static int vocab_load_ids(struct vocab *v, const struct gguf *g, slm_error *err)
+static int32_t vocab_default(const struct vocab *v, int32_t token)
+{
+    return token < v->n_token ? token : -1;
+}
+
+/* What the algorithm and the pre-tokenizer have where the file names none. */
+static void vocab_default_ids(struct vocab *v)
 {
     const struct tokenizer_algorithm *a = v->algorithm;
-    v->bos = a->bos < v->n_token ? a->bos : -1;
-    v->eos = a->eos < v->n_token ? a->eos : -1;
-    v->unk = a->unk < v->n_token ? a->unk : -1;
-    v->add_bos = a->add_bos;
-    v->add_eos = a->add_eos;
-    v->add_space_prefix = a->add_space_prefix;
+    v->bos = vocab_default(v, a->bos);
+    v->eos = vocab_default(v, a->eos);
+    v->unk = vocab_default(v, a->unk);
+    v->sep = vocab_default(v, a->sep);
+    v->pad = vocab_default(v, a->pad);
+    v->mask = vocab_default(v, a->mask);
+    v->add_bos = (a->flags & TOKENIZER_ADD_BOS) != 0;
+    v->add_eos = (a->flags & TOKENIZER_ADD_EOS) != 0;
+    v->add_space_prefix = (a->flags & TOKENIZER_SPACE_PREFIX) != 0;
     if (v->pretokenizer != NULL) {
         v->add_bos = (v->pretokenizer->flags & PRE_ADD_BOS) != 0;
         v->bos = (v->pretokenizer->flags & PRE_NO_BOS) != 0 ? -1 : v->bos;
         v->add_sep = (v->pretokenizer->flags & PRE_ADD_SEP) != 0;
     }
+}
+
+static int vocab_load_ids(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    vocab_default_ids(v);
     for (int32_t i = 0; i < SLM_COUNT(vocab_sources); i++) {
         SLM_TRY(vocab_load_id(v, g, &vocab_sources[i], err));
     }
@@ -486,8 +627,17 @@ static int vocab_load_ids(struct vocab *v, const struct gguf *g, slm_error *err)
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_eos_token", &v->add_eos, err));
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_sep_token", &v->add_sep, err));
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix, err));
+    v->end = v->eos;
+    if ((v->algorithm->flags & TOKENIZER_SEP) != 0) {
+        v->end = v->sep; /* which also stands between the texts of a pair */
+        v->add_bos = v->add_eos = 1;
+        v->add_sep = v->add_space_prefix = 0;
+    }
+    if (v->pretokenizer != NULL && (v->pretokenizer->flags & PRE_FORCE_BOS) != 0) {
+        v->add_bos = 1;
+    }
     v->add_bos = v->add_bos && v->bos >= 0;
-    v->add_eos = v->add_eos && v->eos >= 0;
+    v->add_eos = v->add_eos && v->end >= 0;
     v->add_sep = v->add_sep && v->sep >= 0;
     return SLM_OK;
 }
@@ -629,15 +779,24 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-static int vocab_text_has_inner_space(struct text t)
+/* Where tokens alone say what is merged: the characters of each. */
+static void vocab_note_joins(struct vocab *v, struct text t)
 {
-    for (size_t i = 1; i + 3 <= t.n; i++) {
-        if ((uint8_t)t.s[i] == 0xe2 && memcmp(t.s + i, VOCAB_SPACE, 3) == 0 &&
-            (i < 3 || memcmp(t.s + i - 3, VOCAB_SPACE, 3) != 0)) {
-            return 1;
+    for (size_t i = 1; i < t.n; i++) {
+        struct text left = {t.s, i};
+        struct text right = {t.s + i, t.n - i};
+        if (((uint8_t)t.s[i] & 0xc0) != 0x80) {
+            vocab_note_join(v, left, right);
         }
     }
-    return 0;
+}
+
+static int vocab_hex_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* The token that a byte of a text becomes, or -1: no text becomes a guarded token. */
@@ -647,7 +806,6 @@ static int32_t vocab_find_byte(const struct vocab *v, struct text t)
     return (vocab_attributes(v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
 }
 
-/* The tokens of single bytes, and that of a newline. */
 static void vocab_find_bytes(struct vocab *v)
 {
     for (int i = 0; i < 256; i++) {
@@ -659,216 +817,82 @@ static void vocab_find_bytes(struct vocab *v)
         int32_t token = vocab_find_byte(v, by_name);
         v->byte_token[i] = token >= 0 ? token : vocab_find_byte(v, by_byte);
     }
-    v->nl = v->byte_token[10] >= 0 ? v->byte_token[10] : v->pad;
-    if (v->algorithm->has_merges) {
-        v->nl = vocab_find_name(v, "\xC4\x8A");
+}
+
+/* ---- Loading: by bytes ----------------------------------------------------------------------- */
+
+/* The byte at s, and how many of the n >= 1 characters stand for it, as RWKV writes its tokens: \t,
+ * \n, \r, \x1F, and behind any other backslash the character itself. */
+static int vocab_unescape(const uint8_t *s, size_t n, size_t *size)
+{
+    *size = 1;
+    if (s[0] != '\\' || n < 2) {
+        return s[0];
     }
+    *size = 2;
+    if (s[1] == 'x' && n >= 4 && vocab_hex_digit(s[2]) >= 0 && vocab_hex_digit(s[3]) >= 0) {
+        *size = 4;
+        return vocab_hex_digit(s[2]) * 16 + vocab_hex_digit(s[3]);
+    }
+    return s[1] == 't' ? '\t' : s[1] == 'n' ? '\n' : s[1] == 'r' ? '\r' : s[1];
 }
 
-/* ---- Loading: special tokens ----------------------------------------------------------------- */
-
-static struct text special_text(const struct vocab *v, uint32_t token)
+/* The bytes that a token stands for, in `bytes`, or the text itself. */
+static struct text vocab_bytes(const struct vocab *v, uint32_t token, uint8_t *bytes)
 {
-    return vocab_text(v, (int32_t)token);
+    struct text t = vocab_text(v, (int32_t)token);
+    if (v->form != PIECE_ESCAPES) {
+        return t;
+    }
+    size_t n = 0;
+    for (size_t at = 0, size = 1; at < t.n; at += size) {
+        bytes[n++] = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+    }
+    struct text unescaped = {(const char *)bytes, n};
+    return unescaped;
 }
 
-static int special_wanted(const struct vocab *v, uint32_t token, unsigned without)
+static int vocab_fill_trie(struct vocab *v, unsigned types, const uint32_t *order, uint8_t *bytes,
+                           struct memory *m, slm_error *err)
 {
-    return (v->attributes[token] & without) == 0;
-}
-
-/* Counts what the automaton of those of order[0..n-1] that have none of the attributes `without`
- * will have: tokens, and what they begin with. */
-static struct specials special_count(const struct vocab *v, const uint32_t *order, uint32_t n,
-                                     unsigned without)
-{
-    struct specials s = {0, 1, NULL, NULL, NULL, NULL};
-    struct text last = {"", 0};
-    for (uint32_t i = 0; i < n; i++) {
-        if (special_wanted(v, order[i], without)) {
-            struct text t = special_text(v, order[i]);
-            size_t same = 0;
-            while (same < t.n && same < last.n && t.s[same] == last.s[same]) {
-                same++;
-            }
-            s.n_nodes += (uint32_t)(t.n - same);
-            s.n++;
-            last = t;
+    struct trie_builder b;
+    int status = trie_begin(&b, m, err);
+    for (int32_t i = 0; i < v->n_token && status == SLM_OK; i++) {
+        unsigned type = v->attributes[order[i]];
+        if ((type & types) != 0 && (type & TOKEN_GUARDED) == 0) {
+            struct text t = vocab_bytes(v, order[i], bytes);
+            status = trie_add(&b, (const uint8_t *)t.s, t.n, (int32_t)order[i], err);
         }
     }
-    return s;
-}
-
-static void special_layout(struct specials *s, struct arena *a)
-{
-    if (s->n > 0) {
-        s->list = (struct special *)arena_take(a, (uint64_t)s->n + 1, sizeof(struct special));
-        s->nodes = (struct special_node *)arena_take(a, (uint64_t)s->n_nodes + 1,
-                                                     sizeof(struct special_node));
-        s->bytes = (uint8_t *)arena_take(a, s->n_nodes, 1);
-        s->start = (uint32_t *)arena_take(a, 256, sizeof(uint32_t));
+    if (status != SLM_OK) {
+        trie_drop(&b);
+        return status;
     }
+    return trie_finish(&v->trie, &b, err);
 }
 
-/* The node behind `node` and this byte: a child, or that of the longest of its ends that has one.
- * A node is never deeper than there are bytes read: following `fail` takes no time on average. */
-static uint32_t special_step(const struct specials *s, uint32_t node, uint8_t byte)
-{
-    while (node != 0) {
-        uint32_t low = s->nodes[node].first;
-        uint32_t end = s->nodes[node + 1].first;
-        uint32_t high = end;
-        while (low < high) {
-            uint32_t middle = low + (high - low) / 2;
-            if (s->bytes[middle] < byte) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        if (low < end && s->bytes[low] == byte) {
-            return low;
-        }
-        node = s->nodes[node].fail;
-    }
-    return s->start[byte];
-}
-
-/* Token k ends with token `shorter`. Jumps are those of a skew-binary list (Myers 1983). */
-static void special_chain(struct specials *s, uint32_t k, uint32_t shorter)
-{
-    const struct special *next = &s->list[shorter];
-    const struct special *jump = &s->list[next->jump];
-    const struct special *over = &s->list[jump->jump];
-    int equal = next->n_shorter - jump->n_shorter == jump->n_shorter - over->n_shorter;
-    s->list[k].shorter = shorter;
-    s->list[k].n_shorter = next->n_shorter + 1;
-    s->list[k].jump = equal ? jump->jump : shorter;
-}
-
-/* The longest of token k and those it ends with that has at most `most` bytes; 0 if none has. */
-static uint32_t special_within(const struct specials *s, uint32_t k, uint32_t most)
-{
-    while (s->list[k].size > most) {
-        uint32_t jump = s->list[k].jump;
-        k = s->list[jump].size > most ? jump : s->list[k].shorter;
-    }
-    return k;
-}
-
-/* Makes the children of a node, one for each byte that stands at `depth` in the tokens low..high-1.
- * What a child is for is kept in its fields until its turn comes. */
-static void special_grow(const struct vocab *v, struct specials *s, uint32_t node, uint32_t depth,
-                         uint32_t low, uint32_t high, uint32_t *used)
-{
-    while (low < high) {
-        uint8_t byte = (uint8_t)vocab_text(v, s->list[low].token).s[depth];
-        uint32_t child = (*used)++;
-        s->bytes[child] = byte;
-        s->nodes[child].fail = node == 0 ? 0 : special_step(s, s->nodes[node].fail, byte);
-        s->nodes[child].first = low;
-        while (low < high && (uint8_t)vocab_text(v, s->list[low].token).s[depth] == byte) {
-            low++;
-        }
-        s->nodes[child].longest = low;
-        if (node == 0) {
-            s->start[byte] = child;
-        }
-    }
-}
-
-/* Fills the automaton, all nodes of one depth after another: ends are shorter, so they are ready. */
-static void special_fill(const struct vocab *v, struct specials *s)
-{
-    uint32_t used = 1;
-    uint32_t depth = 0;
-    uint32_t depth_end = 1;
-    s->nodes[0].first = 1;
-    s->nodes[0].longest = s->n + 1;
-    for (uint32_t node = 0; node < s->n_nodes; node++) {
-        struct special_node *at = &s->nodes[node];
-        uint32_t low = at->first;
-        uint32_t high = at->longest;
-        if (node == depth_end) {
-            depth++;
-            depth_end = used;
-        }
-        at->first = used;
-        at->longest = node == 0 ? 0 : s->nodes[at->fail].longest;
-        if (node > 0 && s->list[low].size == depth) { /* the shortest stands first */
-            special_chain(s, low, at->longest);
-            at->longest = low++;
-        }
-        special_grow(v, s, node, depth, low, high, &used);
-    }
-    SLM_ASSERT(used == s->n_nodes);
-    s->nodes[used].first = used;
-}
-
-static void special_list(const struct vocab *v, struct specials *s, const uint32_t *order,
-                         uint32_t n, unsigned without)
-{
-    uint32_t used = 0;
-    for (uint32_t i = 0; i < n && s->n > 0; i++) {
-        if (special_wanted(v, order[i], without)) {
-            struct special *to = &s->list[++used];
-            to->token = (int32_t)order[i];
-            to->size = (uint32_t)special_text(v, order[i]).n;
-        }
-    }
-    if (s->n > 0) {
-        special_fill(v, s);
-    }
-}
-
-/* Both automata for the special tokens order[0..n-1], sorted by text. */
-static int special_load(struct vocab *v, const uint32_t *order, uint32_t n, struct memory *m,
-                        slm_error *err)
+/* The trie of the tokens of these types that text may become. */
+static int vocab_load_trie(struct vocab *v, unsigned types, struct memory *m, slm_error *err)
 {
     struct arena a = {NULL, 0, 0};
-    v->special = special_count(v, order, n, 0);
-    v->user = special_count(v, order, n, TOKEN_GUARDED);
-    special_layout(&v->special, &a);
-    special_layout(&v->user, &a);
-    v->special_block = a.overflow ? NULL : memory_take(m, a.used);
-    if (v->special_block == NULL) {
-        return memory_error(m, a.used, "special tokens", err);
-    }
-    v->special_block_size = a.used;
-    memset(v->special_block, 0, (size_t)a.used);
-    a.base = (uint8_t *)v->special_block;
-    a.used = 0;
-    special_layout(&v->special, &a);
-    special_layout(&v->user, &a);
-    special_list(v, &v->special, order, n, 0);
-    special_list(v, &v->user, order, n, TOKEN_GUARDED);
-    return SLM_OK;
-}
-
-/* Types must be settled. Of tokens with the same text the first is found by it, special or not. */
-static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err)
-{
-    uint32_t n = 0;
-    uint32_t used = 0;
-    for (int32_t i = 0; i < v->n_token; i++) {
-        n += (v->attributes[i] & TOKEN_SPECIAL) != 0;
-    }
-    if (n == 0) {
-        return SLM_OK;
-    }
-    uint64_t bytes = ((uint64_t)n + n / 2) * sizeof(uint32_t);
-    uint32_t *order = (uint32_t *)memory_take(m, bytes);
-    if (order == NULL) {
-        return memory_error(m, bytes, "special tokens", err);
-    }
-    for (int32_t i = 0; i < v->n_token; i++) {
-        if ((v->attributes[i] & TOKEN_SPECIAL) != 0 && vocab_find(v, vocab_text(v, i)) == i) {
-            order[used++] = (uint32_t)i;
+    struct trie_key *keys = NULL;
+    uint32_t *order = NULL;
+    uint8_t *bytes = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        keys = (struct trie_key *)arena_take(&a, (uint64_t)v->n_token * 2, sizeof *keys);
+        order = (uint32_t *)arena_take(&a, (uint64_t)v->n_token, sizeof *order);
+        bytes = (uint8_t *)arena_take(&a, v->text_max, 1);
+        if (pass == 0) {
+            a.base = (uint8_t *)memory_take(m, a.used);
+        }
+        if (a.base == NULL) {
+            return memory_error(m, a.used, "tokens in order", err);
         }
     }
-    table_sort(&v->by_text, order, used, order + n);
-    int status = special_load(v, order, used, m, err);
-    memory_give(m, order, bytes);
+    trie_order(&v->by_text, order, keys, (uint32_t)v->n_token);
+    int status = vocab_fill_trie(v, types, order, bytes, m, err);
+    memory_give(m, a.base, a.used);
     return status;
 }
 
@@ -890,11 +914,17 @@ static int vocab_load_model(struct vocab *v, const struct gguf *g, slm_error *er
     if (gguf_find_text(g, "tokenizer.ggml.pre", &v->pre) < 0) {
         SLM_FAIL(err, SLM_E_MODEL, -1, "tokenizer.ggml.pre is no string");
     }
-    if (v->algorithm->has_merges) {
-        v->pretokenizer = pretokenizer_find(v->pre);
+    v->form = v->algorithm->form;
+    if (vocab_has_merges(v)) {
+        const char *own = v->algorithm->pre;
+        v->pretokenizer = pretokenizer_find(own != NULL ? text_of(own) : v->pre);
+        v->pre_status = SLM_PRE_KNOWN;
         if (v->pretokenizer == NULL) {
             v->pretokenizer = &pretokenizers[0];
-            v->unknown_pre = v->pre;
+            v->pre_status = v->pre.n > 0 ? SLM_PRE_UNKNOWN : SLM_PRE_MISSING;
+        }
+        if ((v->pretokenizer->flags & PRE_RAW) != 0) {
+            v->form = (v->pretokenizer->flags & PRE_SPACES) != 0 ? PIECE_SPACES : PIECE_RAW;
         }
     }
     return SLM_OK;
@@ -914,7 +944,12 @@ static int vocab_load_arrays(struct vocab *v, const struct gguf *g, slm_error *e
     }
     v->n_token = (int32_t)v->tokens.count;
     SLM_TRY(vocab_load_numbers(v, g, "tokenizer.ggml.scores", 1, &v->scores, err));
-    if (v->algorithm->has_merges) {
+    if (v->scores.count == 0 && (v->algorithm->flags & TOKENIZER_SCORES) != 0) {
+        SLM_FAIL(err, SLM_E_MODEL, -1,
+                 "tokenizer.ggml.scores is missing: the tokenizer '%s' wants it",
+                 v->algorithm->model);
+    }
+    if (vocab_has_merges(v)) {
         SLM_TRY(vocab_load_texts(g, "tokenizer.ggml.merges", LIMIT_MERGES, &v->merges, err));
     }
     return SLM_OK;
@@ -924,7 +959,7 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
 {
     SLM_TRY(vocab_load_attributes(v, g, err));
     SLM_TRY(vocab_index_tokens(v, err));
-    if (v->algorithm->has_merges) {
+    if (vocab_has_merges(v)) {
         SLM_TRY(vocab_index_merges(v, err));
     }
     vocab_patch_types(v);
@@ -933,14 +968,20 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     vocab_patch_strips(v, g);
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    for (int32_t i = 0; i < v->n_token && !v->algorithm->has_merges && !v->has_inner_space; i++) {
-        v->has_inner_space = vocab_text_has_inner_space(vocab_text(v, i));
+    for (int32_t i = 0; i < v->n_token && v->algorithm->encode == spm_encode; i++) {
+        if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
+            vocab_note_joins(v, vocab_text(v, i));
+        }
     }
+    SLM_TRY(v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK);
+    v->begins_with_space = v->add_space_prefix || v->normalizer.merge_spaces ||
+                           (v->algorithm->flags & TOKENIZER_SEP) != 0;
     return SLM_OK;
 }
 
 static void vocab_free(struct vocab *v, struct memory *m)
 {
+    trie_free(&v->trie, m);
     memory_give(m, v->special_block, v->special_block_size);
     memory_give(m, v->block, v->block_size);
     memset(v, 0, sizeof *v);
@@ -952,7 +993,7 @@ static void vocab_clear_ids(struct vocab *v)
         *vocab_id_at(v, &vocab_sources[i]) = -1;
     }
     memset(v->byte_token, 0xff, sizeof v->byte_token);
-    v->nl = -1;
+    v->end = -1;
 }
 
 /* Reads the vocabulary of a file, which must outlive it. Without one (no tokenizer.ggml.model, or
@@ -999,6 +1040,9 @@ struct encoder {
     int after_special;   /* the fragment begins the text or follows a special token */
     struct scratch text; /* of a piece, as the vocabulary writes it */
     struct scratch symbols;
+    uint32_t n_text; /* of those to merge: spm.c */
+    uint32_t n_symbols;
+    uint8_t last; /* what stands for the last one in vocab.joins */
     struct scratch ranks;
     struct scratch tree;
     struct scratch matches; /* special tokens in the text: tokenize.c */

@@ -391,6 +391,44 @@ static void vocabularies(void)
     SAVE("vocab", "same-text-twice", "\0\0\4\3\1a\1a\0\2aa\1\1\1\1\0\0aaa");
     SAVE("vocab", "merge-broken", "\1\0\0\0\1a\1\xFF\3a b\0\0ab");
     SAVE("vocab", "merges-twice", "\1\0\0\2\1a\1b\2ab\2\0\1\0\1\0\0abab");
+    SAVE("vocab", "wordpiece",
+         "\xE1\0\x44\6\5[UNK]\5[SEP]\4\xE2\x96\x81"
+         "a\1b\4\xE2\x96\x81,\4\xE2\x96\x81o\2\3\1\1\1\1\x08\0\0"
+         "Ab a,b \xC3\x96 \xE4\xB8\xAD\xEA\xB0\x80 \xFF[SEP]");
+    SAVE("vocab", "wordpiece-without-unknown",
+         "\xE1\0\x04\2\4\xE2\x96\x81"
+         "a\1b\1\1\x08\x80\x80\0ab ax");
+    SAVE("vocab", "unigram",
+         "\xE2\0\x26\6\5<unk>\3\xE2\x96\x81\1a\1b\2ab\4\xE2\x96\x81"
+         "a\0\2\3\3\4\2\2\1\1\1\1\1\x08\0\0ab  a x\xFF");
+    /* Node 0 leads "A" to node 64, which says that node 66 has the offset of a replacement. */
+    SAVE("vocab", "unigram-charsmap",
+         "\xE2\0\x36\3\5<unk>\3\xE2\x96\x81\1a\0\2\3\2\1\1\x08\0\0"
+         "\3\0\0\0\4\0\0\x40\0\x41\x09\0\0\x42\0\0\0\0\x80\2a\0AaA b");
+    SAVE("vocab", "unigram-charsmap-outside",
+         "\xE2\0\x36\3\5<unk>\3\xE2\x96\x81\1a\0\2\3\2\1\1\x08\0\0"
+         "\3\0\0\0\4\0\0\x40\0\x41\x09\0\0\x42\0\xFF\xFF\xFF\xFF\2a\0AaA b");
+    SAVE("vocab", "unigram-charsmap-endless",
+         "\xE2\0\x36\3\5<unk>\3\xE2\x96\x81\1a\0\2\3\2\1\1\x08\0\0"
+         "\3\0\0\0\4\0\0\x40\0\x41\x09\0\0\x42\0\0\0\0\x80\4aaaaAaA b");
+    SAVE("vocab", "unigram-without-scores", "\xE2\0\4\1\1a\1\0\0a");
+    SAVE("vocab", "rwkv",
+         "\xE3\0\4\6\1a\2\\n\4\\xE2\4\\x8\2\\\\\3abc\1\1\1\1\1\1\0\0"
+         "abca\n\xE2\\\x08 ab");
+    SAVE("vocab", "gemma4",
+         "\xE0\0\5\4\1a\3\xE2\x96\x81\1\n\2\n\n\1\1\1\1\2\1\0\0\1\0\0"
+         "a a  a\n\n\n\xE4\xB8\xAD\xFF");
+    for (unsigned i = 0; i < 8; i++) {
+        static const char rest[] = "\4\3\1a\1b\1\x30\2ab\1\1\1\1\2\0\1\3\3\0\0"
+                                   "I'm we'LL the cat 12345 x1 ab  ab\r\n\n \t!?///    1 "
+                                   "<sentinel:12>IMGIMGABZ A\xE4\xB8\xAD\xE3\x80\x87 "
+                                   "e\xCC\x81 \xC2\xA0\xE3\x80\x80 \xF0\x9F\x98\x80 \xFF_$\n  ";
+        char data[256] = {(char)0xE4, (char)(0xE0 + i)};
+        char name[64];
+        memcpy(data + 2, rest, sizeof rest - 1);
+        snprintf(name, sizeof name, "pre-more-%u", i);
+        save("vocab", name, data, sizeof rest + 1);
+    }
     for (unsigned i = 0; i < 24; i++) {
         static const char rest[] = "\4\3\1a\1b\1\x30\2ab\1\1\1\1\2\0\1\3\3\0\0"
                                    "I'm we'LL 12345 1234567 x1 ab  ab\r\n\n \t!?.../// "

@@ -42,6 +42,9 @@ static const char *const known[] = {"<0x0A>",
 
 static const char *const models[] = {"llama", "gpt2", "llama", "gpt2", "none", "no_vocab", "t5"};
 
+/* Of first bytes from 224 on. */
+static const char *const more_models[] = {"gemma4", "bert", "t5", "rwkv", "gpt2"};
+
 /* Every way to cut, one unknown name, and one that comes with a rule for <mask>. */
 static const char *const pres[] = {
     "default",        "llama3",      "minicpm5", "qwen2",  "ufakzeka",   "qwen35",
@@ -49,7 +52,16 @@ static const char *const pres[] = {
     "deepseek-coder", "deepseek-v3", "spark2_5", "youtu",  "seed-coder", "poro-chat",
     "viking",         "superbpe",    "laguna",   "afmoe",  "jina-v2-de", "no such one"};
 
+static const char *const more_pres[] = {"deepseek-llm", "chameleon",  "kimi-k2", "jais-2",
+                                        "exaone-moe",   "whitespace", "gemma4",  "sarvam-moe"};
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static const char *choose(uint8_t byte, const char *const *first, size_t n_first,
+                          const char *const *more, size_t n_more)
+{
+    return byte >= 224 ? more[(byte - 224u) % n_more] : first[byte % n_first];
+}
 #define VOCAB_TOKENS 40
 
 struct vocabulary {
@@ -157,12 +169,37 @@ static void put_ids(struct build *b, struct fuzz_input *in)
     }
 }
 
+#define MAP_NODES 1024
+
+/* A charsmap: some nodes, and replacements. */
+static void put_charsmap(struct build *b, struct fuzz_input *in)
+{
+    uint32_t nodes[MAP_NODES] = {0};
+    size_t n_strings = 0;
+    for (size_t n = fuzz_u8(in) % 32; n > 0; n--) {
+        uint32_t at = fuzz_u8(in);
+        at = (at | (uint32_t)fuzz_u8(in) << 8) % MAP_NODES;
+        for (unsigned shift = 0; shift < 32; shift += 8) {
+            nodes[at] |= (uint32_t)fuzz_u8(in) << shift;
+        }
+    }
+    const char *strings = fuzz_text(in, 24, &n_strings);
+    build_array(b, "tokenizer.ggml.precompiled_charsmap", SLM_TYPE_UINT8,
+                4 + sizeof nodes + n_strings);
+    build_put_int(&b->keys, sizeof nodes + (n_strings == 23 ? 4 : 0), 4);
+    for (size_t i = 0; i < MAP_NODES; i++) {
+        build_put_int(&b->keys, nodes[i], 4);
+    }
+    build_put(&b->keys, strings, n_strings);
+}
+
 /* The rest of the input is the text. */
 static void make_vocabulary(struct build *b, struct fuzz_input *in)
 {
     struct vocabulary v;
-    const char *model = models[fuzz_u8(in) % COUNT(models)];
-    const char *pre = pres[fuzz_u8(in) % COUNT(pres)];
+    uint8_t first = fuzz_u8(in);
+    const char *model = choose(first, models, COUNT(models), more_models, COUNT(more_models));
+    const char *pre = choose(fuzz_u8(in), pres, COUNT(pres), more_pres, COUNT(more_pres));
     uint8_t has = fuzz_u8(in);
     memset(&v, 0, sizeof v);
     build_init(b);
@@ -171,10 +208,22 @@ static void make_vocabulary(struct build *b, struct fuzz_input *in)
     build_text(b, "tokenizer.ggml.pre", pre);
     put_tokens(b, in, &v, (has & 1) != 0);
     put_numbers(b, in, v.n, (has & 1) != 0 ? 256 : 0, (has & 2) != 0, (has & 4) != 0);
-    if (strcmp(model, "gpt2") == 0 || (has & 8) != 0) {
+    if (strcmp(model, "gpt2") == 0 || strcmp(model, "gemma4") == 0 || (has & 8) != 0) {
         put_merges(b, in, &v);
     }
     put_ids(b, in);
+    if (first >= 224) {
+        for (unsigned bit = 0; bit < 3; bit++) {
+            static const char *const flags[] = {"remove_extra_whitespaces", "normalizer.lowercase",
+                                                "normalizer.strip_accents"};
+            char key[64];
+            snprintf(key, sizeof key, "tokenizer.ggml.%s", flags[bit]);
+            build_int(b, key, SLM_TYPE_BOOL, has >> (5 + bit) & 1);
+        }
+        if ((has & 16) != 0) {
+            put_charsmap(b, in);
+        }
+    }
     build_finish(b);
 }
 
