@@ -20,6 +20,7 @@
 struct special_match {
     uint32_t end;
     uint32_t special; /* in the list of struct specials; 0: none any more */
+    uint32_t is_user; /* in that of those that are found in content, too */
 };
 
 /* A part of the text yet to be given out, and the matches that end in it. */
@@ -35,7 +36,8 @@ struct special_part {
 struct special_walk {
     struct encoder *e;
     struct text text;
-    const struct specials *specials;
+    const struct specials *specials; /* found all over the text, or where it is no content */
+    const struct specials *users;    /* found all over a text that has marks; else NULL */
     uint32_t n_matches;
     uint32_t n_leaves; /* a power of two */
     uint32_t n_parts;
@@ -44,6 +46,49 @@ struct special_walk {
 static struct special_match *special_matches(const struct special_walk *w)
 {
     return (struct special_match *)w->e->matches.data;
+}
+
+static const struct specials *special_list_of(const struct special_walk *w,
+                                              const struct special_match *m)
+{
+    return m->is_user ? w->users : w->specials;
+}
+
+static uint32_t special_size(const struct special_walk *w, const struct special_match *m)
+{
+    return special_list_of(w, m)->list[m->special].size;
+}
+
+static int special_add(struct special_walk *w, struct special_match match, slm_error *err)
+{
+    uint64_t used = (uint64_t)w->n_matches * sizeof match;
+    SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof match, used, err));
+    special_matches(w)[w->n_matches++] = match;
+    return SLM_OK;
+}
+
+/* Reads a text that has marks: two automata side by side. The one of all special tokens begins anew
+ * behind each byte of content, so that whatever it finds has none. */
+static int special_scan_marked(struct special_walk *w, slm_error *err)
+{
+    const uint8_t *bytes = (const uint8_t *)w->text.s;
+    uint32_t node = 0;
+    uint32_t user_node = 0;
+    for (uint32_t at = 0; at < (uint32_t)w->text.n; at++) {
+        if (w->users->n > 0) {
+            user_node = special_step(w->users, user_node, bytes[at]);
+            struct special_match match = {at + 1, w->users->nodes[user_node].longest, 1};
+            if (match.special != 0) {
+                SLM_TRY(special_add(w, match, err));
+            }
+        }
+        node = w->e->marks[at] != 0 ? 0 : special_step(w->specials, node, bytes[at]);
+        struct special_match match = {at + 1, w->specials->nodes[node].longest, 0};
+        if (node != 0 && match.special != 0) {
+            SLM_TRY(special_add(w, match, err));
+        }
+    }
+    return SLM_OK;
 }
 
 /* Reads the text. */
@@ -64,11 +109,8 @@ static int special_scan(struct special_walk *w, slm_error *err)
         }
         node = special_step(s, node, bytes[at]);
         if (s->nodes[node].longest != 0) {
-            uint64_t used = (uint64_t)w->n_matches * sizeof(struct special_match);
-            SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof(struct special_match), used,
-                                    err));
-            struct special_match match = {at + 1, s->nodes[node].longest};
-            special_matches(w)[w->n_matches++] = match;
+            struct special_match match = {at + 1, s->nodes[node].longest, 0};
+            SLM_TRY(special_add(w, match, err));
         }
     }
     return SLM_OK;
@@ -81,8 +123,8 @@ static uint32_t special_better(const struct special_walk *w, uint32_t a, uint32_
     if (a == w->n_matches || b == w->n_matches) {
         return a == w->n_matches ? b : a;
     }
-    uint32_t size_a = w->specials->list[m[a].special].size;
-    uint32_t size_b = w->specials->list[m[b].special].size;
+    uint32_t size_a = special_size(w, &m[a]);
+    uint32_t size_b = special_size(w, &m[b]);
     return size_a != size_b ? (size_a > size_b ? a : b) : (a < b ? a : b);
 }
 
@@ -142,7 +184,7 @@ static void special_shorten(const struct special_walk *w, uint32_t start, uint32
     struct special_match *m = special_matches(w);
     uint32_t i = first;
     for (; i < last && m[i].end - start < size; i++) {
-        m[i].special = special_within(w->specials, m[i].special, m[i].end - start);
+        m[i].special = special_within(special_list_of(w, &m[i]), m[i].special, m[i].end - start);
     }
     if (i > first) {
         special_update(w, first, i);
@@ -169,7 +211,7 @@ static int special_cut(struct special_walk *w, const struct special_part *p, uin
                        slm_error *err)
 {
     const struct special_match *m = special_matches(w);
-    const struct special *special = &w->specials->list[m[best].special];
+    const struct special *special = &special_list_of(w, &m[best])->list[m[best].special];
     unsigned attributes = vocab_attributes(w->e->v, special->token);
     struct special_part found = {m[best].end - special->size, m[best].end, 0, 0, special->token};
     struct special_part left = {p->start, found.start, p->first, best, -1};
@@ -196,13 +238,14 @@ static int special_cut(struct special_walk *w, const struct special_part *p, uin
 
 static int special_begin(struct special_walk *w, struct encoder *e, struct text t, slm_error *err)
 {
-    struct special_walk begin = {e, t, &e->v->user, 0, 0, 0};
+    struct special_walk begin = {e, t, &e->v->user, NULL, 0, 0, 0};
     *w = begin;
-    if ((e->flags & SLM_TEXT_SPECIAL) != 0) {
+    if ((e->flags & SLM_TEXT_SPECIAL) != 0 || e->marks != NULL) {
         w->specials = &e->v->special;
     }
+    w->users = e->marks != NULL ? &e->v->user : NULL;
     if (w->specials->n > 0) {
-        SLM_TRY(special_scan(w, err));
+        SLM_TRY(w->users != NULL ? special_scan_marked(w, err) : special_scan(w, err));
     }
     if (w->n_matches > 0) {
         SLM_TRY(special_plant(w, err));
@@ -249,10 +292,34 @@ static int encode_parts(struct encoder *e, struct text t, slm_error *err)
     }
 }
 
+/* A text with marks is a whole prompt: it gets the start token unless it has it, and no end. */
+static int encode_marked(struct encoder *e, struct text t, slm_error *err)
+{
+    const struct vocab *v = e->v;
+    int32_t *tokens;
+    if (t.n > 0) {
+        SLM_TRY(encode_parts(e, t, err));
+    }
+    if ((e->flags & SLM_TEXT_BOS) == 0 || !v->add_bos) {
+        return SLM_OK;
+    }
+    if (e->n_tokens > 0 && ((const int32_t *)e->tokens.data)[0] == v->bos) {
+        return SLM_OK;
+    }
+    SLM_TRY(encoder_push(e, v->bos, err));
+    tokens = (int32_t *)e->tokens.data;
+    memmove(tokens + 1, tokens, (e->n_tokens - 1) * sizeof *tokens);
+    tokens[0] = v->bos;
+    return SLM_OK;
+}
+
 static int encode_text(struct encoder *e, struct text t, slm_error *err)
 {
     const struct vocab *v = e->v;
     int ends = (e->flags & SLM_TEXT_BOS) != 0;
+    if (e->marks != NULL) {
+        return encode_marked(e, t, err);
+    }
     if (ends && v->add_bos) {
         SLM_TRY(encoder_push(e, v->bos, err));
     }
@@ -286,22 +353,23 @@ static int tokenizer_room(size_t needed, size_t capacity, const char *what, slm_
     return SLM_OK;
 }
 
-static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
-                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
-                         slm_error *err)
+/* marks: see struct encoder. */
+static int tokenize_marked(const struct vocab *v, struct memory *m, struct text t,
+                           const uint8_t *marks, uint32_t flags, int32_t *tokens, size_t capacity,
+                           size_t *needed, slm_error *err)
 {
-    struct text t = {text, n};
     struct encoder e;
     *needed = 0;
     SLM_TRY(tokenizer_check(v, err));
-    if (n > LIMIT_TEXT_BYTES) {
+    if (t.n > LIMIT_TEXT_BYTES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a text of %zu bytes: at most %zu are tokenised at once",
-                 n, LIMIT_TEXT_BYTES);
+                 t.n, LIMIT_TEXT_BYTES);
     }
     memset(&e, 0, sizeof e);
     e.v = v;
     e.m = m;
     e.flags = flags;
+    e.marks = marks;
     int status = encode_text(&e, t, err);
     if (status == SLM_OK) {
         *needed = e.n_tokens;
@@ -316,6 +384,14 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
         memory_give(m, all[i]->data, all[i]->size);
     }
     return status;
+}
+
+static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
+                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
+                         slm_error *err)
+{
+    struct text t = {text, n};
+    return tokenize_marked(v, m, t, NULL, flags, tokens, capacity, needed, err);
 }
 
 /* ---- Tokens to bytes ------------------------------------------------------------------------- */
