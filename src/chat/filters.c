@@ -347,14 +347,16 @@ static int filter_round(struct jinja *j, struct call *k, struct value *out)
         return chat_fail(&j->c, "round: 0 to 20 digits are expected");
     }
     double x = value_real(k->self);
-    *out = value_float(x, k->self.mark);
-    if (!decimal_is_number(x)) {
+    int is_common = method == NULL || text_is(str_text(method), "common");
+    *out = is_common && value_is_integer(k->self) ? value_int(k->self.u.i, k->self.mark)
+                                                  : value_float(x, k->self.mark);
+    if (!decimal_is_number(x) || out->kind == VALUE_INT) {
         return SLM_OK;
     }
     struct text t = {text, 0};
     t.n = decimal_print_fixed(x, (uint32_t)digits, text);
     double rounded = decimal_parse(t, &steps);
-    if (method != NULL && !text_is(str_text(method), "common")) {
+    if (!is_common) {
         double unit = 1;
         int is_up = text_is(str_text(method), "ceil");
         for (int64_t i = 0; i < digits; i++) {
@@ -820,6 +822,10 @@ static int filter_attr(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(call_string(j, k, 0, &name));
     if (name == NULL) {
         return call_fail(j, k, "a name is", k->arg[0]);
+    }
+    if (k->self.kind == VALUE_DICT && method_of(k->self, str_text(name)) == NULL) {
+        *out = value_undefined(name); /* not what it holds under that name */
+        return SLM_OK;
     }
     return jinja_attribute(j, k->self, name, out);
 }

@@ -317,11 +317,23 @@ static int method_pad(struct jinja *j, struct call *k, struct value *out)
     spec.width = width > 0 ? (uint32_t)width : 0;
     spec.fill = fill != NULL && fill->n > 0 ? str_point(fill, 0, &length) : ' ';
     SLM_TRY(chat_work(&j->c, spec.width));
-    if (spec.align == '0') {
-        spec.align = '>';
-        spec.fill = '0';
-    }
     SLM_TRY(text_pad(&b, k->self.u.s, &spec, '<'));
+    return value_build(&b, out);
+}
+
+/* Zeros behind the sign. */
+static int method_zfill(struct jinja *j, struct call *k, struct value *out)
+{
+    struct builder b = builder_begin(&j->c);
+    const struct str *s = k->self.u.s;
+    struct str zero = {"0", NULL, 1, CHAT_CONTENT};
+    int64_t width;
+    SLM_TRY(call_integer(j, k, 0, 0, &width));
+    uint32_t sign = s->n > 0 && (s->s[0] == '-' || s->s[0] == '+') ? 1 : 0;
+    int64_t zeros = max_i64(width, 0) - str_points(s);
+    SLM_TRY(builder_part(&b, s, 0, sign));
+    SLM_TRY(builder_repeat(&b, &zero, zeros > 0 ? (uint64_t)zeros : 0));
+    SLM_TRY(builder_part(&b, s, sign, s->n));
     return value_build(&b, out);
 }
 
@@ -398,7 +410,7 @@ static const struct function method_strings[] = {
     {"swapcase", method_case, "", 0, TEXT_SWAP},
     {"title", method_case, "", 0, TEXT_TITLE},
     {"upper", method_case, "", 0, TEXT_UPPER},
-    {"zfill", method_pad, "width", 1, '0'},
+    {"zfill", method_zfill, "width", 1, 0},
 };
 
 /* ---- Dictionaries and lists ------------------------------------------------------------------ */

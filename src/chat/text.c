@@ -309,10 +309,7 @@ static int text_split_blanks(struct chat *c, const struct str *s, int64_t most, 
         }
         uint32_t from = at;
         if (most == 0) {
-            const struct str *rest;
-            SLM_TRY(str_slice(c, s, from, s->n, &rest));
-            SLM_TRY(text_strip(c, rest, NULL, TEXT_RIGHT, &rest));
-            return list_push(c, l, value_string(rest));
+            return text_push(c, l, s, from, s->n);
         }
         while (at < s->n && !lex_is_space(str_point(s, at, &length))) {
             at += length;
