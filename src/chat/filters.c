@@ -711,6 +711,18 @@ static int filter_batch(struct jinja *j, struct call *k, struct value *out)
 
 /* ---- map, select, reject --------------------------------------------------------------------- */
 
+/* What is false is empty to these: None, too. */
+static int filter_walk(struct jinja *j, const struct call *k, const struct list **l)
+{
+    struct list *empty;
+    if (value_truth(k->self)) {
+        return jinja_iterate(j, k->self, l);
+    }
+    SLM_TRY(list_make(&j->c, 0, &empty));
+    *l = empty;
+    return SLM_OK;
+}
+
 static const struct value *filter_named(const struct call *k, const char *name)
 {
     for (uint32_t i = 0; k->named != NULL && i < k->named->n; i++) {
@@ -740,7 +752,7 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
     const struct list *l;
     struct list *result;
     struct call inner;
-    SLM_TRY(jinja_iterate(j, k->self, &l));
+    SLM_TRY(filter_walk(j, k, &l));
     SLM_TRY(list_make(&j->c, l->n, &result));
     SLM_TRY(filter_rest(j, k, 1, &inner));
     if (attribute == NULL &&
@@ -784,7 +796,7 @@ static int filter_select(struct jinja *j, struct call *k, struct value *out)
     if (k->positional->n > name && k->positional->items[name].kind != VALUE_STRING) {
         return chat_fail(&j->c, "%s: the name of a test is expected", k->function->name);
     }
-    SLM_TRY(jinja_iterate(j, k->self, &l));
+    SLM_TRY(filter_walk(j, k, &l));
     SLM_TRY(list_make(&j->c, 0, &result));
     SLM_TRY(filter_rest(j, k, name + 1, &inner));
     for (uint32_t i = 0; i < l->n; i++) {
