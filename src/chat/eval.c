@@ -40,6 +40,8 @@ static int scope_set(struct jinja *j, struct scope *scope, const struct str *nam
     return SLM_OK;
 }
 
+static const struct str scope_loop = {"loop", NULL, 4, CHAT_TEMPLATE};
+
 static int scope_set_text(struct jinja *j, struct scope *scope, const char *name, struct value v)
 {
     const struct str *s;
@@ -151,10 +153,16 @@ static int jinja_add(struct jinja *j, struct value a, struct value b, struct val
     unsigned mark = a.mark | b.mark;
     if (a.kind == VALUE_STRING && b.kind == VALUE_STRING) {
         struct builder s = builder_begin(&j->c);
+        if (a.mark != b.mark) {
+            struct value *plain = a.mark == VALUE_SAFE ? &b : &a;
+            SLM_TRY(filter_escape_text(j, plain->u.s, &plain->u.s));
+        }
         SLM_TRY(builder_reserve(&s, a.u.s->n));
         SLM_TRY(builder_str(&s, a.u.s));
         SLM_TRY(builder_str(&s, b.u.s));
-        return value_build(&s, out);
+        SLM_TRY(value_build(&s, out));
+        out->mark = mark;
+        return SLM_OK;
     }
     if (value_is_integer(a) && value_is_integer(b)) {
         int64_t x = a.u.i;
@@ -966,7 +974,7 @@ static int exec_loop(struct jinja *j, struct scope *scope, const struct node *no
     for (loop->at = 0; loop->at < loop->items->n; loop->at++) {
         SLM_TRY(chat_work(&j->c, 1));
         SLM_TRY(scope_make(j, scope, &inner));
-        SLM_TRY(scope_set_text(j, inner, "loop", v));
+        SLM_TRY(scope_set(j, inner, &scope_loop, v));
         SLM_TRY(jinja_assign(j, inner, node->a, loop->items->items[loop->at]));
         SLM_TRY(jinja_exec(j, inner, node->body, out));
         int jump = j->jump;

@@ -51,13 +51,12 @@ static int filter_replace(struct jinja *j, struct call *k, struct value *out)
     return SLM_OK;
 }
 
-static int filter_escape(struct jinja *j, struct call *k, struct value *out)
+/* HTML's entities for what has a meaning in HTML. */
+static int filter_escape_text(struct jinja *j, const struct str *s, const struct str **out)
 {
     static const char from[] = "&<>'\"";
     static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
     struct builder b = builder_begin(&j->c);
-    const struct str *s;
-    SLM_TRY(filter_self(j, k, &s));
     for (uint32_t at = 0; at < s->n; at++) {
         size_t i = 0;
         while (from[i] != 0 && from[i] != s->s[at]) {
@@ -66,7 +65,20 @@ static int filter_escape(struct jinja *j, struct call *k, struct value *out)
         SLM_TRY(from[i] != 0 ? builder_text(&b, to[i], CHAT_CONTENT)
                              : builder_part(&b, s, at, at + 1));
     }
-    return value_build(&b, out);
+    return builder_end(&b, out);
+}
+
+/* escape, and safe, which does nothing but to say that it was done. */
+static int filter_escape(struct jinja *j, struct call *k, struct value *out)
+{
+    const struct str *s;
+    SLM_TRY(filter_self(j, k, &s));
+    if (!k->function->variant && !(k->self.kind == VALUE_STRING && k->self.mark == VALUE_SAFE)) {
+        SLM_TRY(filter_escape_text(j, s, &s));
+    }
+    *out = value_string(s);
+    out->mark = VALUE_SAFE;
+    return SLM_OK;
 }
 
 static int filter_urlencode(struct jinja *j, struct call *k, struct value *out)
@@ -842,13 +854,6 @@ static int filter_attr(struct jinja *j, struct call *k, struct value *out)
     return jinja_attribute(j, k->self, name, out);
 }
 
-static int filter_same(struct jinja *j, struct call *k, struct value *out)
-{
-    (void)j;
-    *out = k->self;
-    return SLM_OK;
-}
-
 static const struct function filter_table[] = {
     {"abs", filter_abs, "", 0, 0},
     {"attr", filter_attr, "name", 1, 0},
@@ -882,7 +887,7 @@ static const struct function filter_table[] = {
     {"replace", filter_replace, "old new count", 2, 0},
     {"reverse", filter_reverse, "", 0, 0},
     {"round", filter_round, "precision method", 0, 0},
-    {"safe", filter_same, "", 0, 0},
+    {"safe", filter_escape, "", 0, 1},
     {"select", filter_select, NULL, 0, FILTER_SELECT},
     {"selectattr", filter_select, NULL, 0, FILTER_ATTRIBUTE | FILTER_SELECT},
     {"slice", filter_batch, "slices fill_with", 1, 1},

@@ -339,9 +339,12 @@ static int builder_end(struct builder *b, const struct str **out)
 #define VALUE_METHOD 14  /* of a value, or a global function */
 #define VALUE_MISSING 15 /* an argument that was not given; templates never see it */
 
+/* A string that is HTML already: "+" escapes what is added to it. */
+#define VALUE_SAFE 1u
+
 struct value {
     int32_t kind;
-    uint32_t mark; /* of a scalar: where its text would come from */
+    uint32_t mark; /* of a scalar: where its text would come from; of a string: VALUE_SAFE */
     union {
         int64_t i;
         double f;
