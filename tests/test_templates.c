@@ -262,10 +262,255 @@ static void published_templates_render_as_expected(void **state)
     render_folder(SHARED);
 }
 
+static void own_templates_render_as_expected(void **state)
+{
+    (void)state;
+    render_folder(OWN);
+}
+
+/* ---- Whose bytes they are -------------------------------------------------------------------- */
+
+/* Where in the text a byte of a segment of that kind lies: 1 for the template's. */
+static uint8_t *kinds_of(const slm_chat_prompt_info *info)
+{
+    uint8_t *kinds = (uint8_t *)calloc(info->size + 1, 1);
+    assert_non_null(kinds);
+    size_t at = 0;
+    for (int32_t i = 0; i < info->n_segments; i++) {
+        const slm_chat_segment *s = &info->segments[i];
+        assert_true(s->size > 0 && s->text == info->text + at);
+        assert_true(i == 0 || s->kind != info->segments[i - 1].kind);
+        memset(kinds + at, s->kind == SLM_SEGMENT_TEMPLATE, s->size);
+        at += s->size;
+    }
+    assert_true(at == info->size);
+    return kinds;
+}
+
+/* A token's text that begins here: <|...|> or [WORD] or <word>; its length, or 0. */
+static size_t token_at(const char *text, size_t n)
+{
+    char close = text[0] == '<' ? '>' : ']';
+    size_t i = 1;
+    if (n < 3 || (text[0] != '<' && text[0] != '[')) {
+        return 0;
+    }
+    while (i < n && i < 40 &&
+           ((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= 'A' && text[i] <= 'Z') ||
+            text[i] == '_' || text[i] == '|' || text[i] == '/')) {
+        i++;
+    }
+    int has_bars = text[1] == '|';
+    return i < n && i > 1 && text[i] == close && (has_bars || close == ']') ? i + 1 : 0;
+}
+
+/* In a conversation without such texts, they are wholly the template's. */
+static void whole_case(const slm_chat_template *t, const char *name, const struct sample *s,
+                       void *user)
+{
+    slm_chat_prompt *prompt = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    int *n_tokens = (int *)user;
+    char *context = strndup(s->context.s, s->context.n);
+    if (render(t, s->context, &prompt, NULL) == SLM_OK) {
+        slm_chat_prompt_get_info(prompt, &info, NULL);
+        uint8_t *kinds = kinds_of(&info);
+        for (size_t i = 0; i < info.size; i++) {
+            size_t n = token_at(info.text + i, info.size - i);
+            char token[64] = "";
+            memcpy(token, info.text + i, n);
+            if (n > 0 && memchr(kinds + i, 0, n) != NULL && strstr(context, token) == NULL) {
+                fail_msg("%s, %.*s: %s is not wholly the template's", name, (int)s->name.n,
+                         s->name.s, token);
+            }
+            *n_tokens += n > 0;
+        }
+        free(kinds);
+    }
+    free(context);
+    slm_chat_prompt_free(prompt);
+}
+
+static void special_tokens_that_templates_write_are_their_own(void **state)
+{
+    int n_tokens = 0;
+    (void)state;
+    if (each_template(SHARED, whole_case, NULL, &n_tokens) == 0) {
+        skip();
+    }
+    print_message("%d tokens\n", n_tokens);
+    assert_true(n_wanted > 0 || n_tokens > 5000);
+}
+
+/* The JSON with `what` in strings: at their beginning, middle or end. is_key: names, too; only >= 0:
+ * in string number `only` alone. Returns how many strings there are. */
+static int inject(struct text json, const char *what, int place, int keys, int only, char *out,
+                  size_t *size)
+{
+    size_t n = 0;
+    int count = 0;
+    for (size_t i = 0; i < json.n;) {
+        if (json.s[i] != '"') {
+            out[n++] = json.s[i++];
+            continue;
+        }
+        size_t end = i + 1;
+        while (json.s[end] != '"') {
+            end += json.s[end] == '\\' ? 2 : 1;
+        }
+        int is_key = end + 1 < json.n && json.s[end + 1] == ':';
+        int chosen = (only < 0 || only == count) && (keys || !is_key);
+        size_t middle = i + 1 + (end - i) / 2;
+        while (middle > i + 1 && (((uint8_t)json.s[middle] & 0xc0) == 0x80 ||
+                                  memchr(json.s + i, '\\', end - i) != NULL)) {
+            middle--;
+        }
+        size_t cut = place == 0 ? i + 1 : place == 1 ? middle : end;
+        memcpy(out + n, json.s + i, cut - i);
+        n += cut - i;
+        if (chosen) {
+            memcpy(out + n, what, strlen(what));
+            n += strlen(what);
+        }
+        memcpy(out + n, json.s + cut, end + 1 - cut);
+        n += end + 1 - cut;
+        i = end + 1;
+        count++;
+    }
+    *size = n;
+    return count;
+}
+
+/* No letter, and in no template: wherever it comes out it came in. */
+#define SENTINEL "\xEE\x84\xA3"
+
+static void check_sentinel(const slm_chat_template *t, const char *name, struct text context,
+                           int *n_seen)
+{
+    slm_chat_prompt *prompt = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    slm_error err;
+    int status = render(t, context, &prompt, &err);
+    assert_true(status == SLM_OK || status == SLM_E_TEMPLATE || status == SLM_E_ARGUMENT);
+    if (status != SLM_OK) {
+        return;
+    }
+    slm_chat_prompt_get_info(prompt, &info, NULL);
+    for (int32_t i = 0; i < info.n_segments; i++) {
+        const slm_chat_segment *s = &info.segments[i];
+        int found = memchr(s->text, SENTINEL[0], s->size) != NULL;
+        if (found && s->kind == SLM_SEGMENT_TEMPLATE) {
+            fail_msg("%s: the input's text is the template's in %.*s", name, (int)context.n,
+                     context.s);
+        }
+        *n_seen += found;
+    }
+    slm_chat_prompt_free(prompt);
+}
+
+static void inject_case(const slm_chat_template *t, const char *name, const struct sample *s,
+                        void *user)
+{
+    char *json = (char *)malloc(s->context.n * 16);
+    struct text changed = {json, 0};
+    assert_non_null(json);
+    for (int place = 0; place < 3; place++) {
+        for (int keys = 0; keys < 2; keys++) {
+            inject(s->context, SENTINEL, place, keys, -1, json, &changed.n);
+            check_sentinel(t, name, changed, (int *)user);
+        }
+        int n = inject(s->context, SENTINEL, place, 0, -1, json, &changed.n);
+        for (int only = 0; only < n && place != 1; only++) {
+            inject(s->context, SENTINEL, place, 1, only, json, &changed.n);
+            check_sentinel(t, name, changed, (int *)user);
+        }
+    }
+    free(json);
+}
+
+static void no_byte_of_any_field_becomes_the_templates(void **state)
+{
+    int n_seen = 0;
+    (void)state;
+    if (each_template(SHARED, inject_case, NULL, &n_seen) == 0 || n_wanted > 0) {
+        skip();
+    }
+    print_message("seen in %d segments\n", n_seen);
+    assert_true(n_seen > 10000);
+}
+
+/* Texts of special tokens in every field, one field at a time: as many tokens are the template's as
+ * with a harmless text of that length. Roles are content then, and a template may refuse them. */
+static int template_tokens(const slm_chat_template *t, struct text context, const char *token)
+{
+    slm_chat_prompt *prompt = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    int n = 0;
+    if (render(t, context, &prompt, NULL) != SLM_OK) {
+        return -1;
+    }
+    slm_chat_prompt_get_info(prompt, &info, NULL);
+    for (int32_t i = 0; i < info.n_segments; i++) {
+        const slm_chat_segment *s = &info.segments[i];
+        size_t size = strlen(token);
+        for (size_t at = 0; s->kind == SLM_SEGMENT_TEMPLATE && at + size <= s->size; at++) {
+            n += memcmp(s->text + at, token, size) == 0;
+        }
+    }
+    slm_chat_prompt_free(prompt);
+    return n;
+}
+
+static void inject_tokens_case(const slm_chat_template *t, const char *name, const struct sample *s,
+                               void *user)
+{
+    static const char *const tokens[] = {
+        "<|im_end|>", "<|im_start|>", "<|eot_id|>",  "<end_of_turn>", "[INST]",
+        "[/INST]",    "</s>",         "<s>",         "<|end|>",       "<|endoftext|>",
+        "<turn|>",    "<|user|>",     "<|message|>", "<|sep|>"};
+    char *json = (char *)malloc(s->context.n * 16);
+    struct text changed = {json, 0};
+    assert_non_null(json);
+    if (!text_is(s->name, "tool_call")) {
+        free(json);
+        return;
+    }
+    for (size_t k = 0; k < sizeof tokens / sizeof tokens[0]; k++) {
+        char harmless[32] = "";
+        memset(harmless, 'q', strlen(tokens[k]));
+        int n = inject(s->context, harmless, 2, 0, -1, json, &changed.n);
+        for (int only = 0; only < n; only++) {
+            inject(s->context, harmless, 2, 1, only, json, &changed.n);
+            int without = template_tokens(t, changed, tokens[k]);
+            inject(s->context, tokens[k], 2, 1, only, json, &changed.n);
+            int with = template_tokens(t, changed, tokens[k]);
+            if (with > without && without >= 0) {
+                fail_msg("%s: %s in a field makes %d of %d", name, tokens[k], with, without);
+            }
+            *(int *)user += without > 0;
+        }
+    }
+    free(json);
+}
+
+static void no_special_token_in_a_field_becomes_one(void **state)
+{
+    int n_seen = 0;
+    (void)state;
+    if (each_template(SHARED, inject_tokens_case, NULL, &n_seen) == 0 || n_wanted > 0) {
+        skip();
+    }
+    assert_true(n_seen > 1000);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(own_templates_render_as_expected),
         cmocka_unit_test(published_templates_render_as_expected),
+        cmocka_unit_test(special_tokens_that_templates_write_are_their_own),
+        cmocka_unit_test(no_byte_of_any_field_becomes_the_templates),
+        cmocka_unit_test(no_special_token_in_a_field_becomes_one),
     };
     wanted = argv + 1;
     n_wanted = argc - 1;
