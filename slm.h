@@ -124,7 +124,7 @@
  *                128  values of JSON inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
  *        536,870,912  bytes of memory that rendering takes
- *        134,217,728  steps of a rendering, about a second
+ *         33,554,432  steps of a rendering: some tenths of a second
  *            100,000  numbers of a template's range()
  *             65,536  bytes of a struct that tells its size
  */
