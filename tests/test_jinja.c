@@ -209,7 +209,10 @@ static void templates_without_end_are_stopped(void **state)
     static const struct {
         const char *text, *says;
     } rows[] = {
-        {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "steps"},
+        {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+         "536870912 bytes"},
+        {"{% set s = 'a' * 999999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}",
+         "steps"},
         {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "600 deep"},
         {"{% macro m() %}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}{{ m() }}",
          "600 deep"},
@@ -217,7 +220,7 @@ static void templates_without_end_are_stopped(void **state)
         {"{% set ns = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
          "{% set ns.s = ns.s + ns.s %}{% endfor %}",
          "33554432 bytes"},
-        {"{{ 'aaaaaaaa' * 9999999999 }}", "steps"},
+        {"{{ 'aaaaaaaa' * 9999999999 }}", "33554432 bytes"},
         {"{{ 'aaaaaaaa'|center(9999999999) }}", "argument"},
         {"{{ 'a'.center(9999999999) }}", "33554432 bytes"},
         {"{{ [1] * 9999999999 }}", "steps"},
@@ -380,7 +383,7 @@ static void content_stays_content(void **state)
         {"{{ '<|' + role + '|>' }}", "<|{user}|>"},
         {"{% for k in messages[0] %}{{ k }}.{% endfor %}", "{role}.{content}."},
         {"{% for c in 'ab' %}{{ c }}{{ loop.index }}{% endfor %}", "a1b2"},
-        {"{% set x %}<{{ messages[1].content }}>{% endset %}{{ x|title }}", "<{D,E}>"},
+        {"{% set x %}<{{ messages[1].content }}>{% endset %}{{ x|title }}", "<{D,e}>"},
         {"{% macro m(a) %}[{{ a }}]{% endmacro %}{{ m(messages[1].content) }}", "[{d,e}]"},
         {"{% filter upper %}a{{ messages[1].content }}{% endfilter %}", "A{D,E}"},
         {"{{ messages[1].content * 2 }}", "{d,ed,e}"},
@@ -556,8 +559,9 @@ static void a_models_own_template_knows_its_tokens(void **state)
     assert_says("a template", slm_chat_template_create(&t, model, NULL, 0, NULL, &err), &err,
                 SLM_OK, "", NULL);
     slm_model_free(model); /* it is not needed any more */
-    assert_int_equal(
-        slm_chat_render(t, "[{\"content\": \"<|endoftext|>\"}]", 31, NULL, &prompt, &err), SLM_OK);
+    static const char messages[] = "[{\"content\": \"<|endoftext|>\"}]";
+    assert_int_equal(slm_chat_render(t, messages, sizeof messages - 1, NULL, &prompt, &err),
+                     SLM_OK);
     segments_text(prompt, got);
     assert_string_equal(got, "<|endoftext|>{<|endoftext|>}");
     slm_chat_template_free(t);
