@@ -103,7 +103,9 @@ SLM_API int slm_chat_render(const slm_chat_template *chat_template, const char *
                  (long long)o.now);
     }
     /* Rendering changes nothing of a template but its allocator's counters, which are atomic. */
-    return chat_render((struct slm_chat_template *)chat_template, messages, size, &o, prompt, err);
+    struct slm_chat_template *mutable_template =
+        (struct slm_chat_template *)(uintptr_t)chat_template;
+    return chat_render(mutable_template, messages, size, &o, prompt, err);
 }
 
 SLM_API int slm_chat_prompt_get_info(const slm_chat_prompt *prompt, slm_chat_prompt_info *info,
@@ -136,6 +138,7 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
     API_NEED(needed, "needed", err);
     *needed = 0;
     API_NEED(model, "model", err);
+    SLM_TRY(api_buffer(tokens, capacity, "tokens", err));
     if (n_segments < 0 || (n_segments > 0 && segments == NULL)) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "n_segments is %d, or segments is NULL", n_segments);
     }
@@ -146,6 +149,8 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
     if ((flags & ~SLM_TEXT_BOS) != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "flags %x: SLM_TEXT_BOS or 0 is expected", flags);
     }
-    return chat_tokenize(&model->vocab, (struct memory *)&model->memory, segments, n_segments,
-                         segment_size, flags, tokens, capacity, needed, err);
+    /* As in slm_tokenize. */
+    struct memory *memory = &((struct slm_model *)(uintptr_t)model)->memory;
+    return chat_tokenize(&model->vocab, memory, segments, n_segments, segment_size, flags, tokens,
+                         capacity, needed, err);
 }

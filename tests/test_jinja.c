@@ -689,6 +689,84 @@ static void the_date_is_given(void **state)
     slm_chat_template_free(t);
 }
 
+static void wrong_arguments_are_statuses(void **state)
+{
+    static const slm_chat_segment segment = OURS("a");
+    static const slm_chat_segment wrong = SEGMENT(3, "a");
+    struct build b;
+    slm_model *model = open_vocabulary(&b, keys_bpe);
+    slm_chat_template *t = NULL;
+    slm_chat_prompt *p = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    slm_chat_builtin builtin = {.struct_size = sizeof builtin};
+    slm_chat_template_options to;
+    slm_chat_options o;
+    int32_t ids[8];
+    size_t n = 0;
+    slm_error err;
+    (void)state;
+#define REFUSES(says, call) assert_says(#call, call, &err, SLM_E_ARGUMENT, says, NULL)
+    REFUSES("NULL", slm_chat_template_create(NULL, model, NULL, 0, NULL, &err));
+    REFUSES("size", slm_chat_template_create(&t, model, NULL, 1, NULL, &err));
+    assert_int_equal(slm_chat_template_create(&t, model, "", 0, NULL, &err), SLM_OK);
+    REFUSES("NULL", slm_chat_render(NULL, "[]", 2, NULL, &p, &err));
+    REFUSES("NULL", slm_chat_render(t, NULL, 0, NULL, &p, &err));
+    REFUSES("NULL", slm_chat_render(t, "[]", 2, NULL, NULL, &err));
+    REFUSES("NULL", slm_chat_builtin_find(0, NULL, NULL, &err));
+    REFUSES("NULL", slm_chat_prompt_get_info(NULL, &info, &err));
+    assert_int_equal(slm_chat_render(t, "[]", 2, NULL, &p, &err), SLM_OK);
+    REFUSES("NULL", slm_chat_prompt_get_info(p, NULL, &err));
+    assert_int_equal(slm_chat_prompt_get_info(p, &info, &err), SLM_OK);
+    assert_int_equal(info.size, 0);
+    assert_int_equal(info.n_segments, 0);
+    slm_chat_options_init(&o, sizeof o);
+    slm_chat_template_options_init(&to, sizeof to);
+    assert_int_equal(slm_chat_options_init(NULL, 8), SLM_E_ARGUMENT);
+    assert_int_equal(slm_chat_template_options_init(NULL, 8), SLM_E_ARGUMENT);
+    o.reserved = 1;
+    to.reserved = 1;
+    slm_chat_template *none = NULL;
+    slm_chat_prompt *no_prompt = NULL;
+    REFUSES("reserved", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    REFUSES("reserved", slm_chat_template_create(&none, model, "", 0, &to, &err));
+    o.reserved = 0;
+    o.now = INT64_MAX;
+    REFUSES("date", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    o.struct_size = 2;
+    to.struct_size = 0;
+    builtin.struct_size = 1;
+    info.struct_size = 0;
+    REFUSES("struct_size", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    REFUSES("struct_size", slm_chat_template_create(&none, model, "", 0, &to, &err));
+    REFUSES("struct_size", slm_chat_builtin_find(0, NULL, &builtin, &err));
+    REFUSES("struct_size", slm_chat_prompt_get_info(p, &info, &err));
+    REFUSES("NULL", slm_tokenize_segments(NULL, &segment, 1, sizeof segment, 0, ids, 8, &n, &err));
+    REFUSES("NULL",
+            slm_tokenize_segments(model, &segment, 1, sizeof segment, 0, ids, 8, NULL, &err));
+    REFUSES("NULL", slm_tokenize_segments(model, NULL, 1, sizeof segment, 0, ids, 8, &n, &err));
+    REFUSES("NULL",
+            slm_tokenize_segments(model, &segment, 1, sizeof segment, 0, NULL, 8, &n, &err));
+    REFUSES("segment_size", slm_tokenize_segments(model, &segment, 1, 4, 0, ids, 8, &n, &err));
+    REFUSES("flags",
+            slm_tokenize_segments(model, &segment, 1, sizeof segment, 2, ids, 8, &n, &err));
+    REFUSES("kind", slm_tokenize_segments(model, &wrong, 1, sizeof segment, 0, ids, 8, &n, &err));
+#undef REFUSES
+    assert_null(none);
+    assert_null(no_prompt);
+    assert_int_equal(
+        slm_tokenize_segments(model, &segment, 1, sizeof segment, 0, NULL, 0, &n, &err), SLM_OK);
+    assert_int_equal(n, 1);
+    assert_says("space",
+                slm_tokenize_segments(model, &segment, 1, sizeof segment, 0, ids, 0, &n, &err),
+                &err, SLM_E_SPACE, "1", NULL);
+    slm_chat_prompt_free(NULL);
+    slm_chat_template_free(NULL);
+    slm_chat_prompt_free(p);
+    slm_chat_template_free(t);
+    slm_model_free(model);
+    build_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,6 +788,7 @@ int main(void)
         cmocka_unit_test(without_a_template_there_are_built_in_ones),
         cmocka_unit_test(options_become_variables),
         cmocka_unit_test(the_date_is_given),
+        cmocka_unit_test(wrong_arguments_are_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
