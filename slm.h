@@ -33,6 +33,8 @@
  *                    thread at a time; several contexts may share a model and a thread pool.
  *     slm_sampler    how a token is chosen from logits. One thread at a time.
  *     slm_generator  prompt in, pieces of text out. Belongs to one context.
+ *     slm_chat_template  how a conversation is written down for a model. Immutable. What it renders
+ *                    is a slm_chat_prompt.
  *     slm_threads    a pool of worker threads, or the host's own, that contexts may share.
  *
  * Errors
@@ -121,7 +123,7 @@
  *          1,048,576  bytes of a chat template
  *                100  brackets and blocks of a template inside each other
  *                128  values of JSON inside each other
- *                600  expressions, blocks and macros at work inside each other
+ *                250  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
  *        536,870,912  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
@@ -640,7 +642,7 @@ SLM_API int slm_chat_options_init(slm_chat_options *options, size_t size);
  * variables, too ("tools"). What JSON gives replaces options of the same name.
  * SLM_E_ARGUMENT: the JSON is wrong at byte err->position. SLM_E_TEMPLATE: the template fails or
  * refuses the conversation (the message is its own), with its line; or a limit is reached.
- * The prompt keeps the template. Any thread. */
+ * The prompt keeps the template. Any thread, with 128 KiB of stack. */
 SLM_API int slm_chat_render(const slm_chat_template *chat_template, const char *messages,
                             size_t size, const slm_chat_options *options, slm_chat_prompt **prompt,
                             slm_error *err);
