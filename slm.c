@@ -74,10 +74,13 @@
 #include "src/chat/json.c"
 #include "src/chat/lex.c"
 #include "src/chat/parse.c"
+#include "src/chat/statements.c"
 #include "src/chat/text.c"
 #include "src/chat/engine.h"
 #include "src/chat/methods.c"
 #include "src/chat/filters.c"
+#include "src/chat/globals.c"
+#include "src/chat/operators.c"
 #include "src/chat/eval.c"
 
 /* What a family is, what its keys say, and the families. */

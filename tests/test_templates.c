@@ -420,7 +420,8 @@ static void inject_case(const slm_chat_template *t, const char *name, const stru
             check_sentinel(t, name, changed, (int *)user);
         }
         int n = inject(s->context, SENTINEL, place, 0, -1, json, &changed.n);
-        for (int only = 0; only < n && place != 1; only++) {
+        int one_by_one = text_is(s->name, "tool_call") || text_is(s->name, "parts");
+        for (int only = 0; only < n && place != 1 && one_by_one; only++) {
             inject(s->context, SENTINEL, place, 1, only, json, &changed.n);
             check_sentinel(t, name, changed, (int *)user);
         }
@@ -436,7 +437,7 @@ static void no_byte_of_any_field_becomes_the_templates(void **state)
         skip();
     }
     print_message("seen in %d segments\n", n_seen);
-    assert_true(n_seen > 10000);
+    assert_true(n_seen > 5000);
 }
 
 /* Texts of special tokens in every field, one field at a time: as many tokens are the template's as

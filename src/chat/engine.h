@@ -1,4 +1,4 @@
-/* engine.h - what the functions that templates call (methods.c, filters.c) and the evaluator (eval.c)
+/* engine.h - what the functions that templates call (methods.c, filters.c, globals.c) and the evaluator (eval.c)
  * know of each other. */
 
 struct binding {
