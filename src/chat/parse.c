@@ -1,5 +1,6 @@
-/* parse.c - tokens to a tree, with Jinja's grammar and precedence: expressions; statements.c has tags. The tree lies in the template's
- * memory and is never changed afterwards: any number of threads may render it.
+/* parse.c - tokens to a tree, with Jinja's grammar and precedence: what a tree is made of, and
+ * expressions; statements.c has the tags. The tree lies in the template's memory and is never changed
+ * afterwards: any number of threads may render it.
  *
  * Recursion is bounded by LIMIT_TEMPLATE_DEPTH; what can be long without being deep (a + b + c ..,
  * elif, a row of statements) is a list. */
