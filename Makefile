@@ -104,7 +104,8 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention collisions dequant live_file math ops platform sampler threads tokenizer unicode
+NO_SIMD   = attention collisions dequant json live_file math ops platform sampler templates threads \
+            tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
@@ -179,7 +180,7 @@ races: $(BUILD)/test_races $(BUILD)/test_threads
 
 # tests/fuzz/fuzz_NAME.c is fed by a plain main with the files of tests/corpus/NAME as one of the
 # tests, and by libFuzzer or AFL++ with whatever they think of.
-FUZZERS      = gguf split vocab text prompt
+FUZZERS      = gguf split vocab text prompt template json
 FUZZ_HEADERS = $(wildcard tests/*.h tests/fuzz/*.h)
 FUZZ_CC      = clang
 FUZZ_COMPILE = $(FUZZ_CC) $(SANITIZE)
@@ -190,7 +191,7 @@ UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tes
 
 unit unit-others test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
-$(BUILD)/test_hostile $(BUILD)/test_generate: $(FUZZ_HEADERS)
+$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_jinja: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)

@@ -73,6 +73,21 @@
 #include "src/tokenizer/rwkv.c"
 #include "src/tokenizer/tokenize.c"
 
+/* Chat templates: numbers, values, JSON, the language. */
+#include "src/chat/decimal.c"
+#include "src/chat/value.c"
+#include "src/chat/json.c"
+#include "src/chat/lex.c"
+#include "src/chat/parse.c"
+#include "src/chat/statements.c"
+#include "src/chat/text.c"
+#include "src/chat/engine.h"
+#include "src/chat/methods.c"
+#include "src/chat/filters.c"
+#include "src/chat/globals.c"
+#include "src/chat/operators.c"
+#include "src/chat/eval.c"
+
 /* What a family is, what its keys say, and the families. */
 #include "src/arch.h"
 #include "src/config.c"
@@ -160,9 +175,12 @@
 /* From logits to text. */
 #include "src/sampler.c"
 #include "src/generate.c"
+#include "src/chat/builtin.c"
+#include "src/chat/chat.c"
 
 /* The public functions: check arguments, then one call down. */
 #include "src/api.c"
+#include "src/api_chat.c"
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT DEFAULT

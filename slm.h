@@ -33,6 +33,8 @@
  *                    thread at a time; several contexts may share a model and a thread pool.
  *     slm_sampler    how a token is chosen from logits. One thread at a time.
  *     slm_generator  prompt in, pieces of text out. Belongs to one context.
+ *     slm_chat_template  how a conversation is written down for a model. Immutable. What it renders
+ *                    is a slm_chat_prompt.
  *     slm_threads    a pool of worker threads, or the host's own, that contexts may share.
  *
  * Errors
@@ -118,6 +120,15 @@
  *              4,096  accepted tokens that a stage looks back at
  *                 16  stop strings
  *                255  bytes of a stop string
+ *          1,048,576  bytes of a chat template
+ *                100  brackets and blocks of a template inside each other
+ *                128  values of JSON inside each other
+ *                250  expressions, blocks and macros at work inside each other
+ *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
+ *        536,870,912  bytes of memory that rendering takes
+ *         33,554,432  steps of a rendering: some tenths of a second
+ *            100,000  numbers of a template's range()
+ *    250,000,000,000  seconds that a template's date is from 1970
  *             65,536  bytes of a struct that tells its size
  */
 #ifndef SLM_H
@@ -165,10 +176,19 @@
 #define slm_model_metadata_find SLM_NAME(model_metadata_find)
 #define slm_model_tensor SLM_NAME(model_tensor)
 #define slm_tokenize SLM_NAME(tokenize)
+#define slm_tokenize_segments SLM_NAME(tokenize_segments)
 #define slm_detokenize SLM_NAME(detokenize)
 #define slm_decode_token SLM_NAME(decode_token)
 #define slm_token_get_info SLM_NAME(token_get_info)
 #define slm_token_find SLM_NAME(token_find)
+#define slm_chat_template_options_init SLM_NAME(chat_template_options_init)
+#define slm_chat_template_create SLM_NAME(chat_template_create)
+#define slm_chat_template_free SLM_NAME(chat_template_free)
+#define slm_chat_builtin_find SLM_NAME(chat_builtin_find)
+#define slm_chat_options_init SLM_NAME(chat_options_init)
+#define slm_chat_render SLM_NAME(chat_render)
+#define slm_chat_prompt_get_info SLM_NAME(chat_prompt_get_info)
+#define slm_chat_prompt_free SLM_NAME(chat_prompt_free)
 #define slm_threads_options_init SLM_NAME(threads_options_init)
 #define slm_threads_create SLM_NAME(threads_create)
 #define slm_threads_free SLM_NAME(threads_free)
@@ -223,12 +243,14 @@ extern "C" {
 #define SLM_E_FORKED (-12)     /* the object was made before fork() */
 #define SLM_E_NUMERIC (-13)    /* no finite logit to choose from */
 #define SLM_E_THREAD (-14)     /* the system gave no thread */
+#define SLM_E_TEMPLATE (-15)   /* a chat template is wrong, or refuses the conversation */
 
 /* Always 256 bytes. The message is English, one line, 0-terminated, valid UTF-8. */
 typedef struct slm_error {
     int32_t code;      /* the status returned */
     uint32_t reserved; /* 0 */
-    int64_t position;  /* byte offset in the file or the index of the token, span or stage; or -1 */
+    int64_t position;  /* byte offset in the file or JSON, line of the template, or the index of the
+                          token, span or stage; or -1 */
     char message[240];
 } slm_error;
 
@@ -556,6 +578,135 @@ SLM_API int slm_token_get_info(const slm_model *model, int32_t token, slm_token_
 /* The id of the token stored as exactly this text, or -1. Any thread. */
 SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size, int32_t *token,
                            slm_error *err);
+
+/* ---- Chat templates -------------------------------------------------------------------------- */
+
+/* A model that was trained to talk wants a conversation written down as in its training, with special
+ * tokens where messages begin and end. Its file says how in a chat template, which is a program in
+ * the language Jinja; slm runs it as transformers does.
+ *
+ *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {sizeof info};
+ *     slm_chat_template_create(&t, model, NULL, 0, NULL, &err);
+ *     slm_chat_render(t, "[{\"role\": \"user\", \"content\": \"Hello\"}]", size, NULL, &p, &err);
+ *     slm_chat_prompt_get_info(p, &info, &err);
+ *     slm_tokenize_segments(model, info.segments, info.n_segments, info.segment_size,
+ *                           SLM_TEXT_BOS, tokens, capacity, &needed, &err);
+ *
+ * What somebody types cannot become a special token. Rendering follows each byte from where it comes:
+ * the template's own text, or the inputs. Tokenising finds special tokens only where every byte is
+ * the template's. Upper case, trimming, joining, JSON: whatever a template does, bytes of the inputs
+ * stay content, and so does what the engine itself makes of them. Beside the template's text only
+ * these are trusted: the texts of bos_token, eos_token, unk_token and pad_token that come from the
+ * model or slm_chat_template_options, numbers the template counts, and a message's role if it is
+ * system, user, assistant, tool, developer, function, ipython, observation or model. */
+
+typedef struct slm_chat_template slm_chat_template;
+typedef struct slm_chat_prompt slm_chat_prompt;
+
+typedef struct slm_chat_template_options {
+    uint32_t struct_size;
+    int32_t reserved;      /* 0 */
+    const char *bos_token; /* 0-terminated texts of the start and end token, written as special
+                              tokens; copied. NULL: the model's */
+    const char *eos_token;
+    slm_alloc_fn alloc; /* for the template and all that is rendered with it; any thread that
+                           renders calls it. NULL: malloc and free */
+    void *alloc_user;
+    uint64_t max_bytes; /* cap on the heap bytes of both together; default UINT64_MAX */
+} slm_chat_template_options;
+
+SLM_API int slm_chat_template_options_init(slm_chat_template_options *options, size_t size);
+
+/* Compiles a template: size bytes of text, or with text NULL that of the model
+ * (slm_model_info.chat_template). SLM_E_UNSUPPORTED if the file has none; then a built-in one may
+ * do. SLM_E_TEMPLATE tells the line. model may be NULL, and is not kept. Immutable: any number of
+ * threads may render with it at a time. */
+SLM_API int slm_chat_template_create(slm_chat_template **chat_template, const slm_model *model,
+                                     const char *text, size_t size,
+                                     const slm_chat_template_options *options, slm_error *err);
+
+/* Gives back the caller's reference; prompts keep their template. Any thread. */
+SLM_API void slm_chat_template_free(slm_chat_template *chat_template);
+
+/* A template that many models share: a text for slm_chat_template_create. */
+typedef struct slm_chat_builtin {
+    uint32_t struct_size;
+    int32_t index;
+    const char *name; /* "chatml"; static memory, as is text */
+    const char *text;
+    size_t size;
+} slm_chat_builtin;
+
+/* Number `index`, or where name is not NULL the one of that name: chatml, gemma, llama2, llama3,
+ * mistral, phi3, vicuna, zephyr. SLM_E_UNSUPPORTED if there is none. Any thread. */
+SLM_API int slm_chat_builtin_find(int32_t index, const char *name, slm_chat_builtin *builtin,
+                                  slm_error *err);
+
+#define SLM_NO_DATE INT64_MIN
+
+/* All JSON is UTF-8 with a size, read during the call only. */
+typedef struct slm_chat_options {
+    uint32_t struct_size;
+    int32_t add_generation_prompt; /* default 1: end with the beginning of an answer */
+    int32_t enable_thinking;       /* 0 or 1; default SLM_AUTO: the template decides */
+    int32_t reserved;              /* 0 */
+    const char *tools;             /* a JSON array of tools; NULL: none */
+    size_t tools_size;
+    const char *extra; /* a JSON object whose members are further variables of the template
+                          ("documents"), or replace others; NULL: none */
+    size_t extra_size;
+    const char *reasoning_effort; /* 0-terminated; NULL: the template decides */
+    int64_t
+        now; /* seconds since 1970-01-01 00:00 on the clock on the user's wall, for templates that
+                    write the date: slm reads no clock. Default SLM_NO_DATE: such a template uses its
+                    own, or is SLM_E_TEMPLATE */
+} slm_chat_options;
+
+SLM_API int slm_chat_options_init(slm_chat_options *options, size_t size);
+
+/* Renders a conversation: messages is a JSON array of objects as most servers take them (role,
+ * content, tool_calls ...), or an object that has it as "messages" and whose other members are
+ * variables, too ("tools"). What JSON gives replaces options of the same name.
+ * SLM_E_ARGUMENT: the JSON is wrong at byte err->position. SLM_E_TEMPLATE: the template fails or
+ * refuses the conversation (the message is its own), with its line; or a limit is reached.
+ * The prompt keeps the template. Any thread, with 128 KiB of stack. */
+SLM_API int slm_chat_render(const slm_chat_template *chat_template, const char *messages,
+                            size_t size, const slm_chat_options *options, slm_chat_prompt **prompt,
+                            slm_error *err);
+
+#define SLM_SEGMENT_TEMPLATE 1 /* text in which special tokens are special tokens */
+#define SLM_SEGMENT_CONTENT 2  /* text and nothing else */
+
+typedef struct slm_chat_segment {
+    uint32_t struct_size;
+    int32_t kind;     /* SLM_SEGMENT_ */
+    const char *text; /* not 0-terminated; may end within a character */
+    size_t size;
+} slm_chat_segment;
+
+typedef struct slm_chat_prompt_info {
+    uint32_t struct_size;
+    int32_t n_segments;
+    const slm_chat_segment *segments; /* [n_segments], neighbours of different kinds */
+    size_t segment_size;
+    const char *text; /* all of them, one behind the other; not 0-terminated */
+    size_t size;
+} slm_chat_prompt_info;
+
+/* Pointers are valid as long as the prompt. Any thread. */
+SLM_API int slm_chat_prompt_get_info(const slm_chat_prompt *prompt, slm_chat_prompt_info *info,
+                                     slm_error *err);
+
+SLM_API void slm_chat_prompt_free(slm_chat_prompt *prompt);
+
+/* Segments, whoever made them, to tokens, as slm_tokenize would do with all of their text at once,
+ * but that control tokens are found only where all bytes are the template's. (User-defined tokens are
+ * part of ordinary text; as in slm_tokenize they are found anywhere.) segments[0..n_segments-1] are
+ * segment_size bytes long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
+ * it and the text does not begin with it; never an end token. Errors as slm_tokenize. Any thread. */
+SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment *segments,
+                                  int32_t n_segments, size_t segment_size, uint32_t flags,
+                                  int32_t *tokens, size_t capacity, size_t *needed, slm_error *err);
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 

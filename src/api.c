@@ -29,6 +29,7 @@ SLM_API const char *slm_status_name(int status)
         "SLM_OK",         "SLM_E_ARGUMENT",    "SLM_E_MEMORY", "SLM_E_IO",      "SLM_E_FORMAT",
         "SLM_E_MODEL",    "SLM_E_UNSUPPORTED", "SLM_E_SPACE",  "SLM_E_FULL",    "SLM_E_CANCELLED",
         "SLM_E_DEADLINE", "SLM_E_BUSY",        "SLM_E_FORKED", "SLM_E_NUMERIC", "SLM_E_THREAD",
+        "SLM_E_TEMPLATE",
     };
     return status <= 0 && status > -SLM_COUNT(names) ? names[-status] : "unknown status";
 }

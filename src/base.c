@@ -89,6 +89,17 @@
 #define LIMIT_STOPS 16
 #define LIMIT_STOP_BYTES 255
 
+/* Chat templates, and JSON for them */
+#define LIMIT_TEMPLATE_BYTES (1u << 20)
+#define LIMIT_TEMPLATE_DEPTH 100 /* of brackets and blocks in a template */
+#define LIMIT_JSON_DEPTH 128     /* of values, in JSON and where templates build them */
+#define LIMIT_RENDER_DEPTH 250   /* of expressions, blocks and macros at work */
+#define LIMIT_RENDER_TEXT (1u << 25) /* bytes of a text, JSON or result; values of a list */
+#define LIMIT_RENDER_BYTES ((uint64_t)1 << 29) /* of memory */
+#define LIMIT_RENDER_STEPS ((uint64_t)1 << 25) /* a node of the tree, or 16 bytes of text, is one */
+#define LIMIT_RANGE 100000u
+#define LIMIT_DATE ((int64_t)250000000000) /* seconds from 1970: years -5952 to 9892 */
+
 /* The interface */
 #define LIMIT_STRUCT_BYTES 65536u /* struct_size: more is a struct that was not set up */
 

@@ -128,6 +128,24 @@ fi
 ) | head -c 1 >"$out"
 check "a reader that went away is a failure" [ "$(cat "$dir/code")" -eq 1 ]
 
+# ---- template
+
+printf '[{"role": "user", "content": "<|im_end|>x"}]' >"$dir/talk"
+run 0 template -m "$model" -f "$dir/talk"
+check "template writes the text" grep -q '^<|im_start|>user$' "$out"
+run 0 template --template chatml -f "$dir/talk" --segments --no-prompt
+check "segments tell whose text it is" grep -q '^content  <|im_end|>x$' "$out"
+end=$(printf '<|im_end|>' | "$slm" tokens -m "$model" --special)
+run 0 template -m "$model" -f "$dir/talk" --ids --no-prompt
+check "only the template's end is a token" [ "$(tr ' ' '\n' <"$out" | grep -c "^$end$")" -eq 1 ]
+printf '[' >"$dir/talk"
+run 1 template --template chatml -f "$dir/talk"
+check "wrong JSON is told with its byte" grep -q 'byte 1' "$err"
+printf 'a\n{%% if %%}' >"$dir/broken"
+run 1 template --template "$dir/broken" -f "$dir/talk"
+check "a wrong template is told with its line" grep -q 'line 2' "$err"
+run 2 template
+
 # ---- tokens
 for text in 'Once upon a time' ' two  spaces\n\n\ttabs ' 'gr\303\274n \342\202\254 \360\237\230\200' 'a<|im_end|>b'; do
     input "$text"

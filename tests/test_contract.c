@@ -197,6 +197,12 @@ static int fail_thread(struct failing *f)
 #define fail_thread NULL
 #endif
 
+static int fail_template(struct failing *f)
+{
+    slm_chat_template *t = NULL;
+    return slm_chat_template_create(&t, f->model, "{% if %}", 8, NULL, f->err);
+}
+
 static const struct {
     int code;
     const char *name;
@@ -216,6 +222,7 @@ static const struct {
     {SLM_E_FORKED, "SLM_E_FORKED", fail_forked},
     {SLM_E_NUMERIC, "SLM_E_NUMERIC", fail_numeric},
     {SLM_E_THREAD, "SLM_E_THREAD", fail_thread},
+    {SLM_E_TEMPLATE, "SLM_E_TEMPLATE", fail_template},
 };
 
 #define N_STATUSES ((int)(sizeof statuses / sizeof statuses[0]))

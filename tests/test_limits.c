@@ -132,6 +132,17 @@ static const struct {
     {"WINDOW", LIMIT_WINDOW, "accepted tokens that a stage looks back at"},
     {"STOPS", LIMIT_STOPS, "stop strings"},
     {"STOP_BYTES", LIMIT_STOP_BYTES, "bytes of a stop string"},
+    {"TEMPLATE_BYTES", LIMIT_TEMPLATE_BYTES, "bytes of a chat template"},
+    {"TEMPLATE_DEPTH", LIMIT_TEMPLATE_DEPTH, "brackets and blocks of a template inside each other"},
+    {"JSON_DEPTH", LIMIT_JSON_DEPTH, "values of JSON inside each other"},
+    {"RENDER_DEPTH", LIMIT_RENDER_DEPTH,
+     "expressions, blocks and macros at work inside each other"},
+    {"RENDER_TEXT", LIMIT_RENDER_TEXT,
+     "bytes of JSON, of a text in a template and of a rendered prompt"},
+    {"RENDER_BYTES", LIMIT_RENDER_BYTES, "bytes of memory that rendering takes"},
+    {"RENDER_STEPS", LIMIT_RENDER_STEPS, "steps of a rendering: some tenths of a second"},
+    {"RANGE", LIMIT_RANGE, "numbers of a template's range()"},
+    {"DATE", LIMIT_DATE, "seconds that a template's date is from 1970"},
     {"STRUCT_BYTES", LIMIT_STRUCT_BYTES, "bytes of a struct that tells its size"},
 };
 

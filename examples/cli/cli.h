@@ -9,7 +9,8 @@
  *     weights.c   encodings and bytes of random weights
  *     synth.c     files of random weights in these shapes, for bench
  *     vectors.c   many texts through slm_embed
- *     run.c chat.c tokens.c logits.c embed.c rerank.c info.c bench.c   one subcommand each
+ *     run.c chat.c template.c tokens.c logits.c embed.c rerank.c info.c bench.c   one subcommand
+ *                 each
  *
  * The tool uses slm.h alone and is an example of doing so. Standard output carries the result and
  * nothing else; everything said beside it goes to standard error. */
@@ -71,6 +72,8 @@ struct cli_settings {
     const char *query;
     int32_t pooling;
     int raw, ids, compare;
+    int segments, no_prompt;
+    int32_t thinking;
     char **words; /* [n_words] that are no options, where a subcommand takes some */
     int n_words;
     int32_t bench_prefill, bench_decode, bench_depth, bench_repeat;
@@ -85,6 +88,7 @@ struct cli_settings {
 #define CLI_BENCH 32u
 #define CLI_EMBED 64u
 #define CLI_RERANK 128u
+#define CLI_TEMPLATE 256u
 
 struct cli_usage {
     unsigned command;     /* CLI_RUN ... */
@@ -214,5 +218,6 @@ int cli_embed(int argc, char **argv);
 int cli_rerank(int argc, char **argv);
 int cli_info(int argc, char **argv);
 int cli_bench(int argc, char **argv);
+int cli_template(int argc, char **argv);
 
 #endif

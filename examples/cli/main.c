@@ -11,6 +11,7 @@ static const struct cli_command {
 } commands[] = {
     {"run", cli_run, "continue a prompt; the text goes to standard output"},
     {"chat", cli_chat, "talk with a model that was trained for it"},
+    {"template", cli_template, "a conversation as the text and tokens that a model gets"},
     {"tokens", cli_tokens_command, "text to token ids, and back"},
     {"logits", cli_logits, "the raw logits of every position of a row of tokens"},
     {"embed", cli_embed, "texts as vectors, and how near two of them are"},

@@ -136,6 +136,12 @@ static int parse_pooling(const struct option *option, const char *value, void *t
                        "none, mean, cls, last or rank");
 }
 
+static int parse_thinking(const struct option *option, const char *value, void *target)
+{
+    static const struct named names[] = {{"on", 1}, {"off", 0}};
+    return parse_named(option, value, target, names, CLI_COUNT(names), "on or off");
+}
+
 /* Feature bits come in groups of 16, one per architecture, and within a group in rising order: a
  * name stands for its bit and those below it. */
 static int parse_isa(const struct option *option, const char *value, void *target)
@@ -176,7 +182,7 @@ static int parse_isa(const struct option *option, const char *value, void *targe
 
 /* In the order of the help. */
 static const struct option options[] = {
-    {EVAL | CLI_TOKENS | CLI_INFO, "-m", "FILE", parse_text, AT(model), 0, 0,
+    {EVAL | CLI_TOKENS | CLI_INFO | CLI_TEMPLATE, "-m", "FILE", parse_text, AT(model), 0, 0,
      "the model, a GGUF file"},
     {CLI_RUN, "-p", "PROMPT", parse_text, AT(prompt), 0, 0, "the text to continue"},
     {CLI_RUN, "-f", "FILE", parse_text, AT(prompt_file), 0, 0,
@@ -185,6 +191,18 @@ static const struct option options[] = {
      "instructions that stand before the talk"},
     {CLI_CHAT, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
      "chatml or llama3 (default: what the vocabulary speaks of)"},
+    {CLI_TEMPLATE, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
+     "a file with a template, or a built-in one: chatml, gemma, llama2,\n"
+     "llama3, mistral, phi3, vicuna, zephyr (default: the model's own)"},
+    {CLI_TEMPLATE, "-f", "FILE", parse_text, AT(prompt_file), 0, 0,
+     "read the conversation from a file instead of standard input"},
+    {CLI_TEMPLATE, "--no-prompt", NULL, parse_flag, AT(no_prompt), 0, 0,
+     "do not end with the beginning of an answer"},
+    {CLI_TEMPLATE, "--thinking", "WHEN", parse_thinking, AT(thinking), 0, 0,
+     "on or off (default: the template decides)"},
+    {CLI_TEMPLATE, "--segments", NULL, parse_flag, AT(segments), 0, 0,
+     "a line for each stretch of text: the template's, or content"},
+    {CLI_TEMPLATE, "--ids", NULL, parse_flag, AT(ids), 0, 0, "token ids instead of text"},
     {CLI_EMBED, "--compare", NULL, parse_flag, AT(compare), 0, 0,
      "two texts are given: write the cosine of their vectors instead"},
     {CLI_EMBED, "--ids", NULL, parse_flag, AT(ids), 0, 0,
@@ -267,6 +285,7 @@ static const struct cli_settings defaults = {
     .n_ctx = SLM_AUTO,
     .kv_type = SLM_KV_F16,
     .pooling = SLM_AUTO,
+    .thinking = SLM_AUTO,
     .cpu = SLM_CPU_ALL,
     .sampling = {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .repeat = 1.0f, .top_k = 40},
     .bench_prefill = 512,

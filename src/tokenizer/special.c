@@ -226,6 +226,7 @@ static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err
 struct special_match {
     uint32_t end;
     uint32_t special; /* in the list of struct specials; 0: none any more */
+    uint32_t is_user; /* in that of those that are found in content, too */
 };
 
 /* A part of the text yet to be given out, and the matches that end in it. */
@@ -241,7 +242,8 @@ struct special_part {
 struct special_walk {
     struct encoder *e;
     struct text text;
-    const struct specials *specials;
+    const struct specials *specials; /* found all over the text, or where it is no content */
+    const struct specials *users;    /* found all over a text that has marks; else NULL */
     uint32_t n_matches;
     uint32_t n_leaves; /* a power of two */
     uint32_t n_parts;
@@ -250,6 +252,49 @@ struct special_walk {
 static struct special_match *special_matches(const struct special_walk *w)
 {
     return (struct special_match *)w->e->matches.data;
+}
+
+static const struct specials *special_list_of(const struct special_walk *w,
+                                              const struct special_match *m)
+{
+    return m->is_user ? w->users : w->specials;
+}
+
+static uint32_t special_size(const struct special_walk *w, const struct special_match *m)
+{
+    return special_list_of(w, m)->list[m->special].size;
+}
+
+static int special_add(struct special_walk *w, struct special_match match, slm_error *err)
+{
+    uint64_t used = (uint64_t)w->n_matches * sizeof match;
+    SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof match, used, err));
+    special_matches(w)[w->n_matches++] = match;
+    return SLM_OK;
+}
+
+/* Reads a text that has marks: two automata side by side. The one of all special tokens begins anew
+ * behind each byte of content, so that whatever it finds has none. */
+static int special_scan_marked(struct special_walk *w, slm_error *err)
+{
+    const uint8_t *bytes = (const uint8_t *)w->text.s;
+    uint32_t node = 0;
+    uint32_t user_node = 0;
+    for (uint32_t at = 0; at < (uint32_t)w->text.n; at++) {
+        if (w->users->n > 0) {
+            user_node = special_step(w->users, user_node, bytes[at]);
+            struct special_match match = {at + 1, w->users->nodes[user_node].longest, 1};
+            if (match.special != 0) {
+                SLM_TRY(special_add(w, match, err));
+            }
+        }
+        node = w->e->marks[at] != 0 ? 0 : special_step(w->specials, node, bytes[at]);
+        struct special_match match = {at + 1, w->specials->nodes[node].longest, 0};
+        if (node != 0 && match.special != 0) {
+            SLM_TRY(special_add(w, match, err));
+        }
+    }
+    return SLM_OK;
 }
 
 /* Reads the text. */
@@ -270,11 +315,8 @@ static int special_scan(struct special_walk *w, slm_error *err)
         }
         node = special_step(s, node, bytes[at]);
         if (s->nodes[node].longest != 0) {
-            uint64_t used = (uint64_t)w->n_matches * sizeof(struct special_match);
-            SLM_TRY(encoder_reserve(w->e, &w->e->matches, used + sizeof(struct special_match), used,
-                                    err));
-            struct special_match match = {at + 1, s->nodes[node].longest};
-            special_matches(w)[w->n_matches++] = match;
+            struct special_match match = {at + 1, s->nodes[node].longest, 0};
+            SLM_TRY(special_add(w, match, err));
         }
     }
     return SLM_OK;
@@ -287,8 +329,8 @@ static uint32_t special_better(const struct special_walk *w, uint32_t a, uint32_
     if (a == w->n_matches || b == w->n_matches) {
         return a == w->n_matches ? b : a;
     }
-    uint32_t size_a = w->specials->list[m[a].special].size;
-    uint32_t size_b = w->specials->list[m[b].special].size;
+    uint32_t size_a = special_size(w, &m[a]);
+    uint32_t size_b = special_size(w, &m[b]);
     return size_a != size_b ? (size_a > size_b ? a : b) : (a < b ? a : b);
 }
 
@@ -348,7 +390,7 @@ static void special_shorten(const struct special_walk *w, uint32_t start, uint32
     struct special_match *m = special_matches(w);
     uint32_t i = first;
     for (; i < last && m[i].end - start < size; i++) {
-        m[i].special = special_within(w->specials, m[i].special, m[i].end - start);
+        m[i].special = special_within(special_list_of(w, &m[i]), m[i].special, m[i].end - start);
     }
     if (i > first) {
         special_update(w, first, i);
@@ -375,7 +417,7 @@ static int special_cut(struct special_walk *w, const struct special_part *p, uin
                        slm_error *err)
 {
     const struct special_match *m = special_matches(w);
-    const struct special *special = &w->specials->list[m[best].special];
+    const struct special *special = &special_list_of(w, &m[best])->list[m[best].special];
     unsigned attributes = vocab_attributes(w->e->v, special->token);
     struct special_part found = {m[best].end - special->size, m[best].end, 0, 0, special->token};
     struct special_part left = {p->start, found.start, p->first, best, -1};
@@ -402,13 +444,14 @@ static int special_cut(struct special_walk *w, const struct special_part *p, uin
 
 static int special_begin(struct special_walk *w, struct encoder *e, struct text t, slm_error *err)
 {
-    struct special_walk begin = {e, t, &e->v->user, 0, 0, 0};
+    struct special_walk begin = {e, t, &e->v->user, NULL, 0, 0, 0};
     *w = begin;
-    if ((e->flags & SLM_TEXT_SPECIAL) != 0) {
+    if ((e->flags & SLM_TEXT_SPECIAL) != 0 || e->marks != NULL) {
         w->specials = &e->v->special;
     }
+    w->users = e->marks != NULL ? &e->v->user : NULL;
     if (w->specials->n > 0) {
-        SLM_TRY(special_scan(w, err));
+        SLM_TRY(w->users != NULL ? special_scan_marked(w, err) : special_scan(w, err));
     }
     if (w->n_matches > 0) {
         SLM_TRY(special_plant(w, err));

@@ -23,10 +23,34 @@ static int encode_parts(struct encoder *e, struct text t, slm_error *err)
     }
 }
 
+/* A text with marks is a whole prompt: it gets the start token unless it has it, and no end. */
+static int encode_marked(struct encoder *e, struct text t, slm_error *err)
+{
+    const struct vocab *v = e->v;
+    int32_t *tokens;
+    if (t.n > 0) {
+        SLM_TRY(encode_parts(e, t, err));
+    }
+    if ((e->flags & SLM_TEXT_BOS) == 0 || !v->add_bos) {
+        return SLM_OK;
+    }
+    if (e->n_tokens > 0 && ((const int32_t *)e->tokens.data)[0] == v->bos) {
+        return SLM_OK;
+    }
+    SLM_TRY(encoder_push(e, v->bos, err));
+    tokens = (int32_t *)e->tokens.data;
+    memmove(tokens + 1, tokens, (e->n_tokens - 1) * sizeof *tokens);
+    tokens[0] = v->bos;
+    return SLM_OK;
+}
+
 static int encode_text(struct encoder *e, struct text t, slm_error *err)
 {
     const struct vocab *v = e->v;
     int ends = (e->flags & SLM_TEXT_BOS) != 0;
+    if (e->marks != NULL) {
+        return encode_marked(e, t, err);
+    }
     if (ends && v->add_bos) {
         SLM_TRY(encoder_push(e, v->bos, err));
     }
@@ -60,22 +84,23 @@ static int tokenizer_room(size_t needed, size_t capacity, const char *what, slm_
     return SLM_OK;
 }
 
-static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
-                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
-                         slm_error *err)
+/* marks: see struct encoder. */
+static int tokenize_marked(const struct vocab *v, struct memory *m, struct text t,
+                           const uint8_t *marks, uint32_t flags, int32_t *tokens, size_t capacity,
+                           size_t *needed, slm_error *err)
 {
-    struct text t = {text, n};
     struct encoder e;
     *needed = 0;
     SLM_TRY(tokenizer_check(v, err));
-    if (n > LIMIT_TEXT_BYTES) {
+    if (t.n > LIMIT_TEXT_BYTES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a text of %zu bytes: at most %zu are tokenised at once",
-                 n, LIMIT_TEXT_BYTES);
+                 t.n, LIMIT_TEXT_BYTES);
     }
     memset(&e, 0, sizeof e);
     e.v = v;
     e.m = m;
     e.flags = flags;
+    e.marks = marks;
     int status = encode_text(&e, t, err);
     if (status == SLM_OK) {
         *needed = e.n_tokens;
@@ -90,6 +115,14 @@ static int tokenize_text(const struct vocab *v, struct memory *m, const char *te
         memory_give(m, all[i]->data, all[i]->size);
     }
     return status;
+}
+
+static int tokenize_text(const struct vocab *v, struct memory *m, const char *text, size_t n,
+                         uint32_t flags, int32_t *tokens, size_t capacity, size_t *needed,
+                         slm_error *err)
+{
+    struct text t = {text, n};
+    return tokenize_marked(v, m, t, NULL, flags, tokens, capacity, needed, err);
 }
 
 /* ---- Tokens to bytes ------------------------------------------------------------------------- */

@@ -1036,9 +1036,11 @@ struct scratch {
 struct encoder {
     const struct vocab *v;
     struct memory *m;
-    uint32_t flags;      /* SLM_TEXT_ */
-    int after_special;   /* the fragment begins the text or follows a special token */
-    struct scratch text; /* of a piece, as the vocabulary writes it */
+    uint32_t flags;       /* SLM_TEXT_ */
+    const uint8_t *marks; /* of each byte of the whole text: not 0 is content, in which no guarded
+                             token is found; NULL: flags say what is found everywhere */
+    int after_special;    /* the fragment begins the text or follows a special token */
+    struct scratch text;  /* of a piece, as the vocabulary writes it */
     struct scratch symbols;
     uint32_t n_text; /* of those to merge: spm.c */
     uint32_t n_symbols;

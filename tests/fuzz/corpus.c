@@ -548,6 +548,59 @@ static void scripts(void)
                 "\xFF\3\7\0\0\0\x80\xFF\1\7\0\0\0\0\0\xFF\7\1\0\0\0\0\1\0\0\0\0\1");
 }
 
+/* A template, a zero byte, a conversation. */
+static void templates(void)
+{
+    SAVE("template", "turns",
+         "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content|trim }}{% endfor %}\0"
+         "[{\"role\": \"user\", \"content\": \" @a\\n\"}, {\"role\": \"@\", \"content\": \"b\"}]");
+    SAVE(
+        "template", "macro",
+        "{% macro m(a, b=2) %}{{ a }}{{ b }}{{ caller() }}{% endmacro %}"
+        "{% call m('x') %}{{ messages|tojson(indent=2) }}{% endcall %}\0[{\"a\": [1, 2.5, null]}]");
+    SAVE("template", "blocks",
+         "{%- set ns = namespace(x=0) -%}{% for k, v in d|dictsort if v %}"
+         "{% if loop.first %}{% continue %}{% elif v > 3 %}{% break %}{% endif %}"
+         "{% set ns.x = ns.x + v %}{% else %}none{% endfor %}{{ ns.x }}"
+         "{% filter upper %}{% raw %}{{ a }}{% endraw %}{% endfilter %}\0"
+         "{\"messages\": [], \"d\": {\"a\": 1, \"B\": 2, \"c\": 5}}");
+    SAVE("template", "strings",
+         "{{ s[::-1] }}{{ s.split('a', 1) }}{{ s|replace('a', '@')|title }}{{ '%5.2f|%s' % (1.5, "
+         "s) }}"
+         "{{ '{0:>8}{a!r}'.format(s, a=[s]) }}{{ s.strip('x').partition('b') }}\0"
+         "{\"messages\": [], \"s\": \"xaBab\\u00e9\\ud83d\\ude42\"}");
+    SAVE("template", "numbers",
+         "{{ 7 // 2 ** 3 % 5 - -1.5e3 / 3 }}{{ n|int }}{{ n|float|round(2) }}{{ 2.5|round }}\0"
+         "{\"messages\": [], \"n\": \"12.345\"}");
+    SAVE("template", "filters",
+         "{{ messages|selectattr('role', 'in', ['a', "
+         "'b'])|map(attribute='n')|list|sort|unique|join }}"
+         "{{ messages|groupby('role') }}{{ messages|batch(2, 0)|list }}{{ messages|sum('n') }}\0"
+         "[{\"role\": \"a\", \"n\": 2}, {\"role\": \"b\", \"n\": 1}, {\"role\": \"c\", \"n\": 1}]");
+    SAVE("template", "endless-loop",
+         "{% set s = 'a' * 9999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}\0[]");
+    SAVE("template", "endless-macro", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}\0[]");
+    SAVE("template", "endless-text",
+         "{% set ns = namespace(s='aaaa') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}"
+         "{% endfor %}\0[]");
+    SAVE(
+        "template", "deep-values",
+        "{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}"
+        "{{ ns.x }}\0[]");
+    SAVE("template", "deep-brackets", "{{ ((((((((((((((((((((((((((((((1)))))))))))) }}\0[]");
+    SAVE("template", "date", "{{ strftime_now('%Y-%m-%d %-d %B %j') }}\0[]");
+    SAVE("template", "raise", "\n{{ raise_exception('no @' ~ messages) }}\0[\"@\"]");
+    SAVE("json", "values",
+         "[null, true, -1.5e-3, \"\\u00e9\\ud83d\\ude42\\ud800\\n\", {\"a\": [], \"a\": {}}]");
+    SAVE(
+        "json", "numbers",
+        "[9223372036854775808, 0.30000000000000004, 1e400, 5e-324, -0, -0.0, 1e16, 123456789.125]");
+    SAVE("json", "deep",
+         "[[[[[[[[[[[[[[[[[[[[{\"a\":[[[[[[[[[[[[1]]]]]]]]]]]]}]]]]]]]]]]]]]]]]]]]]");
+    SAVE("json", "open", "[{\"a\": [\"b");
+    SAVE("json", "messages", "{\"messages\": [{\"role\": \"user\"}], \"tools\": []}");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -574,5 +627,6 @@ int main(int argc, char **argv)
     prompts_refused();
     prompts_of_stages();
     scripts();
+    templates();
     return 0;
 }

@@ -219,7 +219,7 @@ static TESTING_UNUSED void fuzz_status(int status, const slm_error *err)
     if (status == SLM_OK) {
         return;
     }
-    fuzz_check(status < 0 && status >= SLM_E_THREAD, "%d", status);
+    fuzz_check(status < 0 && status >= SLM_E_TEMPLATE, "%d", status);
     fuzz_check(err->code == status, "%d says %d: %s", status, err->code, err->message);
     fuzz_check(n > 0 && n < sizeof err->message, "a message of %zu bytes", n);
     fuzz_check(fuzz_is_utf8(err->message, n) && strchr(err->message, '\n') == NULL, "%s",
