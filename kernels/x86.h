@@ -284,7 +284,7 @@ static struct x86_scratch x86_scratch_at(const struct x86_format *f, void *scrat
                                          int64_t k)
 {
     struct x86_scratch s;
-    s.panels = (uint8_t *)scratch; /* those that no rows fill are multiplied too, for nothing */
+    s.panels = (uint8_t *)scratch;
     s.tail = s.panels + x86_panels_bytes(f);
     s.sums = (int32_t *)(void *)(s.tail + X86_ROWS_MOST * X86_TAIL_STRIDE);
     s.sums_stride = x86_sums_bytes(f->sums, k);
@@ -367,8 +367,8 @@ static struct x86_tokens x86_tokens_at(const struct x86_product *c, int64_t t, i
     return x;
 }
 
-/* What comes after the pass of tokens t.. over panels is fetched meanwhile: a part of the rows' next
- * columns, and in the end where y is written for the next tokens. */
+/* What comes after the pass of tokens t.. over panels is fetched meanwhile: a part of the rows'
+ * next columns, and in the end where y is written for the next tokens. */
 static void x86_fetch_next(const struct x86_product *c, const struct x86_rows *rows, int64_t column,
                            int64_t t)
 {
