@@ -284,7 +284,7 @@ static struct x86_scratch x86_scratch_at(const struct x86_format *f, void *scrat
                                          int64_t k)
 {
     struct x86_scratch s;
-    s.panels = (uint8_t *)scratch; /* those that no rows fill are multiplied too, for nothing */
+    s.panels = (uint8_t *)scratch;
     s.tail = s.panels + x86_panels_bytes(f);
     s.sums = (int32_t *)(void *)(s.tail + X86_ROWS_MOST * X86_TAIL_STRIDE);
     s.sums_stride = x86_sums_bytes(f->sums, k);
@@ -297,35 +297,6 @@ static size_t x86_scratch_bytes(const struct x86_format *f, int64_t n_token, int
     size_t n = (size_t)min_i64(n_token, X86_SLAB);
     return x86_panels_bytes(f) + X86_ROWS_MOST * X86_TAIL_STRIDE +
            n * (x86_sums_bytes(f->sums, k) + X86_TOGETHER * sizeof(float));
-}
-
-/* x = token t from column on. Trap: returned as a value, it would be copied by vectors of two fields
- * that were just written one by one, which costs a stall for every few rows. */
-static void x86_tokens_at(struct x86_tokens *x, const struct x86_format *f,
-                          const struct x86_scratch *s, const uint8_t *act, int64_t k, int64_t t,
-                          int64_t column)
-{
-    x->stride = f->act->row_bytes(k);
-    x->sums_stride = s->sums_stride;
-    x->s = NULL;
-    x->bsums = NULL;
-    x->sums = NULL;
-    act += (size_t)t * x->stride;
-    if (f->sums != X86_SUMS_NONE) {
-        x->sums = (const int32_t *)x86_token_plane(s->sums, s->sums_stride, (int32_t)t) +
-                  column / x86_sum_columns(f->sums);
-    }
-    if (f->act->name[3] == 'k') {
-        struct act_q8_k_planes planes = act_q8_k_at((void *)(uintptr_t)act, k);
-        x->q = planes.q + column;
-        x->d = planes.d + column / 256;
-        x->bsums = planes.bsums + column / 16;
-    } else {
-        struct act_q8_0_planes planes = act_q8_0_at((void *)(uintptr_t)act, k);
-        x->q = planes.q + column;
-        x->d = planes.d + column / 32;
-        x->s = planes.s + column / 32;
-    }
 }
 
 static void x86_prefetch(const void *p, size_t bytes)
@@ -345,27 +316,65 @@ static void x86_prefetch_tokens(const struct x86_tokens *x, int32_t n)
     }
 }
 
-/* A call. */
+/* A call, or a slab of it. A chunk is X86_COLUMNS columns. */
 struct x86_product {
     const struct x86_format *f;
     struct x86_scratch s;
-    const uint8_t *act;
+    struct x86_tokens x; /* from the first column on */
     float *y;
     int64_t y_stride;
     int64_t n_token;
     int64_t k;
+    size_t chunk_bytes;   /* of a row */
+    int64_t chunk_scales; /* x.d and x.s, */
+    int64_t chunk_sums;   /* and x.sums of a chunk */
     int together;
 };
 
-/* What comes after the pass of tokens t.. over panels is fetched meanwhile: a part of the rows' next
- * columns, and in the end where y is written for the next tokens. */
+static void x86_begin_tokens(struct x86_product *c, const uint8_t *act)
+{
+    memset(&c->x, 0, sizeof c->x);
+    c->x.stride = c->f->act->row_bytes(c->k);
+    c->x.sums = c->s.sums;
+    c->x.sums_stride = c->s.sums_stride;
+    if (c->f->act->name[3] == 'k') {
+        struct act_q8_k_planes planes = act_q8_k_at((void *)(uintptr_t)act, c->k);
+        c->x.q = planes.q;
+        c->x.d = planes.d;
+        c->x.bsums = planes.bsums;
+        c->chunk_scales = 1;
+    } else {
+        struct act_q8_0_planes planes = act_q8_0_at((void *)(uintptr_t)act, c->k);
+        c->x.q = planes.q;
+        c->x.d = planes.d;
+        c->x.s = planes.s;
+        c->chunk_scales = X86_COLUMNS / 32;
+    }
+}
+
+/* Token t from column on. */
+static struct x86_tokens x86_tokens_at(const struct x86_product *c, int64_t t, int64_t column)
+{
+    struct x86_tokens x = c->x;
+    size_t row = (size_t)t * x.stride, chunk = (size_t)column / X86_COLUMNS;
+    size_t scales = row + chunk * (size_t)c->chunk_scales * sizeof(float);
+    size_t sums = (size_t)t * x.sums_stride + chunk * (size_t)c->chunk_sums * sizeof(int32_t);
+    x.q = (const int8_t *)x86_token_plane(x.q, row + (size_t)column, 1);
+    x.d = (const float *)x86_token_plane(x.d, scales, 1);
+    x.s = (const float *)x86_token_plane(x.s, scales, 1);
+    x.bsums = (const int16_t *)x86_token_plane(x.bsums, row + chunk * (X86_COLUMNS / 16) * 2, 1);
+    x.sums = (const int32_t *)x86_token_plane(x.sums, sums, 1);
+    return x;
+}
+
+/* What comes after the pass of tokens t.. over panels is fetched meanwhile: a part of the rows'
+ * next columns, and in the end where y is written for the next tokens. */
 static void x86_fetch_next(const struct x86_product *c, const struct x86_rows *rows, int64_t column,
                            int64_t t)
 {
     const struct x86_format *f = c->f;
-    size_t bytes = (size_t)(X86_COLUMNS / f->block_elements * f->block_bytes);
     int64_t next = min_i64(t + f->tokens, c->n_token), end = min_i64(next + f->tokens, c->n_token);
-    size_t offset = (size_t)(column / X86_COLUMNS + 1) * bytes;
+    size_t offset = (size_t)(column / X86_COLUMNS + 1) * c->chunk_bytes;
     if (column + X86_COLUMNS >= c->k) {
         offset = (size_t)rows->n_row * rows->row_bytes;
         for (int64_t i = next; i < end; i++) {
@@ -374,7 +383,7 @@ static void x86_fetch_next(const struct x86_product *c, const struct x86_rows *r
     }
     for (int64_t r = rows->n_row * t / c->n_token; r < rows->n_row * next / c->n_token; r++) {
         x86_prefetch((const void *)((uintptr_t)rows->w + (size_t)r * rows->row_bytes + offset),
-                     bytes + 63);
+                     c->chunk_bytes + 63);
     }
 }
 
@@ -404,8 +413,7 @@ static void x86_multiply_panels(const struct x86_product *c, const struct x86_ro
     for (int64_t t = 0; t < c->n_token; t += f->tokens) {
         int32_t n = (int32_t)min_i64(f->tokens, c->n_token - t);
         int32_t n_panel = n == f->tokens && rows->n_row > f->rows ? f->panels : 1;
-        struct x86_tokens x;
-        x86_tokens_at(&x, f, &c->s, c->act, c->k, t, column);
+        struct x86_tokens x = x86_tokens_at(c, t, column);
         const uint8_t *panel = c->s.panels;
         float *acc = c->s.acc + t * rows->step;
         if (c->together) {
@@ -427,12 +435,11 @@ static void x86_multiply_columns(const struct x86_product *c, const struct x86_r
 {
     const struct x86_format *f = c->f;
     int32_t n_block = (int32_t)min_i64(X86_COLUMNS, c->k - column) / f->block_elements;
-    size_t offset = (size_t)(column / f->block_elements) * (size_t)f->block_bytes;
+    size_t offset = (size_t)(column / X86_COLUMNS) * c->chunk_bytes;
     int one = c->n_token == 1 && f->one != NULL;
     size_t distance =
         c->together ? 0 : x86_distance(rows, offset, one ? X86_DISTANCE : X86_DISTANCE_FEW);
-    struct x86_tokens x;
-    x86_tokens_at(&x, f, &c->s, c->act, c->k, 0, column);
+    struct x86_tokens x = x86_tokens_at(c, 0, column);
     if (one) {
         x86_begin_sums(c, rows, column, 0, 1);
     }
@@ -474,16 +481,19 @@ static SLM_NOINLINE void x86_multiply(const struct x86_format *f, float *y, int6
     c.f = f;
     c.y_stride = y_stride;
     c.k = k;
+    c.chunk_bytes = (size_t)(X86_COLUMNS / f->block_elements * f->block_bytes);
+    c.chunk_sums = f->sums == X86_SUMS_NONE ? 0 : X86_COLUMNS / x86_sum_columns(f->sums);
     c.together = n_token >= X86_TOGETHER_MIN;
     for (int64_t first = 0; first < n_token; first += X86_SLAB) {
         int64_t done = 0;
         c.n_token = min_i64(X86_SLAB, n_token - first);
-        c.act = (const uint8_t *)act_rows + (size_t)first * act_bytes;
+        const uint8_t *act = (const uint8_t *)act_rows + (size_t)first * act_bytes;
         c.y = y + first * y_stride;
         c.s = x86_scratch_at(f, scratch, c.n_token, k);
+        x86_begin_tokens(&c, act);
         for (int64_t t = 0; f->sums != X86_SUMS_NONE && t < c.n_token; t++) {
             x86_make_sums((int32_t *)(void *)((uint8_t *)c.s.sums + (size_t)t * c.s.sums_stride), f,
-                          c.act + (size_t)t * act_bytes, k);
+                          act + (size_t)t * act_bytes, k);
         }
         while (x86_next_rows(&rows, w, row0, row1, &done, c.together)) {
             for (int64_t column = 0; column < k; column += X86_COLUMNS) {

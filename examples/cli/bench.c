@@ -15,8 +15,9 @@ static const struct cli_usage usage = {
     "bench",
     "(-m FILE | --shape NAME [--type NAME]) [options]",
     "Measures prefill (a prompt at once) and decode (token after token) in tokens a second:\n"
-    "the mean of the repetitions and the slowest and fastest of them. With --shape the\n"
-    "weights are random and the speed is that of the real model.\n",
+    "the mean of the repetitions and the slowest and fastest of them. Tokens of sequences that\n"
+    "are decoded together all count. With --shape the weights are random and the speed is that\n"
+    "of the real model.\n",
     "  slm bench -m model.gguf -t 2\n"
     "  slm bench --shape llama3.2-1b --type q4_0 -p 512 -n 32 -d 4096 --isa=avx2\n"
     "  slm bench --shape list\n",
@@ -31,7 +32,7 @@ struct bench {
     uint64_t decode_bytes; /* weights read for a token */
     uint64_t state_bytes;  /* of states: read once and written once */
     uint64_t random;
-    int32_t *tokens; /* [as many as the longest test] */
+    int32_t *tokens; /* [as many as the longest test, or one for each sequence] */
     struct cli_progress progress;
 };
 
@@ -52,22 +53,26 @@ static int failed(int status, const slm_error *err)
 
 /* ---- The two tests -------------------------------------------------------------------------- */
 
-static int eval(struct bench *b, int32_t n)
+/* n of b->tokens for each sequence, those of one behind those of the other. */
+static int eval(struct bench *b, int32_t n_sequences, int32_t n)
 {
     slm_error err;
     slm_eval_options options;
-    slm_span span;
-    memset(&span, 0, sizeof span);
-    span.struct_size = sizeof span;
-    span.position = -1;
-    span.tokens = b->tokens;
-    span.n_tokens = n;
-    span.want = SLM_WANT_LAST;
+    slm_span spans[BENCH_SEQUENCES_MAX];
+    memset(spans, 0, sizeof spans);
+    for (int32_t i = 0; i < n_sequences; i++) {
+        spans[i].struct_size = sizeof spans[i];
+        spans[i].sequence = i;
+        spans[i].position = -1;
+        spans[i].tokens = b->tokens + i * n;
+        spans[i].n_tokens = n;
+        spans[i].want = SLM_WANT_LAST;
+    }
     slm_eval_options_init(&options, sizeof options);
     options.cancel = cli_interrupt();
     options.progress = n > 1 ? cli_progress_report : NULL;
     options.progress_user = &b->progress;
-    int status = slm_eval(b->context, &span, 1, sizeof span, &options, &err);
+    int status = slm_eval(b->context, spans, n_sequences, sizeof spans[0], &options, &err);
     return status == SLM_OK ? CLI_GO : failed(status, &err);
 }
 
@@ -76,14 +81,16 @@ static int prefill(struct bench *b, int32_t n)
     for (int32_t i = 0; i < n; i++) {
         b->tokens[i] = random_token(b);
     }
-    return eval(b, n);
+    return eval(b, 1, n);
 }
 
 static int decode(struct bench *b, int32_t n)
 {
     for (int32_t i = 0; i < n; i++) {
-        b->tokens[0] = random_token(b);
-        if (eval(b, 1) != CLI_GO) {
+        for (int32_t j = 0; j < b->s->bench_sequences; j++) {
+            b->tokens[j] = random_token(b);
+        }
+        if (eval(b, b->s->bench_sequences, 1) != CLI_GO) {
             return CLI_FAILED;
         }
         cli_progress_report(&b->progress, (uint64_t)i + 1, (uint64_t)n);
@@ -91,10 +98,36 @@ static int decode(struct bench *b, int32_t n)
     return CLI_GO;
 }
 
-static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const char *what,
-                   int32_t n, struct result *result)
+static int rewind_all(struct bench *b)
 {
     slm_error err;
+    int status = SLM_OK;
+    for (int32_t i = 0; i < b->s->bench_sequences && status == SLM_OK; i++) {
+        status = slm_sequence_rewind(b->context, i, b->s->bench_depth, &err);
+    }
+    return status == SLM_OK ? CLI_GO : failed(status, &err);
+}
+
+/* What every sequence begins with. */
+static int fill(struct bench *b)
+{
+    slm_error err;
+    cli_progress_begin(&b->progress, "filling the cache");
+    int code = prefill(b, b->s->bench_depth);
+    cli_progress_end(&b->progress);
+    if (code != CLI_GO) {
+        return code;
+    }
+    int status = slm_sequence_checkpoint(b->context, 0, 0, &err);
+    for (int32_t i = 1; i < b->s->bench_sequences && status == SLM_OK; i++) {
+        status = slm_sequence_fork(b->context, 0, i, &err);
+    }
+    return status == SLM_OK ? CLI_GO : failed(status, &err);
+}
+
+static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const char *what,
+                   int32_t n, int32_t n_sequences, struct result *result)
+{
     *result = (struct result){0, 1e300, 0};
     /* Repetition -1 warms up: pages come in, clocks rise. */
     for (int32_t i = -1; i < b->s->bench_repeat; i++) {
@@ -103,14 +136,13 @@ static int measure(struct bench *b, int (*test)(struct bench *, int32_t), const 
         int code = test(b, n);
         int64_t ns = slm_clock_ns() - begin_ns;
         cli_progress_end(&b->progress);
-        int status = slm_sequence_rewind(b->context, 0, b->s->bench_depth, &err);
-        if (code != CLI_GO || status != SLM_OK) {
-            return code != CLI_GO ? code : failed(status, &err);
+        if (code != CLI_GO || rewind_all(b) != CLI_GO) {
+            return CLI_FAILED;
         }
         if (i < 0) {
             continue;
         }
-        double speed = n * 1e9 / (double)(ns > 0 ? ns : 1);
+        double speed = (double)n * n_sequences * 1e9 / (double)(ns > 0 ? ns : 1);
         result->mean += speed / b->s->bench_repeat;
         result->least = speed < result->least ? speed : result->least;
         result->most = speed > result->most ? speed : result->most;
@@ -138,7 +170,7 @@ static void print_head(const struct bench *b)
     if (b->s->csv) {
         printf("model,file_bytes,isa,threads,kv,exact,depth,test,tokens,repetitions,"
                "tokens_per_second,slowest,fastest,weight_bytes_per_second,"
-               "state_bytes_per_second\n");
+               "state_bytes_per_second,sequences\n");
         return;
     }
     cli_print_escaped(stdout, name, strlen(name), sizeof name);
@@ -152,12 +184,13 @@ static void print_head(const struct bench *b)
            b->s->exact ? ", exact" : "");
 }
 
-/* weights, states: bytes read, and read and written, for each token; 0 where that says nothing. */
-static int print_result(const struct bench *b, const char *test, int32_t n,
+/* weights, states: bytes read, and read and written, for a token of each sequence; 0 where that says
+ * nothing. */
+static int print_result(const struct bench *b, const char *test, int32_t n, int32_t n_sequences,
                         const struct result *result, uint64_t weights, uint64_t states)
 {
     const struct cli_settings *s = b->s;
-    double weight_rate = result->mean * (double)weights;
+    double weight_rate = result->mean / n_sequences * (double)weights;
     double state_rate = result->mean * (double)states;
     if (s->csv) {
         char name[256];
@@ -166,17 +199,20 @@ static int print_result(const struct bench *b, const char *test, int32_t n,
         for (const char *p = name; *p != 0; p++) {
             printf(*p == '"' ? "\"\"" : "%c", *p);
         }
-        printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f,%.0f\n",
+        printf("\",%llu,%s,%d,%s,%d,%d,%s,%d,%d,%.3f,%.3f,%.3f,%.0f,%.0f,%d\n",
                (unsigned long long)b->info.mapped_bytes, b->info.isa, (int)b->n_threads,
                s->kv_type == SLM_KV_F32 ? "f32" : "f16", s->exact, (int)s->bench_depth, test,
                (int)n, (int)s->bench_repeat, result->mean, result->least, result->most, weight_rate,
-               state_rate);
+               state_rate, (int)n_sequences);
     } else {
         printf("%-8s %6d tokens at depth %-6d %10.2f tokens/s  (%.2f .. %.2f, %d runs)", test,
                (int)n, (int)s->bench_depth, result->mean, result->least, result->most,
                (int)s->bench_repeat);
         if (weights > 0) {
             printf("  %.2f GB/s", (weight_rate + state_rate) / 1e9);
+        }
+        if (n_sequences > 1) {
+            printf(", %d sequences", (int)n_sequences);
         }
         putchar('\n');
     }
@@ -268,11 +304,13 @@ static int setup(struct bench *b)
     slm_context_info context;
     int32_t longest = s->bench_prefill > s->bench_decode ? s->bench_prefill : s->bench_decode;
     int32_t n_tokens = longest > s->bench_depth ? longest : s->bench_depth;
+    n_tokens = n_tokens > s->bench_sequences ? n_tokens : s->bench_sequences;
     b->info.struct_size = sizeof b->info;
     memset(&context, 0, sizeof context);
     context.struct_size = sizeof context;
     slm_context_options_init(&options, sizeof options);
     options.n_ctx = s->bench_depth + longest;
+    options.n_sequences = s->bench_sequences;
     options.n_checkpoints = 1; /* recurrent models go back to nothing else */
     options.n_threads = s->n_threads;
     options.kv_type = s->kv_type;
@@ -298,29 +336,20 @@ static int measure_all(struct bench *b)
     struct result result;
     print_head(b);
     fflush(stdout);
-    if (s->bench_depth > 0) {
-        cli_progress_begin(&b->progress, "filling the cache");
-        int code = prefill(b, s->bench_depth);
-        cli_progress_end(&b->progress);
-        if (code != CLI_GO) {
-            return code;
-        }
-        slm_error err;
-        int status = slm_sequence_checkpoint(b->context, 0, 0, &err);
-        if (status != SLM_OK) {
-            return failed(status, &err);
-        }
+    if (s->bench_depth > 0 && fill(b) != CLI_GO) {
+        return CLI_FAILED;
     }
     if (s->bench_prefill > 0) {
-        if (measure(b, prefill, "prefill", s->bench_prefill, &result) != CLI_GO ||
-            print_result(b, "prefill", s->bench_prefill, &result, 0, 0) != CLI_GO) {
+        if (measure(b, prefill, "prefill", s->bench_prefill, 1, &result) != CLI_GO ||
+            print_result(b, "prefill", s->bench_prefill, 1, &result, 0, 0) != CLI_GO) {
             return CLI_FAILED;
         }
     }
     if (s->bench_decode > 0) {
-        if (measure(b, decode, "decode", s->bench_decode, &result) != CLI_GO ||
-            print_result(b, "decode", s->bench_decode, &result, b->decode_bytes, b->state_bytes) !=
-                CLI_GO) {
+        int32_t n = s->bench_sequences;
+        if (measure(b, decode, "decode", s->bench_decode, n, &result) != CLI_GO ||
+            print_result(b, "decode", s->bench_decode, n, &result, b->decode_bytes,
+                         b->state_bytes) != CLI_GO) {
             return CLI_FAILED;
         }
     }

@@ -59,6 +59,8 @@ struct cli_sampling {
     struct cli_seed seed; /* chosen by cli_make_sampler unless given */
 };
 
+#define BENCH_SEQUENCES_MAX 256 /* decoded together: what a context takes */
+
 /* What the options of all subcommands can set. cli_parse fills in the defaults first. */
 struct cli_settings {
     const char *model;
@@ -76,7 +78,7 @@ struct cli_settings {
     int32_t thinking;
     char **words; /* [n_words] that are no options, where a subcommand takes some */
     int n_words;
-    int32_t bench_prefill, bench_decode, bench_depth, bench_repeat;
+    int32_t bench_prefill, bench_decode, bench_depth, bench_sequences, bench_repeat;
 };
 
 /* One bit for each subcommand, for the table of options. */

@@ -227,6 +227,8 @@ static const struct option options[] = {
      "tokens of decode, 0 for no such test (32)"},
     {CLI_BENCH, "-d", "DEPTH", parse_int, AT(bench_depth), 0, 1 << 22,
      "positions in the cache before either begins (0)"},
+    {CLI_BENCH, "-b", "N", parse_int, AT(bench_sequences), 1, BENCH_SEQUENCES_MAX,
+     "sequences that decode together, a token of each at a time (1)"},
     {CLI_BENCH, "-r", "N", parse_int, AT(bench_repeat), 1, 1000,
      "repetitions, after one that is not timed (3)"},
     {CLI_BENCH, "--csv", NULL, parse_flag, AT(csv), 0, 0,
@@ -290,6 +292,7 @@ static const struct cli_settings defaults = {
     .sampling = {.temperature = 0.8f, .top_p = 0.95f, .min_p = 0.05f, .repeat = 1.0f, .top_k = 40},
     .bench_prefill = 512,
     .bench_decode = 32,
+    .bench_sequences = 1,
     .bench_repeat = 3,
 };
 
