@@ -175,7 +175,7 @@ int cli_template(int argc, char **argv)
         return cli_wanted(&usage, s.ids ? "-m FILE for --ids" : "-m FILE or --template NAME");
     }
     if (s.model != NULL) {
-        code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, SLM_CPU_ALL);
+        code = cli_open_model(&model, s.model, SLM_LOAD_METADATA, &s);
     }
     if (code == CLI_GO) {
         code = open_template(&t, model, s.chat_template);
