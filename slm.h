@@ -125,7 +125,7 @@
  *                128  values of JSON inside each other
  *                250  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
- *        536,870,912  bytes of memory that rendering takes
+ *        268,435,456  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
  *            100,000  numbers of a template's range()
  *    250,000,000,000  seconds that a template's date is from 1970

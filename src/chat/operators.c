@@ -46,7 +46,7 @@ static int jinja_add(struct jinja *j, struct value a, struct value b, struct val
             struct value *plain = a.mark == VALUE_SAFE ? &b : &a;
             SLM_TRY(filter_escape_text(j, plain->u.s, &plain->u.s));
         }
-        SLM_TRY(builder_reserve(&s, a.u.s->n));
+        SLM_TRY(builder_reserve(&s, a.u.s->n + b.u.s->n));
         SLM_TRY(builder_str(&s, a.u.s));
         SLM_TRY(builder_str(&s, b.u.s));
         SLM_TRY(value_build(&s, out));
