@@ -236,6 +236,9 @@ static void templates_without_end_are_stopped(void **state)
         {"{{ '{:>999999999}'.format(1) }}", "33554432 bytes"},
         {"{{ '%999999999d' % 1 }}", "33554432 bytes"},
         {"{{ 2 ** 9999999999 }}", "exponent"},
+        {"{% set s = 'a' * 4000000 %}{% if 'a' * 2000000 + 'b' in s %}{% endif %}", "steps"},
+        {"{% set s = 'a' * 4000000 %}{{ s.rfind('a' * 2000000 + 'b') }}", "steps"},
+        {"{% set s = 'a' * 4000000 %}{{ s.replace('a' * 2000000 + 'b', '') }}", "steps"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -152,7 +152,7 @@ static int filter_truncate(struct jinja *j, struct call *k, struct value *out)
         return SLM_OK;
     }
     uint32_t to = str_offset(s, (uint64_t)max_i64(length - str_points(end), 0));
-    uint32_t word = text_find_last(s, text_of(" "), 0, to);
+    uint32_t word = text_find_last(&j->c, s, text_of(" "), 0, to);
     SLM_TRY(builder_part(&b, s, 0, call_flag(k, 1, 0) || word > to ? to : word));
     SLM_TRY(builder_str(&b, end));
     return value_build(&b, out);
