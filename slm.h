@@ -125,7 +125,7 @@
  *                128  values of JSON inside each other
  *                250  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
- *        536,870,912  bytes of memory that rendering takes
+ *        268,435,456  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
  *            100,000  numbers of a template's range()
  *    250,000,000,000  seconds that a template's date is from 1970
@@ -701,7 +701,8 @@ SLM_API void slm_chat_prompt_free(slm_chat_prompt *prompt);
 
 /* Segments, whoever made them, to tokens, as slm_tokenize would do with all of their text at once,
  * but that control tokens are found only where all bytes are the template's. (User-defined tokens are
- * part of ordinary text; as in slm_tokenize they are found anywhere.) segments[0..n_segments-1] are
+ * part of ordinary text, and as in slm_tokenize found anywhere, but for those that end in "|>": some
+ * files have tokens that frame messages as user-defined.) segments[0..n_segments-1] are
  * segment_size bytes long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
  * it and the text does not begin with it; never an end token. Errors as slm_tokenize. Any thread. */
 SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment *segments,

@@ -95,7 +95,7 @@
 #define LIMIT_JSON_DEPTH 128     /* of values, in JSON and where templates build them */
 #define LIMIT_RENDER_DEPTH 250   /* of expressions, blocks and macros at work */
 #define LIMIT_RENDER_TEXT (1u << 25) /* bytes of a text, JSON or result; values of a list */
-#define LIMIT_RENDER_BYTES ((uint64_t)1 << 29) /* of memory */
+#define LIMIT_RENDER_BYTES ((uint64_t)1 << 28) /* of memory */
 #define LIMIT_RENDER_STEPS ((uint64_t)1 << 25) /* a node of the tree, or 16 bytes of text, is one */
 #define LIMIT_RANGE 100000u
 #define LIMIT_DATE ((int64_t)250000000000) /* seconds from 1970: years -5952 to 9892 */

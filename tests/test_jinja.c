@@ -210,7 +210,7 @@ static void templates_without_end_are_stopped(void **state)
         const char *text, *says;
     } rows[] = {
         {"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-         "536870912 bytes"},
+         "268435456 bytes"},
         {"{% set s = 'a' * 999999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}",
          "steps"},
         {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "250 deep"},
@@ -223,7 +223,7 @@ static void templates_without_end_are_stopped(void **state)
         {"{{ 'aaaaaaaa' * 9999999999 }}", "33554432 bytes"},
         {"{{ 'aaaaaaaa'|center(9999999999) }}", "33554432 bytes"},
         {"{{ 'a'.center(9999999999) }}", "33554432 bytes"},
-        {"{{ [1] * 9999999999 }}", "536870912 bytes"},
+        {"{{ [1] * 9999999999 }}", "268435456 bytes"},
         {"{% set s = 'a' * 4000 %}{% for i in range(99999) %}{{ s }}{% endfor %}",
          "33554432 bytes"},
         {"{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}"
@@ -236,6 +236,9 @@ static void templates_without_end_are_stopped(void **state)
         {"{{ '{:>999999999}'.format(1) }}", "33554432 bytes"},
         {"{{ '%999999999d' % 1 }}", "33554432 bytes"},
         {"{{ 2 ** 9999999999 }}", "exponent"},
+        {"{% set s = 'a' * 4000000 %}{% if 'a' * 2000000 + 'b' in s %}{% endif %}", "steps"},
+        {"{% set s = 'a' * 4000000 %}{{ s.rfind('a' * 2000000 + 'b') }}", "steps"},
+        {"{% set s = 'a' * 4000000 %}{{ s.replace('a' * 2000000 + 'b', '') }}", "steps"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -480,6 +483,45 @@ static void only_the_templates_special_tokens_are_tokens(void **state)
         assert_int_equal(count_tokens(model, rows[i], 3, "<|endoftext|>"), expected[i]);
         assert_int_equal(count_tokens(model, rows[i], 3, "<user>"), i == 7 ? 2 : 0);
     }
+    slm_model_free(model);
+    build_free(&b);
+}
+
+/* As gpt-oss has it: what frames messages is user-defined. */
+static void keys_framed(struct build *b)
+{
+    build_text(b, "tokenizer.ggml.model", "gpt2");
+    build_text(b, "tokenizer.ggml.pre", "llama-bpe");
+    build_array(b, "tokenizer.ggml.tokens", SLM_TYPE_STRING, VOCAB_BPE_TOKENS);
+    for (size_t i = 0; i < VOCAB_BPE_TOKENS; i++) {
+        char text[16] = "<|start|>";
+        size_t size = strlen(text);
+        if (i < 256) {
+            size = vocab_byte_char((unsigned)i, text);
+        } else if (i > 256) {
+            size = (size_t)snprintf(text, sizeof text, "<unused%d>", (int)i);
+        }
+        build_put_string(&b->keys, text, size);
+    }
+    build_array(b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, VOCAB_BPE_TOKENS);
+    for (size_t i = 0; i < VOCAB_BPE_TOKENS; i++) {
+        int type = i < 256 ? SLM_TOKEN_NORMAL : SLM_TOKEN_USER;
+        build_put_int(&b->keys, (uint64_t)type, 4);
+    }
+    static const char *const merges[] = {"a b"};
+    build_texts(b, "tokenizer.ggml.merges", merges, 0);
+}
+
+static void user_defined_frames_are_the_templates_alone(void **state)
+{
+    static const slm_chat_segment theirs[] = {THEIRS("a<|start|>b<unused258>"), OURS("<|start|>")};
+    static const slm_chat_segment both[] = {OURS("<|sta"), THEIRS("rt|>")};
+    struct build b;
+    slm_model *model = open_vocabulary(&b, keys_framed);
+    (void)state;
+    assert_int_equal(count_tokens(model, theirs, 2, "<|start|>"), 1);
+    assert_int_equal(count_tokens(model, theirs, 2, "<unused258>"), 1);
+    assert_int_equal(count_tokens(model, both, 2, "<|start|>"), 0);
     slm_model_free(model);
     build_free(&b);
 }
@@ -782,6 +824,7 @@ int main(void)
         cmocka_unit_test(a_cap_on_memory_is_kept),
         cmocka_unit_test(content_stays_content),
         cmocka_unit_test(only_the_templates_special_tokens_are_tokens),
+        cmocka_unit_test(user_defined_frames_are_the_templates_alone),
         cmocka_unit_test(segments_are_one_text),
         cmocka_unit_test(the_start_token_stands_once),
         cmocka_unit_test(a_models_own_template_knows_its_tokens),

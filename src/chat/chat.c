@@ -283,6 +283,7 @@ static int chat_run_template(struct jinja *j, const struct slm_chat_template *t,
     j->now = o->now;
     SLM_TRY(scope_make(j, j->globals, &inner));
     SLM_TRY(jinja_exec(j, inner, t->first, &b));
+    SLM_TRY(chat_work(&j->c, 1)); /* a search may have used the last one */
     return builder_end(&b, out);
 }
 

@@ -229,7 +229,7 @@ static double decimal_parse(struct text t, uint64_t *steps)
         x = exponent < 0 ? (double)head / decimal_powers[-exponent]
                          : (double)head * decimal_powers[exponent];
     } else if (d.n > 0) {
-        *steps = 2000;
+        *steps = 500;
         x = decimal_of_bits(decimal_settle(&d, decimal_bits(x)));
     }
     return is_negative ? -x : x;

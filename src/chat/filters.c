@@ -152,7 +152,7 @@ static int filter_truncate(struct jinja *j, struct call *k, struct value *out)
         return SLM_OK;
     }
     uint32_t to = str_offset(s, (uint64_t)max_i64(length - str_points(end), 0));
-    uint32_t word = text_find_last(s, text_of(" "), 0, to);
+    uint32_t word = text_find_last(&j->c, s, text_of(" "), 0, to);
     SLM_TRY(builder_part(&b, s, 0, call_flag(k, 1, 0) || word > to ? to : word));
     SLM_TRY(builder_str(&b, end));
     return value_build(&b, out);
@@ -197,7 +197,7 @@ static int filter_separators(struct jinja *j, const struct call *k, struct json_
 
 static int filter_tojson(struct jinja *j, struct call *k, struct value *out)
 {
-    static const char spaces[] = "                ";
+    static const char spaces[] = "                                ";
     struct builder b = builder_begin(&j->c);
     struct str comma = {", ", NULL, 2, CHAT_CONTENT};
     struct str colon = {": ", NULL, 2, CHAT_CONTENT};
@@ -208,7 +208,10 @@ static int filter_tojson(struct jinja *j, struct call *k, struct value *out)
         style.indent = k->arg[1].u.s;
     } else if (call_has(k, 1) && k->arg[1].kind != VALUE_NONE) {
         SLM_TRY(call_integer(j, k, 1, 0, &n));
-        indent.n = (uint32_t)min_i64(max_i64(n, 0), (int64_t)sizeof spaces - 1);
+        if (n >= (int64_t)sizeof spaces) {
+            return chat_fail(&j->c, "tojson: an indent of more than %zu", sizeof spaces - 1);
+        }
+        indent.n = (uint32_t)max_i64(n, 0);
         style.indent = &indent;
     }
     comma.n = style.indent != NULL ? 1 : 2;
@@ -219,11 +222,12 @@ static int filter_tojson(struct jinja *j, struct call *k, struct value *out)
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
-/* int(text): 1 if it is one. */
+/* int(text); missing if the text is no whole number. */
 static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, struct value *out)
 {
     const struct str *t;
     int64_t n = 0;
+    int too_large = 0;
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
     uint32_t at = t->n > 0 && (t->s[0] == '-' || t->s[0] == '+') ? 1 : 0;
     int is_negative = at == 1 && t->s[0] == '-';
@@ -233,10 +237,14 @@ static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, 
     }
     for (; at < t->n; at++) {
         int digit = vocab_hex_digit((uint8_t)t->s[at]);
-        if (digit < 0 || digit >= base || n > (INT64_MAX - digit) / base) {
+        if (digit < 0 || digit >= base) {
             return SLM_OK;
         }
-        n = n * base + digit;
+        too_large |= n > (INT64_MAX - digit) / base;
+        n = too_large ? n : n * base + digit;
+    }
+    if (too_large) {
+        return chat_fail(&j->c, "int: a whole number beyond 64 bits");
     }
     *out = value_int(is_negative ? -n : n, CHAT_CONTENT);
     return SLM_OK;

@@ -60,8 +60,8 @@ static int method_partition(struct jinja *j, struct call *k, struct value *out)
     }
     int from_right = k->function->variant == TEXT_RIGHT;
     SLM_TRY(chat_work(&j->c, s->n / 16));
-    uint32_t at = from_right ? text_find_last(s, str_text(part), 0, s->n)
-                             : str_find(s, str_text(part), 0, s->n);
+    uint32_t at = from_right ? text_find_last(&j->c, s, str_text(part), 0, s->n)
+                             : str_find(&j->c, s, str_text(part), 0, s->n);
     uint32_t end = at + part->n;
     if (at > s->n) {
         at = end = from_right ? 0 : s->n;
@@ -147,8 +147,8 @@ static int method_find(struct jinja *j, struct call *k, struct value *out)
         return call_fail(j, k, "a string is", k->arg[0]);
     }
     SLM_TRY(method_range(j, k, 1, &from, &to));
-    uint32_t at = is_last ? text_find_last(s, str_text(part), from, to)
-                          : str_find(s, str_text(part), from, to);
+    uint32_t at = is_last ? text_find_last(&j->c, s, str_text(part), from, to)
+                          : str_find(&j->c, s, str_text(part), from, to);
     if (at <= to) {
         struct str before = {s->s, NULL, at, CHAT_CONTENT};
         *out = value_int(str_points(&before), CHAT_CONTENT);
@@ -170,8 +170,8 @@ static int method_count(struct jinja *j, struct call *k, struct value *out)
     if (part == NULL || part->n == 0) {
         n = (int64_t)str_points(s) + 1;
     } else {
-        for (uint32_t at = str_find(s, str_text(part), 0, s->n); at <= s->n;
-             at = str_find(s, str_text(part), at + part->n, s->n)) {
+        for (uint32_t at = str_find(&j->c, s, str_text(part), 0, s->n); at <= s->n;
+             at = str_find(&j->c, s, str_text(part), at + part->n, s->n)) {
             n++;
         }
     }
@@ -258,14 +258,14 @@ static int method_format_part(struct jinja *j, const struct call *k, uint32_t *a
 {
     const struct str *s = k->self.u.s;
     struct text_spec spec = {' ', 0, 0, 0, 0, 0, -1, 0};
-    uint32_t end = str_find(s, text_of("}"), *at, s->n);
+    uint32_t end = str_find(&j->c, s, text_of("}"), *at, s->n);
     struct value v;
     if (s->s[*at] == '}' || end > s->n) {
         return chat_fail(&j->c, "format: a single bracket");
     }
-    uint32_t colon = str_find(s, text_of(":"), *at, end);
+    uint32_t colon = str_find(&j->c, s, text_of(":"), *at, end);
     colon = colon > end ? end : colon;
-    uint32_t bang = str_find(s, text_of("!"), *at, colon);
+    uint32_t bang = str_find(&j->c, s, text_of("!"), *at, colon);
     struct text name = {s->s + *at + 1, (bang > colon ? colon : bang) - *at - 1};
     SLM_TRY(method_format_field(j, k, name, next, &v));
     if (colon < end) {

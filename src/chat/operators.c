@@ -46,7 +46,7 @@ static int jinja_add(struct jinja *j, struct value a, struct value b, struct val
             struct value *plain = a.mark == VALUE_SAFE ? &b : &a;
             SLM_TRY(filter_escape_text(j, plain->u.s, &plain->u.s));
         }
-        SLM_TRY(builder_reserve(&s, a.u.s->n));
+        SLM_TRY(builder_reserve(&s, a.u.s->n + b.u.s->n));
         SLM_TRY(builder_str(&s, a.u.s));
         SLM_TRY(builder_str(&s, b.u.s));
         SLM_TRY(value_build(&s, out));
@@ -238,7 +238,7 @@ static int jinja_contains(struct jinja *j, struct value a, struct value b, int *
             return jinja_operands(j, OP_IN, a, b);
         }
         SLM_TRY(chat_work(&j->c, b.u.s->n / 16 + 1));
-        *is_in = str_find(b.u.s, str_text(a.u.s), 0, b.u.s->n) <= b.u.s->n;
+        *is_in = str_find(&j->c, b.u.s, str_text(a.u.s), 0, b.u.s->n) <= b.u.s->n;
         return SLM_OK;
     }
     if (b.kind == VALUE_DICT) {

@@ -5,8 +5,8 @@
 
 static int print_quoted(struct builder *b, const struct str *s)
 {
-    int has_single = str_find(s, text_of("'"), 0, s->n) <= s->n;
-    int has_double = str_find(s, text_of("\""), 0, s->n) <= s->n;
+    int has_single = str_find(b->c, s, text_of("'"), 0, s->n) <= s->n;
+    int has_double = str_find(b->c, s, text_of("\""), 0, s->n) <= s->n;
     char quote[2] = {has_single && !has_double ? '"' : '\'', 0};
     uint32_t length = 1;
     SLM_TRY(builder_text(b, quote, CHAT_CONTENT));
@@ -265,7 +265,7 @@ static int text_replace(struct chat *c, const struct str *s, const struct str *o
     uint32_t from = 0;
     SLM_TRY(chat_work(c, s->n / 16));
     while (most != 0 && from <= s->n) {
-        uint32_t at = str_find(s, str_text(old), from, s->n);
+        uint32_t at = str_find(c, s, str_text(old), from, s->n);
         if (at > s->n) {
             break;
         }
@@ -332,7 +332,7 @@ static int text_split(struct chat *c, const struct str *s, const struct str *sep
         return chat_fail(c, "split: an empty separator");
     }
     for (; most != 0; most -= most > 0) {
-        uint32_t at = str_find(s, str_text(separator), from, s->n);
+        uint32_t at = str_find(c, s, str_text(separator), from, s->n);
         if (at > s->n) {
             break;
         }
@@ -343,17 +343,21 @@ static int text_split(struct chat *c, const struct str *s, const struct str *sep
 }
 
 /* The last place where part stands in s[from..to-1], or to + 1. */
-static uint32_t text_find_last(const struct str *s, struct text part, uint32_t from, uint32_t to)
+static uint32_t text_find_last(struct chat *c, const struct str *s, struct text part, uint32_t from,
+                               uint32_t to)
 {
+    uint64_t seen = 0;
     if (part.n > to - from) {
         return to + 1;
     }
     for (uint32_t at = to - (uint32_t)part.n;; at--) {
-        if (part.n == 0 || memcmp(s->s + at, part.s, part.n) == 0) {
-            return at;
-        }
-        if (at == from) {
-            return to + 1;
+        uint32_t equal = str_equal(s->s + at, part.s, (uint32_t)part.n);
+        seen += equal + 1;
+        int is_spent = seen >= 4096 && !chat_spend(c, seen / 16);
+        seen = seen >= 4096 ? 0 : seen;
+        if (equal == part.n || at == from || is_spent) {
+            chat_spend(c, seen / 16);
+            return equal == part.n ? at : to + 1;
         }
     }
 }
@@ -365,7 +369,7 @@ static int text_split_right(struct chat *c, const struct str *s, const struct st
     uint32_t to = s->n;
     SLM_TRY(chat_work(c, s->n / 16));
     for (; most != 0; most -= most > 0) {
-        uint32_t at = text_find_last(s, str_text(separator), 0, to);
+        uint32_t at = text_find_last(c, s, str_text(separator), 0, to);
         if (at > to) {
             break;
         }
@@ -521,7 +525,7 @@ static int text_percent(struct chat *c, const struct str *s, const struct value 
     uint32_t used = 0;
     for (uint32_t at = 0; at < s->n;) {
         struct text_spec spec = {' ', 0, 0, 0, 0, 0, -1, 0};
-        uint32_t percent = str_find(s, text_of("%"), at, s->n);
+        uint32_t percent = str_find(c, s, text_of("%"), at, s->n);
         SLM_TRY(builder_part(&b, s, at, percent > s->n ? s->n : percent));
         if (percent > s->n) {
             break;

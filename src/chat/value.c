@@ -76,6 +76,13 @@ static int chat_work(struct chat *c, uint64_t steps)
     return SLM_OK;
 }
 
+/* The same where no status can be returned. 0 if no step is left: the next chat_work fails. */
+static int chat_spend(struct chat *c, uint64_t steps)
+{
+    c->steps -= steps < c->steps ? steps : c->steps;
+    return c->steps > 0;
+}
+
 /* 16-byte aligned, uninitialised. NULL after setting the error: use CHAT_TAKE. */
 static void *chat_take(struct chat *c, uint64_t count, uint64_t size)
 {
@@ -200,14 +207,37 @@ static uint32_t str_offset(const struct str *s, uint64_t index)
     return at;
 }
 
-/* Where part begins in s[from..to-1], or to + 1. An empty one begins anywhere. */
-static uint32_t str_find(const struct str *s, struct text part, uint32_t from, uint32_t to)
+/* How many of the first n bytes are equal. */
+static uint32_t str_equal(const char *a, const char *b, uint32_t n)
 {
+    uint32_t i = 0;
+    while (i < n && a[i] == b[i]) {
+        i++;
+    }
+    return i;
+}
+
+/* Where part begins in s[from..to-1], or to + 1. An empty one begins anywhere. Pays for each byte it
+ * compares: text and part may be chosen so that these are many. */
+static uint32_t str_find(struct chat *c, const struct str *s, struct text part, uint32_t from,
+                         uint32_t to)
+{
+    uint64_t seen = 0;
     for (uint32_t at = from; at <= to && part.n <= to - at; at++) {
-        if (part.n == 0 || (s->s[at] == part.s[0] && memcmp(s->s + at, part.s, part.n) == 0)) {
+        uint32_t equal = str_equal(s->s + at, part.s, (uint32_t)part.n);
+        if (equal == part.n) {
+            chat_spend(c, seen / 16);
             return at;
         }
+        seen += equal + 1;
+        if (seen >= 4096) {
+            if (!chat_spend(c, seen / 16)) {
+                break;
+            }
+            seen = 0;
+        }
     }
+    chat_spend(c, seen / 16);
     return to + 1;
 }
 

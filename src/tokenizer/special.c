@@ -273,6 +273,13 @@ static int special_add(struct special_walk *w, struct special_match match, slm_e
     return SLM_OK;
 }
 
+/* Some files have tokens that frame messages as user-defined: gpt-oss has <|start|>. They are told by
+ * how they end, which the shorter ones that a token ends with have in common with it. */
+static int special_is_structure(const uint8_t *bytes, uint32_t end)
+{
+    return end >= 2 && bytes[end - 2] == '|' && bytes[end - 1] == '>';
+}
+
 /* Reads a text that has marks: two automata side by side. The one of all special tokens begins anew
  * behind each byte of content, so that whatever it finds has none. */
 static int special_scan_marked(struct special_walk *w, slm_error *err)
@@ -284,7 +291,7 @@ static int special_scan_marked(struct special_walk *w, slm_error *err)
         if (w->users->n > 0) {
             user_node = special_step(w->users, user_node, bytes[at]);
             struct special_match match = {at + 1, w->users->nodes[user_node].longest, 1};
-            if (match.special != 0) {
+            if (match.special != 0 && !special_is_structure(bytes, at + 1)) {
                 SLM_TRY(special_add(w, match, err));
             }
         }
