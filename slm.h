@@ -388,8 +388,8 @@ typedef struct slm_model_info {
     int32_t eot_token;
     int32_t unk_token;
     int32_t pad_token;
-    int32_t add_bos; /* 1 if the vocabulary asks for a start token */
-    int32_t add_eos; /* 1 if it asks for an end token: eos_token, of "wordpiece" sep_token */
+    int32_t add_bos;    /* 1 if the vocabulary asks for a start token */
+    int32_t add_eos;    /* 1 if it asks for an end token: eos_token, of "wordpiece" sep_token */
     int32_t n_metadata; /* for slm_model_metadata */
     int32_t n_tensors;  /* for slm_model_tensor */
     int32_t file_type;  /* general.file_type, informational */
@@ -412,7 +412,7 @@ typedef struct slm_model_info {
     int32_t n_outputs;  /* of its classifier, 0 if it has none. Their names are the metadata key
                            "FAMILY.classifier.output_labels", if the file has it */
     int32_t sep_token;
-    int32_t add_sep; /* 1 if the vocabulary asks for sep_token between the two texts of a pair,
+    int32_t add_sep;      /* 1 if the vocabulary asks for sep_token between the two texts of a pair,
                         beside the end token of the first */
     int32_t is_recurrent; /* 1 if sequences have states: see slm_sequence_checkpoint */
     int32_t pre_status;   /* SLM_PRE_ */
