@@ -414,8 +414,8 @@ typedef struct slm_model_info {
     int32_t eot_token;
     int32_t unk_token;
     int32_t pad_token;
-    int32_t add_bos; /* 1 if the vocabulary asks for a start token */
-    int32_t add_eos; /* 1 if it asks for an end token: eos_token, of "wordpiece" sep_token */
+    int32_t add_bos;    /* 1 if the vocabulary asks for a start token */
+    int32_t add_eos;    /* 1 if it asks for an end token: eos_token, of "wordpiece" sep_token */
     int32_t n_metadata; /* for slm_model_metadata */
     int32_t n_tensors;  /* for slm_model_tensor */
     int32_t file_type;  /* general.file_type, informational */
@@ -438,7 +438,7 @@ typedef struct slm_model_info {
     int32_t n_outputs;  /* of its classifier, 0 if it has none. Their names are the metadata key
                            "FAMILY.classifier.output_labels", if the file has it */
     int32_t sep_token;
-    int32_t add_sep; /* 1 if the vocabulary asks for sep_token between the two texts of a pair,
+    int32_t add_sep;      /* 1 if the vocabulary asks for sep_token between the two texts of a pair,
                         beside the end token of the first */
     int32_t is_recurrent; /* 1 if sequences have states: see slm_sequence_checkpoint */
     int32_t pre_status;   /* SLM_PRE_ */
@@ -525,15 +525,25 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
 #define SLM_TEXT_BOS 1u
 #define SLM_TEXT_SPECIAL 2u
 
-/* Text to token ids: exactly the model's own tokenisation. Allocates scratch from the model's
- * allocator during the call. SLM_E_SPACE; SLM_E_UNSUPPORTED for a vocabulary slm cannot use (it is
- * named); SLM_E_MEMORY. Any thread. */
+/* Text to token ids: exactly the model's own tokenisation. Takes time in proportion to the text (and
+ * its logarithm), whatever it is; with "wordpiece", "unigram" and "rwkv" times the bytes of the
+ * longest token at most. Takes scratch from the model's allocator during the call.
+ * What bytes that are no UTF-8 become, and whether slm_detokenize gives the text back:
+ *     "spm"        the tokens of these bytes. Given back, but U+2581 as a space
+ *     "bpe"        U+FFFD for each byte. Valid text is given back; of Gemma 4 and its kin, which
+ *                  have tokens for bytes, everything, but U+2581 as a space
+ *     "wordpiece"  nothing: they are dropped, and so are case, accents and white space
+ *     "unigram"    U+FFFD for each byte. What comes back is the text as it was normalised, without
+ *                  what the vocabulary does not know
+ *     "rwkv"       themselves. Everything is given back
+ * SLM_E_SPACE; SLM_E_UNSUPPORTED for a vocabulary slm cannot use (it is named); SLM_E_MEMORY. Any
+ * thread. */
 SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
                          int32_t *tokens, size_t capacity, size_t *needed, slm_error *err);
 
 /* Token ids to text: raw bytes as the vocabulary has them, nothing added, no 0 at the end. With
  * SLM_TEXT_BOS the start and end token and the space that encoding put in front are taken away
- * again. Any thread. */
+ * again. (No space is taken away from before punctuation, as llama.cpp can.) Any thread. */
 SLM_API int slm_detokenize(const slm_model *model, const int32_t *tokens, size_t n_tokens,
                            uint32_t flags, char *text, size_t capacity, size_t *needed,
                            slm_error *err);

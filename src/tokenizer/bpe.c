@@ -17,19 +17,13 @@ static struct text bpe_text(const struct encoder *e, const struct merge_symbol *
 static uint32_t bpe_rank(const struct encoder *e, const struct merge_symbol *left,
                          const struct merge_symbol *right)
 {
-    return vocab_find_pair(e->v, (const char *)e->text.data + left->start, left->size, right->size,
-                           vocab_pair_hash(left->hash, right->hash));
-}
-
-static void bpe_done(const struct encoder *e, struct merge_symbol *left)
-{
-    left->hash = vocab_hash(bpe_text(e, left));
+    return vocab_find_pair(e->v, bpe_text(e, left), bpe_text(e, right));
 }
 
 /* The token of a text, if text may become it. */
-static int32_t bpe_find(const struct encoder *e, struct text t, uint64_t hash)
+static int32_t bpe_find(const struct encoder *e, struct text t)
 {
-    int32_t token = vocab_find_hashed(e->v, t, hash);
+    int32_t token = vocab_find(e->v, t);
     return (vocab_attributes(e->v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
 }
 
@@ -37,13 +31,13 @@ static int32_t bpe_find(const struct encoder *e, struct text t, uint64_t hash)
 static int bpe_push(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
     struct text t = bpe_text(e, symbol);
-    int32_t token = bpe_find(e, t, symbol->hash);
+    int32_t token = bpe_find(e, t);
     if (token >= 0) {
         return encoder_push(e, token, err);
     }
     for (size_t i = 0; i < t.n; i++) {
         struct text byte = {t.s + i, 1};
-        token = bpe_find(e, byte, vocab_hash(byte));
+        token = bpe_find(e, byte);
         if (token >= 0) {
             SLM_TRY(encoder_push(e, token, err));
         }
@@ -51,7 +45,7 @@ static int bpe_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return SLM_OK;
 }
 
-static const struct merge_kind bpe_kind = {bpe_rank, bpe_done, bpe_push};
+static const struct merge_kind bpe_kind = {bpe_rank, bpe_push};
 
 static int bpe_add_byte(struct encoder *e, uint8_t byte, slm_error *err)
 {
@@ -86,7 +80,7 @@ static int32_t bpe_whole(struct encoder *e, struct text piece)
         }
     }
     struct text whole = {(const char *)text, n};
-    return bpe_find(e, whole, vocab_hash(whole));
+    return bpe_find(e, whole);
 }
 
 static int bpe_encode_bytes(struct encoder *e, struct text piece, slm_error *err)
@@ -111,11 +105,11 @@ static int bpe_encode_bytes(struct encoder *e, struct text piece, slm_error *err
 
 static int bpe_push_raw(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
-    int32_t token = bpe_find(e, bpe_text(e, symbol), symbol->hash);
+    int32_t token = bpe_find(e, bpe_text(e, symbol));
     return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
 }
 
-static const struct merge_kind bpe_kind_raw = {bpe_rank, bpe_done, bpe_push_raw};
+static const struct merge_kind bpe_kind_raw = {bpe_rank, bpe_push_raw};
 
 /* A symbol for each character. */
 static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
@@ -124,7 +118,7 @@ static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
     int lower = (flags & PRE_LOWER) != 0 && e->v->normalizer.lowercase;
     const uint8_t *s = (const uint8_t *)piece.s;
     /* Newlines alone are one token if there is such a token, whether merges lead there or not. */
-    int32_t whole = s[0] == '\n' ? bpe_find(e, piece, vocab_hash(piece)) : -1;
+    int32_t whole = s[0] == '\n' ? bpe_find(e, piece) : -1;
     if (whole >= 0) {
         return encoder_push(e, whole, err);
     }

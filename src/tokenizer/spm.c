@@ -17,15 +17,11 @@ struct merge_symbol {
     uint32_t size;
     uint32_t prev; /* MERGE_NONE at the ends */
     uint32_t next;
-    uint64_t hash; /* of the text, for bpe.c */
 };
 
 /* The rank of merging two neighbours, MERGE_NONE if they do not. */
 typedef uint32_t (*merge_rank_fn)(const struct encoder *e, const struct merge_symbol *left,
                                   const struct merge_symbol *right);
-
-/* Called on the left symbol when it has swallowed the right one. */
-typedef void (*merge_done_fn)(const struct encoder *e, struct merge_symbol *left);
 
 struct merge {
     struct merge_symbol *symbols; /* [n] */
@@ -37,7 +33,6 @@ struct merge {
 /* What is merged by, and what becomes of the symbols that are left. */
 struct merge_kind {
     merge_rank_fn rank;
-    merge_done_fn done;
     int (*push)(struct encoder *e, const struct merge_symbol *symbol, slm_error *err);
 };
 
@@ -90,7 +85,7 @@ static uint32_t merge_rank(const struct encoder *e, const struct merge *g, uint3
     return next == MERGE_NONE ? MERGE_NONE : rank(e, &g->symbols[i], &g->symbols[next]);
 }
 
-/* Chains the n >= 1 symbols (start, size and hash are set), and ranks all pairs. */
+/* Chains the n >= 1 symbols (start and size are set), and ranks all pairs. */
 static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn rank)
 {
     struct merge g = {(struct merge_symbol *)e->symbols.data, (uint32_t *)e->ranks.data,
@@ -114,20 +109,47 @@ static struct merge merge_begin(struct encoder *e, uint32_t n, merge_rank_fn ran
     return g;
 }
 
+#define MERGE_FAR 1024u /* buckets: more do not fit the fast caches */
+
+/* Asks for the memory of the merge that follows the one of symbol i, most likely: the best of what
+ * lies beside the way from it to the root. */
+static void merge_fetch(const struct merge *g, uint32_t i)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    uint64_t next = UINT64_MAX;
+    for (uint32_t node = g->n_leaf + i / MERGE_BUCKET; node > 1; node /= 2) {
+        next = merge_lower(next, g->tree[node ^ 1]);
+    }
+    if (next >> 32 != MERGE_NONE) {
+        uint32_t k = (uint32_t)next;
+        __builtin_prefetch(&g->symbols[k], 1);
+        __builtin_prefetch(&g->symbols[k] + 4, 1);
+        __builtin_prefetch(&g->ranks[k], 1);
+        __builtin_prefetch(&g->tree[g->n_leaf + k / MERGE_BUCKET], 1);
+        __builtin_prefetch(&g->tree[(g->n_leaf + k / MERGE_BUCKET) / 2], 1);
+    }
+#else
+    (void)g;
+    (void)i;
+#endif
+}
+
 /* Merges until no pair has a rank. Symbol 0 stays the first; follow next. */
-static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank, merge_done_fn done)
+static void merge_all(struct encoder *e, uint32_t n, merge_rank_fn rank)
 {
     struct merge g = merge_begin(e, n, rank);
     while (g.tree[1] >> 32 != MERGE_NONE) {
         uint32_t i = (uint32_t)g.tree[1];
         struct merge_symbol *left = &g.symbols[i];
         uint32_t gone = left->next;
+        if (g.n_leaf > MERGE_FAR) {
+            merge_fetch(&g, i);
+        }
         left->size += g.symbols[gone].size;
         left->next = g.symbols[gone].next;
         if (left->next != MERGE_NONE) {
             g.symbols[left->next].prev = i;
         }
-        done(e, left);
         g.ranks[gone] = MERGE_NONE;
         g.ranks[i] = merge_rank(e, &g, i, rank);
         uint32_t before = left->prev == MERGE_NONE ? i : left->prev;
@@ -153,7 +175,7 @@ static int merge_flush(struct encoder *e, const struct merge_kind *kind, slm_err
     e->n_symbols = 0;
     if (n > 1) {
         SLM_TRY(merge_reserve(e, n, err));
-        merge_all(e, n, kind->rank, kind->done);
+        merge_all(e, n, kind->rank);
     } else if (n == 1) {
         symbols[0].next = MERGE_NONE;
     }
@@ -182,7 +204,6 @@ static int merge_add(struct encoder *e, const struct merge_kind *kind, const uin
     }
     symbol->start = e->n_text;
     symbol->size = (uint32_t)size;
-    kind->done(e, symbol);
     e->n_text += (uint32_t)size;
     e->last = last;
     return SLM_OK;
@@ -213,12 +234,6 @@ static uint32_t spm_rank(const struct encoder *e, const struct merge_symbol *lef
     return (bits & 0x80000000u) != 0 ? bits : 0x7fffffffu - bits;
 }
 
-static void spm_done(const struct encoder *e, struct merge_symbol *left)
-{
-    (void)e;
-    (void)left;
-}
-
 /* What is no token goes byte by byte. */
 static int spm_push_bytes(struct encoder *e, const struct merge_symbol *symbol, slm_error *err)
 {
@@ -239,7 +254,7 @@ static int spm_push(struct encoder *e, const struct merge_symbol *symbol, slm_er
     return token >= 0 ? encoder_push(e, token, err) : spm_push_bytes(e, symbol, err);
 }
 
-static const struct merge_kind spm_kind = {spm_rank, spm_done, spm_push};
+static const struct merge_kind spm_kind = {spm_rank, spm_push};
 
 /* Adds the character at s[0..n-1], or the byte if it is part of none. Returns its size in *size. */
 static int spm_add_char(struct encoder *e, const struct merge_kind *kind, const uint8_t *s,

@@ -1,5 +1,4 @@
-/* tokenize.c - text to tokens and back: start and end, and the three functions that
- * api.c calls. */
+/* tokenize.c - text to tokens and back: start and end, and the three functions that api.c calls. */
 
 /* ---- Text to tokens -------------------------------------------------------------------------- */
 

@@ -189,8 +189,10 @@ static uint64_t vocab_pair_hash(uint64_t left, uint64_t right)
     return hash_mix(left ^ UINT64_C(0x2D358DCCAA6C78A5), right ^ UINT64_C(0x8BB84B93962EACC9));
 }
 
-static int32_t vocab_find_hashed(const struct vocab *v, struct text t, uint64_t hash)
+/* The token of exactly this text, or -1. */
+static int32_t vocab_find(const struct vocab *v, struct text t)
 {
+    uint64_t hash = vocab_hash(t);
     struct table_walk w = table_begin(&v->by_text, hash);
     uint32_t entry;
     if (t.n == 0 || v->n_token == 0) {
@@ -207,31 +209,25 @@ static int32_t vocab_find_hashed(const struct vocab *v, struct text t, uint64_t 
     return -1;
 }
 
-/* The token of exactly this text, or -1. */
-static int32_t vocab_find(const struct vocab *v, struct text t)
-{
-    return vocab_find_hashed(v, t, vocab_hash(t));
-}
-
 static int32_t vocab_find_name(const struct vocab *v, const char *name)
 {
     return vocab_find(v, text_of(name));
 }
 
-/* The rank of merging two neighbours that lie one behind the other, UINT32_MAX if they do not. */
-static uint32_t vocab_find_pair(const struct vocab *v, const char *left, size_t n_left,
-                                size_t n_right, uint64_t hash)
+/* The rank of merging two texts, UINT32_MAX if they do not. */
+static uint32_t vocab_find_pair(const struct vocab *v, struct text left, struct text right)
 {
+    uint64_t hash = vocab_pair_hash(vocab_hash(left), vocab_hash(right));
     struct table_walk w = table_begin(&v->by_pair, hash);
     uint32_t entry;
     if (SLM_UNLIKELY(v->by_pair.n_sorted > 0)) {
-        struct table_key key = {{left, n_left}, {left + n_left, n_right}, 1};
+        struct table_key key = {left, right, 1};
         return (uint32_t)table_find_sorted(&v->by_pair, &key);
     }
     while ((entry = table_next(&v->by_pair, hash, &w)) != 0) {
         struct text t = gguf_array_text(&v->merges, entry - 1);
-        if (t.n == n_left + 1 + n_right && t.s[n_left] == ' ' && memcmp(t.s, left, n_left) == 0 &&
-            memcmp(t.s + n_left + 1, left + n_left, n_right) == 0) {
+        if (t.n == left.n + 1 + right.n && t.s[left.n] == ' ' && memcmp(t.s, left.s, left.n) == 0 &&
+            memcmp(t.s + left.n + 1, right.s, right.n) == 0) {
             return entry - 1;
         }
     }
