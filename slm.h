@@ -1125,12 +1125,21 @@ typedef struct slm_generate_options {
                                      that end the text; copied */
     const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
     int32_t n_prompt_tokens;
-    int32_t reserved;      /* 0 */
+    int32_t special_pieces; /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
+                               have no text */
     int64_t deadline_ns;   /* for each slm_generate_next: nanoseconds it may take, default
                               SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
     const int32_t *cancel; /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
     slm_progress_fn progress; /* during prefill */
     void *progress_user;
+    const slm_chat_output *chat_output; /* its styles, and whether the answer begins inside
+                              reasoning, are read during the call, after slm_chat_output_begin:
+                              tokens are then counted by kind, and special_pieces is 1 */
+    int32_t reasoning_budget; /* tokens the model may choose inside reasoning; then the end of
+                                 reasoning follows as if the model had said it, and the answer.
+                                 Default 0: as many as it likes. More needs a chat_output whose
+                                 style has reasoning */
+    int32_t reserved;         /* 0 */
 } slm_generate_options;
 
 SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);
@@ -1175,6 +1184,10 @@ typedef struct slm_generate_stats {
     int64_t prompt_ns;      /* time spent on the prompt */
     int64_t generate_ns;    /* time spent on generated tokens, sampling included */
     int64_t first_token_ns; /* from begin to the first token chosen, 0 before */
+    int32_t n_reasoning;    /* with chat_output: of n_generated, those of reasoning and its */
+    int32_t n_answer;       /* delimiters, of the answer, */
+    int32_t n_tool_calls;   /* and of tool calls */
+    int32_t n_forced;       /* not chosen by the model: the end of its reasoning */
 } slm_generate_stats;
 
 SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_stats *stats,

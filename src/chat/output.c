@@ -90,6 +90,12 @@ static int output_prompt_is_open(const struct slm_chat_output *o, const struct s
     return output_ends_open(o->machine.reasoning, t);
 }
 
+static void output_track(const struct slm_chat_output *o, struct output_machine *tracker)
+{
+    *tracker = o->machine;
+    tracker->sink = NULL;
+}
+
 /* ---- In -------------------------------------------------------------------------------------- */
 
 /* Room for n more bytes of text and their marks. */

@@ -547,3 +547,6 @@ static int output_end(struct output_machine *m)
     output_take(m, m->n_held, 1);
     return CALL_MORE;
 }
+
+/* A machine of the same styles and in the same state, for somebody who only wants the kinds. */
+static void output_track(const struct slm_chat_output *o, struct output_machine *tracker);
