@@ -177,7 +177,7 @@ races: $(BUILD)/test_races $(BUILD)/test_threads
 
 # tests/fuzz/fuzz_NAME.c is fed by a plain main with the files of tests/corpus/NAME as one of the
 # tests, and by libFuzzer or AFL++ with whatever they think of.
-FUZZERS      = gguf split vocab text prompt
+FUZZERS      = gguf split vocab text prompt output
 FUZZ_HEADERS = $(wildcard tests/*.h tests/fuzz/*.h)
 FUZZ_CC      = clang
 FUZZ_COMPILE = $(FUZZ_CC) $(SANITIZE)
