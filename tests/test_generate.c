@@ -609,11 +609,44 @@ static void a_budget_needs_reasoning(void **state)
     slm_context_free(c);
 }
 
+static void control_tokens_are_pieces_of_their_own(void **state)
+{
+    slm_context *c = make_context(1, 64);
+    slm_sampler *sampler = NULL;
+    slm_generator *g = NULL;
+    slm_generate_options go = options_of(2);
+    slm_piece piece = {.struct_size = sizeof piece};
+    slm_logit_bias bias = {-1, 1e6f};
+    slm_sampler_stage stage = {.struct_size = sizeof stage, .kind = SLM_STAGE_LOGIT_BIAS};
+    (void)state;
+    assert_int_equal(slm_token_find(story, "<|im_start|>", 12, &bias.token, NULL), SLM_OK);
+    stage.biases = &bias;
+    stage.n_biases = 1;
+    assert_int_equal(slm_sampler_create(&sampler, story, &stage, 1, sizeof stage, NULL, NULL),
+                     SLM_OK);
+    for (go.special_pieces = 0; go.special_pieces < 2; go.special_pieces++) {
+        slm_sequence_rewind(c, 0, 0, NULL);
+        assert_int_equal(slm_generate_begin(&g, c, 0, sampler, PROMPT, strlen(PROMPT), &go, NULL),
+                         SLM_OK);
+        for (int32_t i = 0; i < 2 * go.special_pieces; i++) {
+            assert_int_equal(slm_generate_next(g, &piece, NULL), SLM_OK);
+            assert_int_equal(piece.kind, SLM_PIECE_SPECIAL);
+            assert_true(piece.size == 12 && memcmp(piece.text, "<|im_start|>", 12) == 0);
+        }
+        assert_int_equal(slm_generate_next(g, &piece, NULL), SLM_OK);
+        assert_int_equal(piece.kind, SLM_PIECE_END);
+        slm_generate_end(g);
+    }
+    slm_sampler_free(sampler);
+    slm_context_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reasoning_ends_after_exactly_its_budget),
         cmocka_unit_test(a_budget_needs_reasoning),
+        cmocka_unit_test(control_tokens_are_pieces_of_their_own),
         cmocka_unit_test(generation_is_what_the_same_calls_by_hand_give),
         cmocka_unit_test(a_story_is_asked_for_and_ends_by_itself),
         cmocka_unit_test(every_stop_string_cuts_exactly_before_itself),
