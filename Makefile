@@ -104,8 +104,8 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention collisions dequant json live_file math ops platform sampler templates threads \
-            tokenizer unicode
+NO_SIMD   = attention chat_output collisions dequant json live_file math ops platform sampler templates \
+            threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
@@ -180,7 +180,7 @@ races: $(BUILD)/test_races $(BUILD)/test_threads
 
 # tests/fuzz/fuzz_NAME.c is fed by a plain main with the files of tests/corpus/NAME as one of the
 # tests, and by libFuzzer or AFL++ with whatever they think of.
-FUZZERS      = gguf split vocab text prompt template json
+FUZZERS      = gguf split vocab text prompt template json output
 FUZZ_HEADERS = $(wildcard tests/*.h tests/fuzz/*.h)
 FUZZ_CC      = clang
 FUZZ_COMPILE = $(FUZZ_CC) $(SANITIZE)

@@ -174,13 +174,19 @@
 
 /* From logits to text. */
 #include "src/sampler.c"
+#include "src/chat/output_styles.c"
+#include "src/chat/output_scan.c"
 #include "src/generate.c"
 #include "src/chat/builtin.c"
 #include "src/chat/chat.c"
+#include "src/chat/output_calls.c"
+#include "src/chat/output.c"
+#include "src/chat/output_probe.c"
 
 /* The public functions: check arguments, then one call down. */
 #include "src/api.c"
 #include "src/api_chat.c"
+#include "src/api_output.c"
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT DEFAULT

@@ -719,6 +719,101 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
                                   int32_t n_segments, size_t segment_size, uint32_t flags,
                                   int32_t *tokens, size_t capacity, size_t *needed, slm_error *err);
 
+/* ---- What a model answers in a chat ---------------------------------------------------------- */
+
+/* Reasoning, the answer and tool calls, apart, as they arrive:
+ *
+ *     slm_chat_output_create(&o, t, NULL, &err);
+ *     slm_chat_output_begin(o, prompt, &err);
+ *     do {
+ *         slm_generate_next(generator, &piece, &err);
+ *         slm_chat_output_push(o, piece.kind, piece.text, piece.size, &err);
+ *         while (slm_chat_output_next(o, &event, &err) == SLM_OK && event.kind != SLM_CHAT_NONE &&
+ *                event.kind != SLM_CHAT_END) {
+ *             ... event.kind, event.text, event.size ...
+ *         }
+ *     } while (piece.kind != SLM_PIECE_END);
+ *
+ * with the generator's option chat_output set to o. Texts that come from elsewhere are pushed in
+ * pieces of any size, which do not matter to what comes out.
+ *
+ * How a model marks reasoning and calls is found out from its template: small conversations are
+ * rendered, and a style is the one that reads back what was put in. A template that shows none gives
+ * plain answers. What looks like a call and is none (no JSON, no name, cut off) comes back as text
+ * of the answer. Line breaks next to a delimiter are no part of the text beside it. */
+
+typedef struct slm_chat_output slm_chat_output;
+
+typedef struct slm_chat_output_options {
+    uint32_t struct_size;
+    int32_t reserved;       /* 0 */
+    const char *reasoning;  /* a style by its name, "" for none; NULL: the template's */
+    const char *tool_calls; /* the same for calls. slm_chat_output_get_info tells names */
+    const char *tools;      /* the tools given to the model, a JSON array, copied: arguments that
+                               are not written as JSON get the types of their schemas, and a call
+                               without delimiters must name one of them. NULL: all are strings */
+    size_t tools_size;
+    uint64_t max_call_bytes; /* a longer call is text; default 1 MiB */
+    slm_alloc_fn alloc;      /* NULL: malloc and free */
+    void *alloc_user;
+} slm_chat_output_options;
+
+SLM_API int slm_chat_output_options_init(slm_chat_output_options *options, size_t size);
+
+/* chat_template NULL: the styles are those of the options, or none. It is not kept. SLM_E_ARGUMENT:
+ * tools is no array of JSON; SLM_E_UNSUPPORTED: no style has that name. One thread at a time may use
+ * an output. Memory: what was pushed and not read, one call, and a few KiB. */
+SLM_API int slm_chat_output_create(slm_chat_output **output, const slm_chat_template *chat_template,
+                                   const slm_chat_output_options *options, slm_error *err);
+
+SLM_API void slm_chat_output_free(slm_chat_output *output);
+
+/* Begins another answer; what has not been read of the last one is gone. The prompt tells whether
+ * it ends inside reasoning; NULL: as the template's prompts do by default, which is also how a new
+ * output begins. It is not kept. */
+SLM_API int slm_chat_output_begin(slm_chat_output *output, const slm_chat_prompt *prompt,
+                                  slm_error *err);
+
+/* Adds a piece of the answer, copied: kind is that of an slm_piece. Of SLM_PIECE_SPECIAL only
+ * delimiters count. SLM_PIECE_END ends the answer; what is held back comes out then. Bytes that are
+ * not UTF-8 become U+FFFD. Any error leaves everything as it was. */
+SLM_API int slm_chat_output_push(slm_chat_output *output, int32_t kind, const char *text,
+                                 size_t size, slm_error *err);
+
+#define SLM_CHAT_NONE 0      /* nothing until more is pushed */
+#define SLM_CHAT_REASONING 1 /* text, size */
+#define SLM_CHAT_ANSWER 2    /* text, size */
+#define SLM_CHAT_TOOL_CALL 3 /* index, id, name, arguments */
+#define SLM_CHAT_END 4       /* nothing more in this answer */
+
+typedef struct slm_chat_event {
+    uint32_t struct_size;
+    int32_t kind;     /* SLM_CHAT_ */
+    int32_t index;    /* of the call in this answer, from 0 */
+    int32_t reserved; /* 0 */
+    const char *text; /* whole characters of UTF-8, not 0-terminated; of a call its arguments */
+    size_t size;
+    const char *id;        /* of a call, 0-terminated; "": it has none */
+    const char *name;      /* 0-terminated */
+    const char *arguments; /* a JSON object, 0-terminated */
+} slm_chat_event;
+
+/* The next event. Pointers are valid until the next call on the output. Text comes as soon as it
+ * cannot belong to a delimiter, a call when it is complete. SLM_E_MEMORY: call it again. */
+SLM_API int slm_chat_output_next(slm_chat_output *output, slm_chat_event *event, slm_error *err);
+
+typedef struct slm_chat_output_info {
+    uint32_t struct_size;
+    int32_t kind;           /* of what comes next: SLM_CHAT_REASONING, _ANSWER or _TOOL_CALL */
+    const char *reasoning;  /* names of the styles, "" if there is none; static memory, as are */
+    const char *tool_calls; /* the delimiters */
+    const char *reasoning_open;
+    const char *reasoning_close;
+} slm_chat_output_info;
+
+SLM_API int slm_chat_output_get_info(const slm_chat_output *output, slm_chat_output_info *info,
+                                     slm_error *err);
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 typedef struct slm_threads slm_threads;
@@ -1071,12 +1166,21 @@ typedef struct slm_generate_options {
                                      that end the text; copied */
     const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
     int32_t n_prompt_tokens;
-    int32_t reserved;      /* 0 */
+    int32_t special_pieces; /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
+                               have no text */
     int64_t deadline_ns;   /* for each slm_generate_next: nanoseconds it may take, default
                               SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
     const int32_t *cancel; /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
     slm_progress_fn progress; /* during prefill */
     void *progress_user;
+    const slm_chat_output *chat_output; /* its styles, and whether the answer begins inside
+                              reasoning, are read during the call, after slm_chat_output_begin:
+                              tokens are then counted by kind, and special_pieces is 1 */
+    int32_t reasoning_budget; /* tokens the model may choose inside reasoning; then the end of
+                                 reasoning follows as if the model had said it, and the answer.
+                                 Default 0: as many as it likes. More needs a chat_output whose
+                                 style has reasoning */
+    int32_t reserved;         /* 0 */
 } slm_generate_options;
 
 SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);
@@ -1091,6 +1195,7 @@ SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, 
 
 #define SLM_PIECE_TEXT 1 /* text of at least one byte */
 #define SLM_PIECE_END 2  /* no more; reason says why */
+#define SLM_PIECE_SPECIAL 3 /* the text of a control token, where the options ask for them */
 
 #define SLM_END_TOKEN 1 /* the model ended its answer */
 #define SLM_END_STOP 2  /* a stop string came, which is not part of the text */
@@ -1120,6 +1225,10 @@ typedef struct slm_generate_stats {
     int64_t prompt_ns;      /* time spent on the prompt */
     int64_t generate_ns;    /* time spent on generated tokens, sampling included */
     int64_t first_token_ns; /* from begin to the first token chosen, 0 before */
+    int32_t n_reasoning;    /* with chat_output: of n_generated, those of reasoning and its */
+    int32_t n_answer;       /* delimiters, of the answer, */
+    int32_t n_tool_calls;   /* and of tool calls */
+    int32_t n_forced;       /* not chosen by the model: the end of its reasoning */
 } slm_generate_stats;
 
 SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_stats *stats,

@@ -924,6 +924,10 @@ SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_
     o.prompt_ns = generator->prompt_ns;
     o.generate_ns = generator->generate_ns;
     o.first_token_ns = generator->first_token_ns;
+    o.n_reasoning = generator->n_kind[SLM_CHAT_REASONING];
+    o.n_answer = generator->n_kind[SLM_CHAT_ANSWER];
+    o.n_tool_calls = generator->n_kind[SLM_CHAT_TOOL_CALL];
+    o.n_forced = generator->n_forced;
     return struct_write(stats, &o, sizeof o, "stats", err);
 }
 

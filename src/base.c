@@ -88,6 +88,7 @@
 #define LIMIT_WINDOW 4096 /* accepted tokens that a stage looks back at */
 #define LIMIT_STOPS 16
 #define LIMIT_STOP_BYTES 255
+#define LIMIT_FORCED 64 /* tokens that end reasoning */
 
 /* Chat templates, and JSON for them */
 #define LIMIT_TEMPLATE_BYTES (1u << 20)

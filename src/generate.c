@@ -41,6 +41,18 @@ struct slm_generator {
     int32_t n_stops;
     struct generate_stop stops[LIMIT_STOPS];
 
+    int32_t special_pieces;
+    size_t special;                /* of the text, at its end: that of a control token */
+    int32_t counts_kinds;          /* tracker is in use */
+    int32_t n_kind[4];             /* tokens of SLM_CHAT_ kinds */
+    struct output_machine tracker; /* follows the text, token by token */
+    int32_t budget;                /* tokens left inside reasoning; -1: no limit */
+    int32_t n_forced;
+    int32_t was_forced; /* the last token */
+    int32_t n_force;    /* tokens that end reasoning */
+    int32_t force_at;   /* the next one; n_force: none is being forced */
+    int32_t force[LIMIT_FORCED];
+
     int32_t n_generated;
     int64_t begin_ns;
     int64_t prompt_ns;
@@ -222,6 +234,42 @@ static int generate_use_sampler(struct slm_generator *g, struct slm_sampler *sam
     return sampler_make(&g->sampler, g->context->model, NULL, 0, 0, &o, err);
 }
 
+/* The tokens that end reasoning, as the style writes it. */
+static int generate_take_force(struct slm_generator *g, slm_error *err)
+{
+    struct slm_model *m = g->context->model;
+    const char *text = g->tracker.reasoning->force;
+    size_t needed = 0;
+    SLM_TRY(tokenize_text(&m->vocab, &m->memory, text, string_length(text), SLM_TEXT_SPECIAL,
+                          g->force, LIMIT_FORCED, &needed, err));
+    g->n_force = (int32_t)needed;
+    g->force_at = g->n_force;
+    return SLM_OK;
+}
+
+static int generate_use_output(struct slm_generator *g, const slm_generate_options *o,
+                               slm_error *err)
+{
+    if (o->special_pieces != 0 && o->special_pieces != 1) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "special_pieces is %d: 0 or 1", o->special_pieces);
+    }
+    g->special_pieces = o->special_pieces || o->chat_output != NULL;
+    g->budget = o->reasoning_budget == 0 ? -1 : o->reasoning_budget;
+    if (o->chat_output != NULL) {
+        output_track(o->chat_output, &g->tracker);
+        g->counts_kinds = 1;
+    }
+    if (o->reasoning_budget == 0) {
+        return SLM_OK;
+    }
+    if (g->budget < 0 || g->tracker.reasoning == NULL) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1,
+                 "reasoning_budget is %d: 0 or more, and a chat_output with a style of reasoning",
+                 o->reasoning_budget);
+    }
+    return generate_take_force(g, err);
+}
+
 static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, const char *text,
                          size_t size, const slm_generate_options *o, slm_error *err)
 {
@@ -237,6 +285,7 @@ static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, c
     }
     SLM_TRY(tokenizer_check(&g->context->model->vocab, err));
     SLM_TRY(generate_copy_stops(g, o, err));
+    SLM_TRY(generate_use_output(g, o, err));
     SLM_TRY(generate_use_sampler(g, sampler, err));
     SLM_TRY(generate_take_text(g, err));
     return generate_read_prompt(g, text, size, o, err);
@@ -334,10 +383,11 @@ static int generate_advance(struct slm_generator *g, slm_error *err)
 /* Where the earliest stop string begins in the held text, or its size. */
 static size_t generate_find_stop(const struct slm_generator *g)
 {
-    for (size_t i = 0; i < g->size; i++) {
+    size_t size = g->size - g->special;
+    for (size_t i = 0; i < size; i++) {
         for (int32_t s = 0; s < g->n_stops; s++) {
             size_t n = (size_t)g->stops[s].size;
-            if (n <= g->size - i && memcmp(g->text + i, g->stops[s].text, n) == 0) {
+            if (n <= size - i && memcmp(g->text + i, g->stops[s].text, n) == 0) {
                 return i;
             }
         }
@@ -378,6 +428,57 @@ static int generate_add_text(struct slm_generator *g, int32_t token, slm_error *
     return SLM_OK;
 }
 
+/* Adds the text of a control token, to be handed out apart from what stands in front of it. It is no
+ * part of a stop string. */
+static int generate_add_special(struct slm_generator *g, int32_t token, slm_error *err)
+{
+    slm_text_stream own;
+    size_t n = 0;
+    memset(&own, 0, sizeof own);
+    SLM_TRY(generate_add_text(g, -1, err));
+    SLM_TRY(decode_token(&g->context->model->vocab, &own, token, SLM_TEXT_SPECIAL,
+                         g->text + g->size, (size_t)g->text_room - g->size, &n, err));
+    g->size += n;
+    g->special = n;
+    return SLM_OK;
+}
+
+/* Which kind a token is of: that of the text in front of it, but for a token that leaves the answer. */
+static void generate_count(struct slm_generator *g, int32_t token, int is_forced)
+{
+    int32_t before = g->tracker.kind;
+    int32_t kind = before;
+    struct piece p = vocab_piece(&g->context->model->vocab, token, 1);
+    for (int byte = piece_next(&p); byte >= 0; byte = piece_next(&p)) {
+        int status = output_put(&g->tracker, (uint8_t)byte, 0);
+        if (status == CALL_BAD) {
+            status = output_put(&g->tracker, (uint8_t)byte, 0);
+        }
+        kind = kind == SLM_CHAT_ANSWER ? g->tracker.kind : kind;
+    }
+    g->n_kind[kind]++;
+    if (!is_forced && before == SLM_CHAT_REASONING && g->budget > 0) {
+        g->budget--;
+    }
+}
+
+/* A token that ends reasoning, or -1 where the model may choose. */
+static int32_t generate_forced(struct slm_generator *g)
+{
+    if (g->force_at == g->n_force && g->n_force > 0 && g->budget == 0 &&
+        g->tracker.kind == SLM_CHAT_REASONING) {
+        /* In a vocabulary whose tokens cannot say it, once is enough. */
+        g->n_force = g->was_forced ? 0 : g->n_force;
+        g->force_at = 0;
+    }
+    if (g->force_at == g->n_force) {
+        return -1;
+    }
+    int32_t token = g->force[g->force_at++];
+    g->n_forced++;
+    return token;
+}
+
 /* Chooses a token and adds its text. */
 static int generate_choose(struct slm_generator *g, slm_error *err)
 {
@@ -386,7 +487,12 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
     int32_t token = -1;
     const float *logits =
         g->context->logits + (int64_t)(g->context->n_logits_valid - 1) * m->hparams.n_vocab;
-    SLM_TRY(sampler_sample(g->sampler, logits, m->hparams.n_vocab, &token, err));
+    token = generate_forced(g);
+    int is_forced = token >= 0;
+    g->was_forced = is_forced;
+    if (!is_forced) {
+        SLM_TRY(sampler_sample(g->sampler, logits, m->hparams.n_vocab, &token, err));
+    }
     SLM_TRY(sampler_accept(g->sampler, token, err));
     g->has_logits = 0;
     g->token = token;
@@ -394,14 +500,20 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
     if (g->first_token_ns == 0) {
         g->first_token_ns = platform_clock_ns() - g->begin_ns;
     }
-    if (vocab_is_end(&m->vocab, token)) {
+    int is_special = g->special_pieces && (vocab_attributes(&m->vocab, token) & TOKEN_GUARDED) != 0;
+    if (g->counts_kinds) {
+        generate_count(g, token, is_forced);
+    }
+    if (vocab_is_end(&m->vocab, token) && !is_forced) {
         g->reason = SLM_END_TOKEN;
     } else {
-        SLM_TRY(generate_add_text(g, token, err));
+        SLM_TRY(is_special ? generate_add_special(g, token, err)
+                           : generate_add_text(g, token, err));
         g->last_token = token;
         size_t stop = generate_find_stop(g);
         if (stop < g->size) {
             g->size = generate_whole(g, stop);
+            g->special = 0;
             g->reason = SLM_END_STOP;
         } else if (g->n_generated >= g->max_tokens) {
             g->reason = SLM_END_LIMIT;
@@ -417,11 +529,16 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
 /* Puts text that may go out into the piece; 0 if there is none yet. */
 static int generate_give(struct slm_generator *g, slm_piece *piece)
 {
-    size_t n = g->reason != 0 ? g->size : generate_safe(g);
+    size_t n = g->reason != 0 || g->special > 0 ? g->size - g->special : generate_safe(g);
+    int is_special = n == 0 && g->special > 0;
+    if (is_special) {
+        n = g->special;
+        g->special = 0;
+    }
     if (n == 0) {
         return 0;
     }
-    piece->kind = SLM_PIECE_TEXT;
+    piece->kind = is_special ? SLM_PIECE_SPECIAL : SLM_PIECE_TEXT;
     piece->token = g->last_token;
     piece->text = g->text;
     piece->size = n;

@@ -533,9 +533,120 @@ static void wrong_arguments_are_named(void **state)
     slm_context_free(c);
 }
 
+/* ---- Kinds of tokens and their budget --------------------------------------------------------- */
+
+/* A template whose prompts end inside reasoning. */
+static slm_chat_output *open_output(void)
+{
+    static const char text[] = "{{ messages[0].content }}{{ '<think>\n' }}";
+    slm_chat_template *t = NULL;
+    slm_chat_output *o = NULL;
+    assert_int_equal(slm_chat_template_create(&t, NULL, text, sizeof text - 1, NULL, NULL), SLM_OK);
+    assert_int_equal(slm_chat_output_create(&o, t, NULL, NULL), SLM_OK);
+    slm_chat_template_free(t);
+    return o;
+}
+
+static void reasoning_ends_after_exactly_its_budget(void **state)
+{
+    slm_context *c = make_context(1, 256);
+    slm_chat_output *o = open_output();
+    (void)state;
+    for (int32_t budget = 1; budget < 8; budget++) {
+        slm_generate_options go = options_of(60);
+        slm_generate_stats stats = {.struct_size = sizeof stats};
+        slm_piece piece = {.struct_size = sizeof piece};
+        char answer[1024];
+        size_t n = 0;
+        int reasoned = 0;
+        go.chat_output = o;
+        go.reasoning_budget = budget;
+        slm_sequence_rewind(c, 0, 0, NULL);
+        assert_int_equal(slm_chat_output_begin(o, NULL, NULL), SLM_OK);
+        slm_generator *g = begin(c, 0, PROMPT, &go);
+        do {
+            slm_chat_event e = {.struct_size = sizeof e};
+            assert_int_equal(slm_generate_next(g, &piece, NULL), SLM_OK);
+            assert_int_equal(slm_chat_output_push(o, piece.kind, piece.text, piece.size, NULL),
+                             SLM_OK);
+            while (slm_chat_output_next(o, &e, NULL) == SLM_OK && e.size > 0) {
+                reasoned |= e.kind == SLM_CHAT_REASONING;
+                if (e.kind == SLM_CHAT_ANSWER) {
+                    memcpy(answer + n, e.text, e.size);
+                    n += e.size;
+                }
+                memset(&e, 0, sizeof e);
+                e.struct_size = sizeof e;
+            }
+        } while (piece.kind != SLM_PIECE_END);
+        answer[n] = 0;
+        assert_int_equal(slm_generate_get_stats(g, &stats, NULL), SLM_OK);
+        slm_generate_end(g);
+        assert_true(reasoned && n > 0);
+        assert_null(strstr(answer, "think>"));
+        assert_true(stats.n_forced > 0);
+        assert_in_range(stats.n_reasoning, budget + 1, budget + stats.n_forced);
+        assert_int_equal(stats.n_reasoning + stats.n_answer, stats.n_generated);
+        assert_int_equal(stats.n_tool_calls, 0);
+    }
+    slm_chat_output_free(o);
+    slm_context_free(c);
+}
+
+static void a_budget_needs_reasoning(void **state)
+{
+    slm_context *c = make_context(1, 64);
+    slm_generator *g = NULL;
+    slm_generate_options go = options_of(4);
+    slm_error err;
+    (void)state;
+    go.reasoning_budget = 3;
+    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "a", 1, &go, &err), SLM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "reasoning_budget"));
+    go.reasoning_budget = 0;
+    go.special_pieces = 2;
+    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "a", 1, &go, &err), SLM_E_ARGUMENT);
+    slm_context_free(c);
+}
+
+static void control_tokens_are_pieces_of_their_own(void **state)
+{
+    slm_context *c = make_context(1, 64);
+    slm_sampler *sampler = NULL;
+    slm_generator *g = NULL;
+    slm_generate_options go = options_of(2);
+    slm_piece piece = {.struct_size = sizeof piece};
+    slm_logit_bias bias = {-1, 1e6f};
+    slm_sampler_stage stage = {.struct_size = sizeof stage, .kind = SLM_STAGE_LOGIT_BIAS};
+    (void)state;
+    assert_int_equal(slm_token_find(story, "<|im_start|>", 12, &bias.token, NULL), SLM_OK);
+    stage.biases = &bias;
+    stage.n_biases = 1;
+    assert_int_equal(slm_sampler_create(&sampler, story, &stage, 1, sizeof stage, NULL, NULL),
+                     SLM_OK);
+    for (go.special_pieces = 0; go.special_pieces < 2; go.special_pieces++) {
+        slm_sequence_rewind(c, 0, 0, NULL);
+        assert_int_equal(slm_generate_begin(&g, c, 0, sampler, PROMPT, strlen(PROMPT), &go, NULL),
+                         SLM_OK);
+        for (int32_t i = 0; i < 2 * go.special_pieces; i++) {
+            assert_int_equal(slm_generate_next(g, &piece, NULL), SLM_OK);
+            assert_int_equal(piece.kind, SLM_PIECE_SPECIAL);
+            assert_true(piece.size == 12 && memcmp(piece.text, "<|im_start|>", 12) == 0);
+        }
+        assert_int_equal(slm_generate_next(g, &piece, NULL), SLM_OK);
+        assert_int_equal(piece.kind, SLM_PIECE_END);
+        slm_generate_end(g);
+    }
+    slm_sampler_free(sampler);
+    slm_context_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reasoning_ends_after_exactly_its_budget),
+        cmocka_unit_test(a_budget_needs_reasoning),
+        cmocka_unit_test(control_tokens_are_pieces_of_their_own),
         cmocka_unit_test(generation_is_what_the_same_calls_by_hand_give),
         cmocka_unit_test(a_story_is_asked_for_and_ends_by_itself),
         cmocka_unit_test(every_stop_string_cuts_exactly_before_itself),
