@@ -120,6 +120,7 @@
  *              4,096  accepted tokens that a stage looks back at
  *                 16  stop strings
  *                255  bytes of a stop string
+ *                 64  tokens that end reasoning
  *          1,048,576  bytes of a chat template
  *                100  brackets and blocks of a template inside each other
  *                128  values of JSON inside each other
@@ -189,6 +190,13 @@
 #define slm_chat_render SLM_NAME(chat_render)
 #define slm_chat_prompt_get_info SLM_NAME(chat_prompt_get_info)
 #define slm_chat_prompt_free SLM_NAME(chat_prompt_free)
+#define slm_chat_output_options_init SLM_NAME(chat_output_options_init)
+#define slm_chat_output_create SLM_NAME(chat_output_create)
+#define slm_chat_output_begin SLM_NAME(chat_output_begin)
+#define slm_chat_output_push SLM_NAME(chat_output_push)
+#define slm_chat_output_next SLM_NAME(chat_output_next)
+#define slm_chat_output_get_info SLM_NAME(chat_output_get_info)
+#define slm_chat_output_free SLM_NAME(chat_output_free)
 #define slm_threads_options_init SLM_NAME(threads_options_init)
 #define slm_threads_create SLM_NAME(threads_create)
 #define slm_threads_free SLM_NAME(threads_free)

@@ -132,6 +132,7 @@ static const struct {
     {"WINDOW", LIMIT_WINDOW, "accepted tokens that a stage looks back at"},
     {"STOPS", LIMIT_STOPS, "stop strings"},
     {"STOP_BYTES", LIMIT_STOP_BYTES, "bytes of a stop string"},
+    {"FORCED", LIMIT_FORCED, "tokens that end reasoning"},
     {"TEMPLATE_BYTES", LIMIT_TEMPLATE_BYTES, "bytes of a chat template"},
     {"TEMPLATE_DEPTH", LIMIT_TEMPLATE_DEPTH, "brackets and blocks of a template inside each other"},
     {"JSON_DEPTH", LIMIT_JSON_DEPTH, "values of JSON inside each other"},
