@@ -1176,9 +1176,9 @@ typedef struct slm_generate_options {
     int32_t n_prompt_tokens;
     int32_t special_pieces; /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
                                have no text */
-    int64_t deadline_ns;   /* for each slm_generate_next: nanoseconds it may take, default
+    int64_t deadline_ns;    /* for each slm_generate_next: nanoseconds it may take, default
                               SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
-    const int32_t *cancel; /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
+    const int32_t *cancel;  /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
     slm_progress_fn progress; /* during prefill */
     void *progress_user;
     const slm_chat_output *chat_output; /* its styles, and whether the answer begins inside
@@ -1201,8 +1201,8 @@ SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, 
                                slm_sampler *sampler, const char *prompt, size_t size,
                                const slm_generate_options *options, slm_error *err);
 
-#define SLM_PIECE_TEXT 1 /* text of at least one byte */
-#define SLM_PIECE_END 2  /* no more; reason says why */
+#define SLM_PIECE_TEXT 1    /* text of at least one byte */
+#define SLM_PIECE_END 2     /* no more; reason says why */
 #define SLM_PIECE_SPECIAL 3 /* the text of a control token, where the options ask for them */
 
 #define SLM_END_TOKEN 1 /* the model ended its answer */
