@@ -544,7 +544,6 @@ static void idle_tensors_are_ignored_in_silence(void **state)
 
 static void surplus_tensors_are_an_error_unless_asked_for(void **state)
 {
-    static const int32_t tokens[5] = {1, 5, 9, 2, 11};
     struct build b;
     struct tiny t = tiny_default();
     struct log log;
