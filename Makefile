@@ -107,9 +107,12 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 NO_SIMD   = attention chat_output collisions dequant json live_file math ops platform sampler templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
+# Sanitized, most of these take longer to optimise than to run.
+SLOW      = attention templates threads tokenizer
+TEST_O    = $(if $(findstring -fsanitize,$(CFLAGS)),$(if $(filter-out $(SLOW),$(filter $(NO_SIMD),$*)),-O0))
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
-	$(COMPILE) $(TEST_SIMD) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
+	$(COMPILE) $(TEST_SIMD) $(TEST_O) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
 
 $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread
@@ -120,11 +123,18 @@ KERNELS_GOLDEN = check_kernels=$(BUILD)/check_kernels test_golden=$(BUILD)/test_
 GOLDEN_OTHERS  = $(foreach isa,avx2 avx_vnni avx512 avx512_vnni,\
                      "test_golden_$(isa)=$(BUILD)/test_golden --isa $(isa) --threads 1")
 OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
+INNER          = $(filter $(NO_SIMD:%=test_%) test_limits test_sweep,$(TESTS))
 UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
 UNIT           = $(UNIT_OTHERS) $(KERNELS_GOLDEN)
 
 unit: $(addprefix $(BUILD)/,$(TESTS)) ## the C tests alone
 	@tests/run.sh $(BUILD) $(UNIT)
+
+unit-inner: $(addprefix $(BUILD)/,$(INNER)) # those that include slm.c
+	@tests/run.sh $(BUILD) $(foreach t,$(INNER),$(t)=$(BUILD)/$(t))
+
+unit-outer: $(addprefix $(BUILD)/,$(filter-out $(INNER),$(OTHERS)))
+	@tests/run.sh $(BUILD) $(filter-out $(foreach t,$(INNER),$(t)=$(BUILD)/$(t)),$(UNIT_OTHERS))
 
 unit-others: $(addprefix $(BUILD)/,$(OTHERS))
 	@tests/run.sh $(BUILD) $(UNIT_OTHERS)
@@ -189,7 +199,7 @@ SECONDS      = 60
 
 UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tests/corpus/$(f)")
 
-unit unit-others test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
+unit unit-others unit-outer test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
 $(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_jinja: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
@@ -283,8 +293,9 @@ $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
 
 # Other compilers, emulators and C libraries; each is a name that tests/portability.sh knows. Behind
 # "aarch64-" stands a processor of qemu-aarch64: another one is a word more.
-PORTABLE      = header strict_c11 no_threads no_files no_simd no_threads_no_files nothing macos
-PORTABLE_LONG = cxx17 i386_x87 i386_sse musl mingw64 s390x powerpc aarch64 aarch64-max \
+PORTABLE      = header strict_c11 no_simd nothing macos
+PORTABLE_LONG = no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
+                powerpc aarch64 aarch64-max \
                 aarch64-cortex-a53 aarch64-cortex-a76 aarch64-neoverse-n1 aarch64-neoverse-v1
 
 check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LONG)): \
@@ -299,9 +310,9 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_golden warnings clang races $(PORTABLE)
-CHECK_LONG = clang_unit asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
-SANITIZERS = asan_gcc asan_golden asan_clang
+CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE)
+CHECK_LONG = clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
 HAVE     = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
@@ -321,7 +332,8 @@ config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
 config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
 config-clang_unit = $(call BUILT,unit,clang,-O2)
-config-asan_gcc   = $(call BUILT,unit-others,gcc,$(ASAN))
+config-asan_gcc   = $(call BUILT,unit-outer,gcc,$(ASAN))
+config-asan_inner = $(call BUILT,unit-inner,gcc,$(ASAN))
 config-asan_golden = $(call BUILT,kernels-golden,gcc,$(ASAN))
 config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
 config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
@@ -334,10 +346,10 @@ config-tsan       = $(call BUILT,unit,$(CC),$(TSAN))
 config-valgrind   = command -v valgrind || { echo no valgrind here; exit 77; }; \
                     $(call BUILT,memcheck,$(CC),-O1 -g)
 
-check: ## the everyday matrix: warnings, clang, sanitizers, flags, races, standards; check-NAME is one
+check: ## the everyday matrix: sanitizers, warnings, standards; check-NAME is one
 	+@$(call CONFIGURATIONS,$(CHECK))
 
-check-long: ## what takes longer: valgrind, thread sanitizer, i386, musl, Windows; others under qemu
+check-long: ## what takes longer: clang, races, flags, valgrind, i386, musl, Windows; others under qemu
 	+@$(call CONFIGURATIONS,$(CHECK_LONG))
 
 check-sanitizers: ## the C tests under address and undefined-behaviour sanitizers
@@ -382,6 +394,6 @@ clean: ## removes build/
 
 always:
 .DELETE_ON_ERROR:
-.PHONY: all help demo bench install cmocka unit unit-others kernels-golden test one-compiler-call \
+.PHONY: all help demo bench install cmocka unit unit-others unit-inner unit-outer kernels-golden test one-compiler-call \
         check-symbols check-install dist check check-long check-sanitizers check-flags check-warnings memcheck \
         compile_commands format clean always
