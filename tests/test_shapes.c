@@ -80,7 +80,7 @@ static uint64_t page_bytes(const struct writer *w)
 {
     uint64_t n = 0;
     for (int32_t i = 0; i < w->shape->n_layer; i++) {
-        n += 2 * (uint64_t)shape_of_layer(w->shape, i).kv;
+        n += 2 * (uint64_t)shape_of_layer(w->shape, i).kept;
     }
     return n * 128 * 2; /* f16 */
 }

@@ -247,15 +247,50 @@ static int is_of_experts(const slm_tensor_info *t)
     return t->name_size >= n && memcmp(t->name + t->name_size - n, mark, n) == 0;
 }
 
-static int count_bytes(struct bench *b)
+/* K and V of a layer that takes those of an earlier one. */
+static int is_idle(const slm_tensor_info *t, int64_t n_own)
 {
+    static const char *const names[] = {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"};
+    char text[64];
+    char *rest;
+    memcpy(text, t->name, t->name_size);
+    text[t->name_size] = 0;
+    if (strncmp(text, "blk.", 4) != 0 || strtol(text + 4, &rest, 10) < n_own || *rest != '.') {
+        return 0;
+    }
+    for (int i = 0; i < CLI_COUNT(names); i++) {
+        if (strcmp(rest + 1, names[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Bytes of a tensor that a token does not read. */
+static uint64_t unread_bytes(const struct bench *b, const slm_tensor_info *t)
+{
+    static const char per_layer[] = "per_layer_token_embd.weight";
     int64_t n_expert = family_key(b, "expert_count");
     int64_t n_used = family_key(b, "expert_used_count");
-    uint64_t unread = 0;
+    int64_t n_shared = family_key(b, "attention.shared_kv_layers");
+    if (t->name_size == sizeof per_layer - 1 && memcmp(t->name, per_layer, t->name_size) == 0) {
+        return t->size;
+    }
+    if (n_shared > 0 && is_idle(t, b->info.n_layer - n_shared)) {
+        return t->size;
+    }
+    if (is_of_experts(t) && n_expert > 0 && n_used > 0 && n_used < n_expert) {
+        return t->size / (uint64_t)n_expert * (uint64_t)(n_expert - n_used);
+    }
+    return 0;
+}
+
+static int count_bytes(struct bench *b)
+{
     slm_error err;
-    static const char per_layer[] = "per_layer_token_embd.weight";
     uint64_t embedding = 0;
     int tied = 1;
+    b->decode_bytes = b->info.weight_bytes;
     for (int32_t i = 0; i < b->info.n_tensors; i++) {
         slm_tensor_info tensor;
         memset(&tensor, 0, sizeof tensor);
@@ -266,16 +301,10 @@ static int count_bytes(struct bench *b)
         if (tensor.name_size == 17 && memcmp(tensor.name, "token_embd.weight", 17) == 0) {
             embedding = tensor.size;
         }
-        if (tensor.name_size == sizeof per_layer - 1 &&
-            memcmp(tensor.name, per_layer, sizeof per_layer - 1) == 0) {
-            unread += tensor.size;
-        }
-        if (is_of_experts(&tensor) && n_expert > 0 && n_used > 0 && n_used < n_expert) {
-            unread += tensor.size / (uint64_t)n_expert * (uint64_t)(n_expert - n_used);
-        }
         tied &= !(tensor.name_size == 13 && memcmp(tensor.name, "output.weight", 13) == 0);
+        b->decode_bytes -= unread_bytes(b, &tensor);
     }
-    b->decode_bytes = b->info.weight_bytes - unread - (tied ? 0 : embedding);
+    b->decode_bytes -= tied ? 0 : embedding;
     return CLI_GO;
 }
 

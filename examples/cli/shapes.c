@@ -93,7 +93,7 @@ const int cli_n_shapes = CLI_COUNT(cli_shapes);
 
 /* The first that fits counts: shapes stand before their family. Notes: rope_freqs is the factor of
  * llama3's frequencies, rope_factors the number of longrope's, shared_n_ff the width of layers
- * without K and V. */
+ * without K and V; with idle_kv these have the tensors all the same, for nothing. */
 const struct setting cli_settings[] = {
     {"llama3.2-1b", "rope_freqs", NOTE, 32, NULL},
     {"llama3.2-3b", "rope_freqs", NOTE, 32, NULL},
@@ -127,6 +127,7 @@ const struct setting cli_settings[] = {
     {"gemma3", "rope.freq_base_swa", F32, 1e4, NULL},
     {"gemma3n-e2b", "attention.shared_kv_layers", U32, 10, NULL},
     {"gemma3n-e4b", "attention.shared_kv_layers", U32, 15, NULL},
+    {"gemma3n", "idle_kv", NOTE, 1, NULL},
     {"gemma3n", "attention.sliding_window", U32, 512, NULL},
     {"gemma3n", "rope.freq_base_swa", F32, 1e4, NULL},
     {"gemma3n", "embedding_length_per_layer_input", U32, 256, NULL},
@@ -316,8 +317,10 @@ static void set_attention(const struct shape *s, int32_t layer, struct layer_sha
     int32_t local = (int32_t)shape_number(s, "attention.key_length_swa");
     l->head_dim = shape_kind(s, layer) == WINDOW && local > 0 ? local : s->head_dim;
     l->q = s->n_head * l->head_dim;
-    l->kv_head_dim = is_shared(s, layer) ? 0 : l->head_dim;
+    int shared = is_shared(s, layer);
+    l->kv_head_dim = shared && shape_number(s, "idle_kv") == 0 ? 0 : l->head_dim;
     l->kv = s->n_kv_head * l->kv_head_dim;
+    l->kept = shared ? 0 : l->kv;
 }
 
 /* Mamba-2 convolves X, B and C, a delta net V, K and Q. */

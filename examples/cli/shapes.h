@@ -65,6 +65,7 @@ enum trait {
 /* Sizes of a layer; 0 of what it does not have. */
 struct layer_shape {
     int64_t head_dim, q, kv_head_dim, kv;
+    int64_t kept; /* elements of K, and of V, that the cache keeps of a token */
     int64_t n_ff, n_expert, n_ff_expert, n_ff_shared;
     int64_t n_short;                                    /* channels of a short convolution */
     int64_t n_conv, n_ssm_head, ssm_inner, n_ssm_group; /* of Mamba-2 or a delta net */

@@ -200,6 +200,8 @@ static void key_layers(struct writer *w, const char *key,
 
 static void put_attention(struct writer *w)
 {
+    static const uint64_t sections[] = {11, 11, 10,
+                                        0}; /* pairs of a head for time, rows, columns */
     const struct shape *s = w->shape;
     int is_layer_norm = (shape_traits(s) & NORM_BIASES) != 0;
     key_u32(w, "~attention.head_count", s->n_head);
@@ -216,6 +218,12 @@ static void put_attention(struct writer *w)
             key_u32(w, "~rope.dimension_count", s->head_dim);
         }
         key_f32(w, "~rope.freq_base", s->rope_base);
+    }
+    if ((shape_traits(s) & DELTA) != 0) {
+        key_array(w, "~rope.dimension_sections", SLM_TYPE_INT32, CLI_COUNT(sections));
+        for (int i = 0; i < CLI_COUNT(sections); i++) {
+            put_uint(&w->head, sections[i], 4);
+        }
     }
     if ((shape_traits(s) & GEMMA4) != 0) {
         key_array(w, "~attention.sliding_window_pattern", SLM_TYPE_BOOL, s->n_layer);
