@@ -92,9 +92,9 @@
 
 /* Chat templates, and JSON for them */
 #define LIMIT_TEMPLATE_BYTES (1u << 20)
-#define LIMIT_TEMPLATE_DEPTH 100 /* of brackets and blocks in a template */
-#define LIMIT_JSON_DEPTH 128     /* of values, in JSON and where templates build them */
-#define LIMIT_RENDER_DEPTH 250   /* of expressions, blocks and macros at work */
+#define LIMIT_TEMPLATE_DEPTH 100     /* of brackets and blocks in a template */
+#define LIMIT_JSON_DEPTH 128         /* of values, in JSON and where templates build them */
+#define LIMIT_RENDER_DEPTH 250       /* of expressions, blocks and macros at work */
 #define LIMIT_RENDER_TEXT (1u << 25) /* bytes of a text, JSON or result; values of a list */
 #define LIMIT_RENDER_BYTES ((uint64_t)1 << 28) /* of memory */
 #define LIMIT_RENDER_STEPS ((uint64_t)1 << 25) /* a node of the tree, or 16 bytes of text, is one */
@@ -330,12 +330,23 @@ static float load_f32(const void *p)
     return bits_to_f32(load_u32(p));
 }
 
-static double load_f64(const void *p)
+static double bits_to_f64(uint64_t bits)
 {
-    uint64_t bits = load_u64(p);
     double d;
     memcpy(&d, &bits, sizeof d);
     return d;
+}
+
+static uint64_t f64_to_bits(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+static double load_f64(const void *p)
+{
+    return bits_to_f64(load_u64(p));
 }
 
 /* NaN and infinity are told from the bits: -ffast-math must not change an answer. */

@@ -21,44 +21,30 @@
 #define MATH_LN2_HI 0x1.62e42fefa2000p-1 /* 40 bits: exact times any exponent */
 #define MATH_LN2_LO 0x1.9ef35793c7673p-41
 
-static uint64_t math_bits(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static double math_from_bits(uint64_t bits)
-{
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static int math_is_nan(double x)
 {
-    return (math_bits(x) & UINT64_C(0x7fffffffffffffff)) > UINT64_C(0x7ff0000000000000);
+    return (f64_to_bits(x) & UINT64_C(0x7fffffffffffffff)) > UINT64_C(0x7ff0000000000000);
 }
 
 static int math_is_finite(double x)
 {
-    return (math_bits(x) >> 52 & 0x7ff) != 0x7ff;
+    return (f64_to_bits(x) >> 52 & 0x7ff) != 0x7ff;
 }
 
 static double math_nan(void)
 {
-    return math_from_bits(UINT64_C(0x7ff8000000000000));
+    return bits_to_f64(UINT64_C(0x7ff8000000000000));
 }
 
 static double math_infinity(void)
 {
-    return math_from_bits(UINT64_C(0x7ff0000000000000));
+    return bits_to_f64(UINT64_C(0x7ff0000000000000));
 }
 
 /* 2^k for -1022 <= k <= 1023. */
 static double math_power_of_two(int32_t k)
 {
-    return math_from_bits((uint64_t)(k + 1023) << 52);
+    return bits_to_f64((uint64_t)(k + 1023) << 52);
 }
 
 /* x, about which the compiler knows nothing any more. */
@@ -94,8 +80,8 @@ static struct math_pair math_sum(double a, double b)
 /* a * b to 2^-105 of it. The halves have 26 and 27 bits. */
 static struct math_pair math_product(double a, double b)
 {
-    double a_hi = math_from_bits(math_bits(a) & ~UINT64_C(0x7ffffff));
-    double b_hi = math_from_bits(math_bits(b) & ~UINT64_C(0x7ffffff));
+    double a_hi = bits_to_f64(f64_to_bits(a) & ~UINT64_C(0x7ffffff));
+    double b_hi = bits_to_f64(f64_to_bits(b) & ~UINT64_C(0x7ffffff));
     double a_lo = math_keep(a - a_hi);
     double b_lo = math_keep(b - b_hi);
     double product = math_keep(a * b);
@@ -111,7 +97,7 @@ static struct math_pair math_product(double a, double b)
 /* From 2^52 on every double is whole. NaN and infinity come back as they are. */
 static int math_is_whole(double x)
 {
-    return (math_bits(x) >> 52 & 0x7ff) >= 1023 + 52;
+    return (f64_to_bits(x) >> 52 & 0x7ff) >= 1023 + 52;
 }
 
 static double math_floor(double x)
@@ -144,7 +130,7 @@ static int32_t math_nearest(double x)
  * those that have one. */
 SLM_UNUSED static double math_sqrt_bits(double x)
 {
-    uint64_t bits = math_bits(x);
+    uint64_t bits = f64_to_bits(x);
     if (x == 0 || math_is_nan(x) || bits == UINT64_C(0x7ff0000000000000)) {
         return x;
     }
@@ -181,7 +167,7 @@ SLM_UNUSED static double math_sqrt_bits(double x)
         }
     }
     root = (root >> 1) + (root & 1);
-    return math_from_bits(((uint64_t)(exponent / 2 + 1022) << 52) + root);
+    return bits_to_f64(((uint64_t)(exponent / 2 + 1022) << 52) + root);
 }
 
 /* __builtin_sqrt would leave a call into libm for what is below zero. */
@@ -247,17 +233,17 @@ static const double math_log_terms[10] = {2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11
  * ln m = 2 artanh(s) = 2s + 2/3 s^3 + ... with s = (m - 1) / (m + 1), |s| < 0.172. */
 static struct math_pair math_log_pair(double x)
 {
-    uint64_t bits = math_bits(x);
+    uint64_t bits = f64_to_bits(x);
     int32_t k = 0;
     if (bits >> 52 == 0) {
-        bits = math_bits(x * 0x1p54);
+        bits = f64_to_bits(x * 0x1p54);
         k = -54;
     }
     /* The shift makes the exponent field change at the root of 2, so that m lies around 1. */
     const uint64_t above_root = UINT64_C(0x3ff0000000000000) - UINT64_C(0x3fe6a09e667f3bcd);
     bits += above_root;
     k += (int32_t)(bits >> 52) - 1023;
-    double m = math_from_bits((bits & UINT64_C(0xfffffffffffff)) + UINT64_C(0x3fe6a09e667f3bcd));
+    double m = bits_to_f64((bits & UINT64_C(0xfffffffffffff)) + UINT64_C(0x3fe6a09e667f3bcd));
 
     double f = math_keep(m - 1);
     struct math_pair d = math_sum(2, f);
@@ -285,7 +271,7 @@ static double math_log(double x)
         return x;
     }
     if (x <= 0) {
-        return x < 0 ? math_nan() : math_from_bits(UINT64_C(0xfff0000000000000));
+        return x < 0 ? math_nan() : bits_to_f64(UINT64_C(0xfff0000000000000));
     }
     return math_is_finite(x) ? math_log_pair(x).hi : x;
 }

@@ -205,28 +205,28 @@ static void sqrt_is_exact_by_instruction_and_by_hand(void **unused)
         uint64_t bits = test_random(&state) & INT64_MAX;
         if (i & 1) { /* a square and its neighbours: where rounding is closest to a tie */
             double root = (double)(test_random(&state) >> 38);
-            bits = math_bits(root * root) + (uint64_t)(i & 2) - 1;
+            bits = f64_to_bits(root * root) + (uint64_t)(i & 2) - 1;
         }
-        double x = math_from_bits(bits);
+        double x = bits_to_f64(bits);
         if (!math_is_finite(x) || bits < UINT64_C(0x0010000000000000)) {
             continue;
         }
-        assert_int_equal(math_bits(math_sqrt_bits(x)), math_bits(libm_sqrt(x)));
-        assert_int_equal(math_bits(math_sqrt(x)), math_bits(libm_sqrt(x)));
+        assert_int_equal(f64_to_bits(math_sqrt_bits(x)), f64_to_bits(libm_sqrt(x)));
+        assert_int_equal(f64_to_bits(math_sqrt(x)), f64_to_bits(libm_sqrt(x)));
     }
 #ifndef __FAST_MATH__
     for (uint64_t bits = 1; bits < UINT64_C(0x0010000000000000); bits = bits * 3 + 1) {
-        double x = math_from_bits(bits);
-        assert_int_equal(math_bits(math_sqrt_bits(x)), math_bits(libm_sqrt(x)));
+        double x = bits_to_f64(bits);
+        assert_int_equal(f64_to_bits(math_sqrt_bits(x)), f64_to_bits(libm_sqrt(x)));
     }
 #endif
-    assert_int_equal(math_bits(math_sqrt_bits(0.0)), 0);
-    assert_int_equal(math_bits(math_sqrt_bits(math_from_bits(UINT64_C(1) << 63))), UINT64_C(1)
-                                                                                       << 63);
+    assert_int_equal(f64_to_bits(math_sqrt_bits(0.0)), 0);
+    assert_int_equal(f64_to_bits(math_sqrt_bits(bits_to_f64(UINT64_C(1) << 63))), UINT64_C(1)
+                                                                                      << 63);
     assert_true(math_is_nan(math_sqrt_bits(-1.0)));
     assert_true(math_is_nan(math_sqrt(-1.0)));
     assert_true(math_is_nan(math_sqrt_bits(math_nan())));
-    assert_int_equal(math_bits(math_sqrt_bits(math_infinity())), math_bits(math_infinity()));
+    assert_int_equal(f64_to_bits(math_sqrt_bits(math_infinity())), f64_to_bits(math_infinity()));
 }
 
 static void floor_and_ceil_agree_with_libm(void **unused)
@@ -255,16 +255,16 @@ static void edges_give_what_they_should(void **unused)
     (void)unused;
     const uint64_t infinity = UINT64_C(0x7ff0000000000000);
     const uint64_t minus_infinity = UINT64_C(0xfff0000000000000);
-    const double minus = math_from_bits(minus_infinity);
-    assert_int_equal(math_bits(exp_of(0)), math_bits(1));
-    assert_int_equal(math_bits(exp_of(math_infinity())), infinity);
-    assert_int_equal(math_bits(exp_of(1e300)), infinity);
-    assert_int_equal(math_bits(exp_of(710)), infinity);
-    assert_int_equal(math_bits(exp_of(minus)), 0);
-    assert_int_equal(math_bits(exp_of(-1e300)), 0);
-    assert_int_equal(math_bits(math_log(1)), 0);
-    assert_int_equal(math_bits(math_log(0)), minus_infinity);
-    assert_int_equal(math_bits(math_log(math_infinity())), infinity);
+    const double minus = bits_to_f64(minus_infinity);
+    assert_int_equal(f64_to_bits(exp_of(0)), f64_to_bits(1));
+    assert_int_equal(f64_to_bits(exp_of(math_infinity())), infinity);
+    assert_int_equal(f64_to_bits(exp_of(1e300)), infinity);
+    assert_int_equal(f64_to_bits(exp_of(710)), infinity);
+    assert_int_equal(f64_to_bits(exp_of(minus)), 0);
+    assert_int_equal(f64_to_bits(exp_of(-1e300)), 0);
+    assert_int_equal(f64_to_bits(math_log(1)), 0);
+    assert_int_equal(f64_to_bits(math_log(0)), minus_infinity);
+    assert_int_equal(f64_to_bits(math_log(math_infinity())), infinity);
     assert_true(math_is_nan(math_log(-1)));
     assert_true(math_is_nan(math_log(minus)));
     assert_true(math_is_nan(math_log(math_nan())));
@@ -275,15 +275,15 @@ static void edges_give_what_they_should(void **unused)
     assert_true(math_sin(0) == 0 && math_cos(0) == 1);
     assert_true(math_pow(5, 0) == 1 && math_pow(5, 1) == 5 && math_pow(10, 3) == 1000);
     assert_true(math_pow(2, -10) == 0x1p-10 && math_pow(0x1p-1074, 0) == 1);
-    assert_int_equal(math_bits(math_pow(10, 400)), infinity);
-    assert_int_equal(math_bits(math_pow(10, -400)), 0);
-    assert_int_equal(math_bits(math_pow(1e308, 1e308)), infinity);
+    assert_int_equal(f64_to_bits(math_pow(10, 400)), infinity);
+    assert_int_equal(f64_to_bits(math_pow(10, -400)), 0);
+    assert_int_equal(f64_to_bits(math_pow(1e308, 1e308)), infinity);
     assert_true(math_is_nan(math_pow(-1, 0.5)) && math_is_nan(math_pow(0, 1)));
     assert_true(math_is_nan(math_pow(2, math_nan())) && math_is_nan(math_pow(math_nan(), 2)));
     assert_true(math_is_nan(math_pow(math_infinity(), 1)) && math_is_nan(math_pow(2, minus)));
     assert_true(math_is_nan(math_floor(math_nan())) && math_is_nan(math_ceil(math_nan())));
-    assert_int_equal(math_bits(math_floor(minus)), minus_infinity);
-    assert_int_equal(math_bits(math_ceil(minus)), minus_infinity);
+    assert_int_equal(f64_to_bits(math_floor(minus)), minus_infinity);
+    assert_int_equal(f64_to_bits(math_ceil(minus)), minus_infinity);
 
     assert_int_equal(f32_to_bits(math_expf(0)), f32_to_bits(1));
     assert_int_equal(f32_to_bits(math_expf(bits_to_f32(0x7f800000u))), 0x7f800000u);
@@ -322,7 +322,7 @@ static void results_are_the_same_bits_everywhere(void **unused)
         float floats[3] = {math_expf((float)x), math_tanhf((float)x / 10),
                            math_logf((float)(x < 0 ? -x : x))};
         for (int j = 0; j < 6; j++) {
-            hash = hash * UINT64_C(0x100000001b3) ^ math_bits(results[j]);
+            hash = hash * UINT64_C(0x100000001b3) ^ f64_to_bits(results[j]);
         }
         for (int j = 0; j < 3; j++) {
             hash = hash * UINT64_C(0x100000001b3) ^ f32_to_bits(floats[j]);

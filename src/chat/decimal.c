@@ -17,31 +17,7 @@ struct decimal {
     char digits[9 * DECIMAL_WORDS];
 };
 
-static uint64_t decimal_bits(double d)
-{
-    uint64_t bits;
-    memcpy(&bits, &d, sizeof bits);
-    return bits;
-}
-
-static double decimal_of_bits(uint64_t bits)
-{
-    double d;
-    memcpy(&d, &bits, sizeof d);
-    return d;
-}
-
 #define DECIMAL_INFINITY UINT64_C(0x7ff0000000000000)
-
-static int decimal_is_number(double d)
-{
-    return (decimal_bits(d) & DECIMAL_INFINITY) != DECIMAL_INFINITY;
-}
-
-static int decimal_is_nan(double d)
-{
-    return (decimal_bits(d) & INT64_MAX) > DECIMAL_INFINITY;
-}
 
 static void decimal_multiply(uint32_t *words, uint32_t *n, uint32_t factor)
 {
@@ -110,7 +86,7 @@ static int decimal_order(const struct decimal *a, const struct decimal *b)
 
 static void decimal_split(double d, uint64_t *m, int32_t *e)
 {
-    uint64_t bits = decimal_bits(d) & INT64_MAX;
+    uint64_t bits = f64_to_bits(d) & INT64_MAX;
     int32_t exponent = (int32_t)(bits >> 52);
     *m = (bits & ((UINT64_C(1) << 52) - 1)) | (exponent > 0 ? UINT64_C(1) << 52 : 0);
     *e = (exponent > 0 ? exponent : 1) - 1075;
@@ -127,7 +103,7 @@ static uint64_t decimal_settle(const struct decimal *d, uint64_t bits)
     for (;;) {
         /* Half way to the next one, and from the one before, which is half as far below a power of
          * two: there its own way up decides. */
-        decimal_split(decimal_of_bits(bits), &m, &e);
+        decimal_split(bits_to_f64(bits), &m, &e);
         decimal_expand(2 * m + 1, e - 1, &border);
         int above = decimal_order(d, &border);
         if (bits < DECIMAL_INFINITY && (above > 0 || (above == 0 && bits % 2 == 1))) {
@@ -137,7 +113,7 @@ static uint64_t decimal_settle(const struct decimal *d, uint64_t bits)
         if (bits == 0) {
             return bits;
         }
-        decimal_split(decimal_of_bits(bits - 1), &m, &e);
+        decimal_split(bits_to_f64(bits - 1), &m, &e);
         decimal_expand(2 * m + 1, e - 1, &border);
         int below = decimal_order(d, &border);
         if (below < 0 || (below == 0 && bits % 2 == 1)) {
@@ -161,7 +137,7 @@ static double decimal_guess(const struct decimal *d)
     uint32_t n = d->n < 18 ? d->n : 18;
     uint64_t head = 0;
     if (power > 310) {
-        return decimal_of_bits(DECIMAL_INFINITY);
+        return bits_to_f64(DECIMAL_INFINITY);
     }
     if (power < -330) {
         return 0;
@@ -230,7 +206,7 @@ static double decimal_parse(struct text t, uint64_t *steps)
                          : (double)head * decimal_powers[exponent];
     } else if (d.n > 0) {
         *steps = 500;
-        x = decimal_of_bits(decimal_settle(&d, decimal_bits(x)));
+        x = bits_to_f64(decimal_settle(&d, f64_to_bits(x)));
     }
     return is_negative ? -x : x;
 }
@@ -296,11 +272,11 @@ static uint32_t decimal_print(double x, char *text)
 {
     struct decimal d;
     struct text_writer w = {text, DECIMAL_TEXT + 1, 0};
-    if (decimal_bits(x) >> 63 != 0 && !decimal_is_nan(x)) {
+    if (f64_to_bits(x) >> 63 != 0 && !math_is_nan(x)) {
         writer_char(&w, '-');
     }
-    if (!decimal_is_number(x)) {
-        writer_text(&w, decimal_is_nan(x) ? "nan" : "inf", 3);
+    if (!math_is_finite(x)) {
+        writer_text(&w, math_is_nan(x) ? "nan" : "inf", 3);
         return (uint32_t)w.size;
     }
     if (!(x < 0 || x > 0)) {
@@ -369,7 +345,7 @@ static size_t decimal_print_fixed(double x, uint32_t digits, char *text)
             cut.exponent = -(int32_t)digits;
         }
     }
-    if (decimal_bits(x) >> 63 != 0) {
+    if (f64_to_bits(x) >> 63 != 0) {
         writer_char(&w, '-');
     }
     int64_t point = (int64_t)cut.n + cut.exponent;

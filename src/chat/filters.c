@@ -370,7 +370,7 @@ static int filter_round(struct jinja *j, struct call *k, struct value *out)
     int is_common = method == NULL || text_is(str_text(method), "common");
     *out = is_common && value_is_integer(k->self) ? value_int(k->self.u.i, k->self.mark)
                                                   : value_float(x, k->self.mark);
-    if (!decimal_is_number(x) || out->kind == VALUE_INT) {
+    if (!math_is_finite(x) || out->kind == VALUE_INT) {
         return SLM_OK;
     }
     struct text t = {text, 0};

@@ -411,8 +411,8 @@ static int json_write_scalar(struct builder *b, struct value v)
     case VALUE_BIG:
         return builder_bytes(b, v.u.s->s, v.u.s->n, CHAT_CONTENT);
     case VALUE_FLOAT:
-        if (!decimal_is_number(v.u.f)) {
-            const char *name = decimal_is_nan(v.u.f) ? "NaN" : v.u.f < 0 ? "-Infinity" : "Infinity";
+        if (!math_is_finite(v.u.f)) {
+            const char *name = math_is_nan(v.u.f) ? "NaN" : v.u.f < 0 ? "-Infinity" : "Infinity";
             return builder_text(b, name, CHAT_CONTENT);
         }
         return builder_bytes(b, text, decimal_print(v.u.f, text), CHAT_CONTENT);

@@ -453,7 +453,7 @@ static int text_format_digits(struct chat *c, struct value v, const struct text_
     }
     int is_real =
         spec->type == 'f' || spec->type == 'F' || (v.kind == VALUE_FLOAT && spec->type != 'd');
-    if (is_real && !decimal_is_number(value_real(v))) {
+    if (is_real && !math_is_finite(value_real(v))) {
         n = decimal_print(value_real(v), text);
     } else if (is_real && (spec->type != 0 || spec->precision >= 0)) {
         uint32_t digits = spec->precision < 0     ? 6

@@ -530,7 +530,7 @@ static int value_truth(struct value v)
     case VALUE_INT:
         return v.u.i != 0;
     case VALUE_FLOAT:
-        return v.u.f < 0 || v.u.f > 0 || !decimal_is_number(v.u.f);
+        return v.u.f < 0 || v.u.f > 0 || !math_is_finite(v.u.f);
     case VALUE_STRING:
         return v.u.s->n > 0;
     case VALUE_LIST:
@@ -547,7 +547,7 @@ static int value_truth(struct value v)
 
 static int value_is_nan(struct value v)
 {
-    return v.kind == VALUE_FLOAT && decimal_is_nan(v.u.f);
+    return v.kind == VALUE_FLOAT && math_is_nan(v.u.f);
 }
 
 /* Of two numbers that are no NaN. */
