@@ -104,7 +104,7 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention chat_output collisions dequant json live_file math ops platform sampler templates \
+NO_SIMD   = attention chat_output collisions dequant json live_file math math_single ops platform sampler templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
@@ -294,7 +294,7 @@ $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
 # Other compilers, emulators and C libraries; each is a name that tests/portability.sh knows. Behind
 # "aarch64-" stands a processor of qemu-aarch64: another one is a word more.
 PORTABLE      = header strict_c11 no_simd nothing macos
-PORTABLE_LONG = no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
+PORTABLE_LONG = no_double no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
                 powerpc aarch64 aarch64-max \
                 aarch64-cortex-a53 aarch64-cortex-a76 aarch64-neoverse-n1 aarch64-neoverse-v1
 

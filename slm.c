@@ -8,10 +8,22 @@
 
 #include "slm.h"
 
+#if defined(SLM_NO_FILE) && !defined(SLM_NO_FILES)
+#define SLM_NO_FILES
+#endif
+#if defined(SLM_NO_DOUBLE) && !defined(SLM_NO_CHAT)
+#error "slm: SLM_NO_DOUBLE needs SLM_NO_CHAT: templates compute in double"
+#endif
+#if defined(SLM_NO_DOUBLE) && !defined(SLM_NO_SIMD)
+#error "slm: SLM_NO_DOUBLE needs SLM_NO_SIMD: vector kernels compute in double"
+#endif
+
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#if !defined(SLM_NO_MALLOC)
 #include <stdlib.h>
+#endif
 #include <string.h>
 
 /* The same sums on every compiler: no fused multiply-add unless written out. gcc has no pragma for
@@ -25,7 +37,12 @@
 
 /* The ground: errors, memory, numbers, the operating system, threads. */
 #include "src/base.c"
+#include "src/binary64.c"
+#if defined(SLM_NO_DOUBLE)
+#include "src/math_single.c"
+#else
 #include "src/math.c"
+#endif
 #include "src/platform.c"
 #include "src/platform_cpus.c"
 #include "src/threads.c"
@@ -73,6 +90,7 @@
 #include "src/tokenizer/rwkv.c"
 #include "src/tokenizer/tokenize.c"
 
+#if !defined(SLM_NO_CHAT)
 /* Chat templates: numbers, values, JSON, the language. */
 #include "src/chat/decimal.c"
 #include "src/chat/value.c"
@@ -87,6 +105,7 @@
 #include "src/chat/globals.c"
 #include "src/chat/operators.c"
 #include "src/chat/eval.c"
+#endif
 
 /* What a family is, what its keys say, and the families. */
 #include "src/arch.h"
@@ -174,19 +193,27 @@
 
 /* From logits to text. */
 #include "src/sampler.c"
+#if defined(SLM_NO_CHAT)
+#include "src/no_chat.c"
+#else
 #include "src/chat/output_styles.c"
 #include "src/chat/output_scan.c"
+#endif
 #include "src/generate.c"
+#if !defined(SLM_NO_CHAT)
 #include "src/chat/builtin.c"
 #include "src/chat/chat.c"
 #include "src/chat/output_calls.c"
 #include "src/chat/output.c"
 #include "src/chat/output_probe.c"
+#endif
 
 /* The public functions: check arguments, then one call down. */
 #include "src/api.c"
+#if !defined(SLM_NO_CHAT)
 #include "src/api_chat.c"
 #include "src/api_output.c"
+#endif
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT DEFAULT

@@ -150,8 +150,17 @@
  *     SLM_API         linkage of public functions (default: extern, C linkage)
  * and for slm.c alone:
  *     SLM_NO_THREADS  no pthreads: everything runs on the calling thread
- *     SLM_NO_FILES    no file access: models come from memory or through a callback
+ *     SLM_NO_FILES    no file access: models come from memory or through a callback (also
+ *                     SLM_NO_FILE)
  *     SLM_NO_SIMD     the scalar reference only
+ *     SLM_NO_MALLOC   no default allocator: an object without a hook of its own is
+ *                     SLM_E_ARGUMENT
+ *     SLM_NO_CHAT     no chat templates, answers and segments: their functions say
+ *                     SLM_E_UNSUPPORTED
+ *     SLM_NO_DOUBLE   nothing is computed in double, for processors that have none; sums carry
+ *                     what float loses. Needs SLM_NO_CHAT and SLM_NO_SIMD. Seeded sampling may
+ *                     choose other tokens than with doubles, and a Unigram tokenizer another of
+ *                     two segmentations that are as good
  *     SLM_DEBUG       internal assertions (they trap: for tests only) */
 #ifndef SLM_API
 #define SLM_API extern
@@ -268,7 +277,9 @@ SLM_API int32_t slm_version(void);
 /* "SLM_E_FORMAT" and so on; "unknown status" for any other number. Static memory. Any thread. */
 SLM_API const char *slm_status_name(int status);
 
-/* Nanoseconds of a monotonic clock: the clock of every deadline_ns. Any thread. */
+/* Nanoseconds of a monotonic clock: the clock of every deadline_ns. Any thread. On bare metal it is
+ * 0, and no deadline ever passes, unless slm.c is compiled with a clock: PLATFORM_CLOCK_NS() of
+ * src/platform.c. */
 SLM_API int64_t slm_clock_ns(void);
 
 #define SLM_NO_DEADLINE INT64_MAX

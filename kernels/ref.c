@@ -156,7 +156,7 @@ static void ref_decode_bf16(float *y, const uint8_t *src, int64_t n)
 static void ref_decode_f64(float *y, const uint8_t *src, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = (float)load_f64(src + 8 * i);
+        y[i] = (float)wide_of_f64_bits(load_u64(src + 8 * i));
     }
 }
 
@@ -726,13 +726,32 @@ static void ref_kv_store_f32(uint8_t *dst, const float *src, int64_t n)
 
 /* ---- Vectors --------------------------------------------------------------------------------- */
 
+static wide_float ref_sum(const float *x, int64_t n)
+{
+    struct math_total sum;
+    memset(&sum, 0, sizeof sum);
+    for (int64_t i = 0; i < n; i++) {
+        math_add(&sum, (wide_float)x[i]);
+    }
+    return sum.value;
+}
+
+/* The sum of (x - mean)^2. */
+static wide_float ref_squares(const float *x, int64_t n, wide_float mean)
+{
+    struct math_total sum;
+    memset(&sum, 0, sizeof sum);
+    for (int64_t i = 0; i < n; i++) {
+        wide_float d = (wide_float)x[i] - mean;
+        math_add(&sum, d * d);
+    }
+    return sum.value;
+}
+
 static void ref_rms_norm(float *y, const float *x, const float *weight, int64_t n, float eps)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += (double)x[i] * (double)x[i];
-    }
-    float scale = (float)(1.0 / math_sqrt(sum / (double)n + (double)eps));
+    wide_float mean = ref_squares(x, n, 0) / (wide_float)n;
+    float scale = (float)(1 / math_sqrt(mean + (wide_float)eps));
     for (int64_t i = 0; i < n; i++) {
         float normal = x[i] * scale;
         y[i] = weight != NULL ? normal * weight[i] : normal;
@@ -742,19 +761,11 @@ static void ref_rms_norm(float *y, const float *x, const float *weight, int64_t 
 static void ref_layer_norm(float *y, const float *x, const float *weight, const float *bias,
                            int64_t n, float eps)
 {
-    double sum = 0;
-    double squares = 0;
+    wide_float mean = ref_sum(x, n) / (wide_float)n;
+    wide_float variance = ref_squares(x, n, mean) / (wide_float)n;
+    wide_float scale = 1 / math_sqrt(variance + (wide_float)eps);
     for (int64_t i = 0; i < n; i++) {
-        sum += (double)x[i];
-    }
-    double mean = sum / (double)n;
-    for (int64_t i = 0; i < n; i++) {
-        double d = (double)x[i] - mean;
-        squares += d * d;
-    }
-    double scale = 1.0 / math_sqrt(squares / (double)n + (double)eps);
-    for (int64_t i = 0; i < n; i++) {
-        float normal = (float)(((double)x[i] - mean) * scale);
+        float normal = (float)(((wide_float)x[i] - mean) * scale);
         float weighted = weight != NULL ? normal * weight[i] : normal;
         y[i] = bias != NULL ? weighted + bias[i] : weighted;
     }
@@ -828,16 +839,9 @@ static void ref_sigmoid_gate(float *y, const float *gate, const float *x, int64_
 
 static void ref_cut(float *x, int64_t n, float factor)
 {
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += (double)x[i];
-    }
-    double mean = sum / (double)n;
-    for (int64_t i = 0; i < n; i++) {
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    }
-    double variance = squares / (double)max_i64(n - 1, 1);
-    float cut = (float)(mean + (double)factor * math_sqrt(variance));
+    wide_float mean = ref_sum(x, n) / (wide_float)n;
+    wide_float variance = ref_squares(x, n, mean) / (wide_float)max_i64(n - 1, 1);
+    float cut = (float)(mean + (wide_float)factor * math_sqrt(variance));
     for (int64_t i = 0; i < n; i++) {
         float above = x[i] - cut;
         x[i] = above < 0 ? 0 : above;
@@ -859,7 +863,7 @@ static float ref_softplus_of(float x)
     if (x < -15) { /* 1 + exp(x) would lose what exp(x) says */
         return math_expf(x);
     }
-    return (float)math_log(1 + math_exp_short((double)x));
+    return (float)math_log_1p(math_exp_short((wide_float)x));
 }
 
 static void ref_softplus(float *y, const float *x, int64_t n)

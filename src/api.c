@@ -26,10 +26,10 @@ SLM_API int32_t slm_version(void)
 SLM_API const char *slm_status_name(int status)
 {
     static const char *const names[] = {
-        "SLM_OK",         "SLM_E_ARGUMENT",    "SLM_E_MEMORY", "SLM_E_IO",      "SLM_E_FORMAT",
-        "SLM_E_MODEL",    "SLM_E_UNSUPPORTED", "SLM_E_SPACE",  "SLM_E_FULL",    "SLM_E_CANCELLED",
-        "SLM_E_DEADLINE", "SLM_E_BUSY",        "SLM_E_FORKED", "SLM_E_NUMERIC", "SLM_E_THREAD",
-        "SLM_E_TEMPLATE",
+        "SLM_OK",       "SLM_E_ARGUMENT",  "SLM_E_MEMORY",      "SLM_E_IO",
+        "SLM_E_FORMAT", "SLM_E_MODEL",     "SLM_E_UNSUPPORTED", "SLM_E_SPACE",
+        "SLM_E_FULL",   "SLM_E_CANCELLED", "SLM_E_DEADLINE",    "SLM_E_BUSY",
+        "SLM_E_FORKED", "SLM_E_NUMERIC",   "SLM_E_THREAD",      "SLM_E_TEMPLATE",
     };
     return status <= 0 && status > -SLM_COUNT(names) ? names[-status] : "unknown status";
 }
@@ -289,7 +289,7 @@ SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t e
     } else if (kv->count > 0) {
         const uint8_t *p = base + kv->value_at + element * gguf_type_size[kv->element_type];
         o.integer = gguf_load_i64(kv->element_type, p);
-        o.real = gguf_load_f64(kv->element_type, p);
+        o.real = bits_to_f64(gguf_load_f64_bits(kv->element_type, p));
     }
     return struct_write(value, &o, sizeof o, "value", err);
 }

@@ -288,7 +288,7 @@ struct hparams {
     float alibi_bias;            /* ALiBi: slopes of the heads go down to 2^-this; 0: none */
     float attn_clamp;            /* Q, K and V are brought to -clamp..clamp first; 0: not */
     int32_t qk_norm_after_rope;  /* else before */
-    double attn_temperature;     /* Q of position p is multiplied by 1 + this * */
+    wide_float attn_temperature; /* Q of position p is multiplied by 1 + this * */
     int32_t temperature_context; /* ln(1 + p / temperature_context) */
     int32_t window;              /* of the local layers; 0: there are none */
     float embd_scale;            /* multiplies token embeddings */
@@ -296,25 +296,27 @@ struct hparams {
     float logit_scale;           /* multiplies logits */
     float logit_softcap;         /* c * tanh(x / c) on them, 0: none */
     int32_t rope_scaling;
-    double rope_base;
-    double rope_factor;      /* the context is stretched by this; 1: not */
-    double rope_attn_factor; /* multiplies cos and sin */
-    double yarn_beta_fast;
-    double yarn_beta_slow;
-    double yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
+    wide_float rope_base;
+    wide_float rope_factor;      /* the context is stretched by this; 1: not */
+    wide_float rope_attn_factor; /* multiplies cos and sin */
+    wide_float yarn_beta_fast;
+    wide_float yarn_beta_slow;
+    wide_float
+        yarn_log_multiplier; /* 1: takes back what YaRN does to the length of Q and K; 0: not */
     int32_t rope_ctx_orig;
-    double rope_base_local; /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
-    int32_t n_rot_local;    /* of LAYER_ROPE_LOCAL; 0: n_rot */
-    int32_t is_causal;      /* a token sees those before it and itself; else all of its text */
-    int32_t pooling;        /* SLM_POOLING_ */
-    int32_t rank_pooling;   /* which hidden state the classifier takes: SLM_POOLING_ */
-    int32_t rank_softmax;   /* its outputs are brought to sum 1 */
-    int32_t cls_act;        /* ACT_ behind cls */
-    int32_t n_cls;          /* 0: no cls */
-    int32_t n_outputs;      /* of the classifier */
-    int32_t act;            /* ACT_ of the feed-forward: the family's, unless the file says */
-    int32_t n_token_types;  /* rows of token_types; 0: none */
-    int32_t n_dense_2;      /* 0: no dense layers */
+    wide_float
+        rope_base_local;   /* of LAYER_ROPE_LOCAL, which is never stretched; 0: no such layers */
+    int32_t n_rot_local;   /* of LAYER_ROPE_LOCAL; 0: n_rot */
+    int32_t is_causal;     /* a token sees those before it and itself; else all of its text */
+    int32_t pooling;       /* SLM_POOLING_ */
+    int32_t rank_pooling;  /* which hidden state the classifier takes: SLM_POOLING_ */
+    int32_t rank_softmax;  /* its outputs are brought to sum 1 */
+    int32_t cls_act;       /* ACT_ behind cls */
+    int32_t n_cls;         /* 0: no cls */
+    int32_t n_outputs;     /* of the classifier */
+    int32_t act;           /* ACT_ of the feed-forward: the family's, unless the file says */
+    int32_t n_token_types; /* rows of token_types; 0: none */
+    int32_t n_dense_2;     /* 0: no dense layers */
     int32_t n_dense_3;
 };
 

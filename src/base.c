@@ -5,7 +5,9 @@
 
 /* ---- Compiler -------------------------------------------------------------------------------- */
 
-#if defined(__clang__)
+#if defined(__ELF__) && !defined(__unix__) /* bare metal: int32_t may be long, as wide as int */
+#define SLM_PRINTF(text, first)
+#elif defined(__clang__)
 #define SLM_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #elif defined(__GNUC__) /* our own formatter takes %zu and %llu, also where Windows' does not */
 #define SLM_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
@@ -37,6 +39,16 @@
 #define SLM_ASSERT(condition) ((condition) ? (void)0 : __builtin_trap())
 #else
 #define SLM_ASSERT(condition) ((void)0)
+#endif
+
+/* What sums, constants and numbers of the file are computed in. A constant that is no whole number
+ * is cast, or the sum it stands in would be one of doubles. */
+#ifdef SLM_NO_DOUBLE
+typedef float wide_float;
+#define WIDE_BITS 24
+#else
+typedef double wide_float;
+#define WIDE_BITS 53
 #endif
 
 #define SLM_COUNT(array) ((int32_t)(sizeof(array) / sizeof((array)[0])))
@@ -337,16 +349,11 @@ static double bits_to_f64(uint64_t bits)
     return d;
 }
 
-static uint64_t f64_to_bits(double d)
+SLM_UNUSED static uint64_t f64_to_bits(double d)
 {
     uint64_t bits;
     memcpy(&bits, &d, sizeof bits);
     return bits;
-}
-
-static double load_f64(const void *p)
-{
-    return bits_to_f64(load_u64(p));
 }
 
 /* NaN and infinity are told from the bits: -ffast-math must not change an answer. */
@@ -671,6 +678,21 @@ static uint64_t atomic_load_size(const size_t *p)
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+#if defined(SLM_NO_MALLOC)
+
+/* An object without a hook of its own gets no memory. */
+static void *memory_libc(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)
+{
+    (void)user;
+    (void)ptr;
+    (void)old_size;
+    (void)new_size;
+    (void)align;
+    return NULL;
+}
+
+#else
+
 /* malloc with alignment, by hand: the original pointer stands just below what is given out. */
 static void *memory_libc(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)
 {
@@ -694,6 +716,8 @@ static void *memory_libc(void *user, void *ptr, size_t old_size, size_t new_size
     ((void **)aligned)[-1] = raw;
     return (void *)aligned;
 }
+
+#endif
 
 static struct memory memory_make(slm_alloc_fn alloc, void *user, uint64_t cap)
 {
@@ -743,6 +767,13 @@ static void memory_give(struct memory *m, void *ptr, uint64_t size)
 static int memory_error(const struct memory *m, uint64_t size, const char *what, slm_error *err)
 {
     uint64_t used = atomic_load_size(&m->used);
+#if defined(SLM_NO_MALLOC)
+    if (m->alloc == memory_libc) {
+        return error_set(err, SLM_E_ARGUMENT, -1,
+                         "%s needs memory: options.alloc is NULL, and this build has no malloc",
+                         what);
+    }
+#endif
     if (size > m->cap || used > m->cap - size) {
         return error_set(err, SLM_E_MEMORY, -1,
                          "%s needs %llu bytes: with the %llu in use that is over max_bytes %llu",

@@ -520,7 +520,7 @@ static int bind_router(struct binder *b, int32_t i, struct layer *l, const char 
     char buffer[96];
     int32_t n_embd = b->model->hparams.n_embd;
     SLM_TRY(bind_matrix(b, i, name, 0, n_embd, l->n_expert, &l->ffn_router));
-    l->ffn_router.scale = (float)(1 / math_sqrt((double)n_embd));
+    l->ffn_router.scale = (float)(1 / math_sqrt((wide_float)n_embd));
     l->router_norm.n = n_embd;
     return bind_vector(b, bind_name(buffer, i, name, ".scale"), 1, n_embd, &l->router_norm.weight);
 }
@@ -632,19 +632,19 @@ static int bind_check_shared_kv(const struct slm_model *m, const struct config *
 
 /* The slope of a head, powers of two in even steps. Where the number of heads is none, those of the
  * power below it come first, then every second of those of the next (Press et al. 2021). */
-static float bind_alibi_slope(int32_t head, int32_t n_head, double bias)
+static float bind_alibi_slope(int32_t head, int32_t n_head, wide_float bias)
 {
     int32_t n = 1;
     while (2 * n <= n_head) {
         n *= 2;
     }
-    double step = head < n ? head + 1 : (double)(2 * (head - n) + 1) / 2;
-    return (float)math_pow(2, -bias * step / n);
+    wide_float step = (wide_float)(head < n ? 2 * (head + 1) : 2 * (head - n) + 1) / 2;
+    return (float)math_exp2(-bias * step / (wide_float)n);
 }
 
 static void bind_alibi(struct binder *b, struct layer *l)
 {
-    double bias = (double)b->model->hparams.alibi_bias;
+    wide_float bias = (wide_float)b->model->hparams.alibi_bias;
     if (!(bias > 0)) {
         return;
     }
@@ -772,8 +772,8 @@ static int bind_tensors(struct binder *b, struct text family)
     for (int32_t i = 0; i < MODEL_ROPE_COUNT; i++) {
         int is_local = i == MODEL_ROPE_LOCAL && m->hparams.n_rot_local > 0;
         m->ropes[i].n_rot = is_local ? m->hparams.n_rot_local : m->hparams.n_rot;
-        m->ropes[i].freq =
-            (double *)arena_take(&b->arena, (uint64_t)m->ropes[i].n_rot / 2 + 1, sizeof(double));
+        m->ropes[i].freq = (uint64_t *)arena_take(&b->arena, (uint64_t)m->ropes[i].n_rot / 2 + 1,
+                                                  sizeof(uint64_t));
     }
     SLM_TRY(bind_check_factors(b));
     SLM_TRY(bind_table(b, m->arch->globals, m->arch->n_globals, -1, NULL, &m->globals));

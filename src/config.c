@@ -70,10 +70,10 @@ static int config_i32(const struct config *c, const char *name, int needed, int6
 
 /* A finite number; above zero if `positive`. Absent: *out stays as it is, unless `needed`. */
 static int config_f64(const struct config *c, const char *name, int needed, int positive,
-                      double *out)
+                      wide_float *out)
 {
     char key[CONFIG_KEY_BYTES];
-    double value = 0;
+    wide_float value = 0;
     config_key(c, name, key);
     int found = gguf_find_f64(c->gguf, key, &value);
     if (found == 0 && !needed) {
@@ -95,7 +95,7 @@ static int config_f64(const struct config *c, const char *name, int needed, int 
 static int config_f32(const struct config *c, const char *name, int needed, int positive,
                       float *out)
 {
-    double value = (double)*out;
+    wide_float value = (wide_float)*out;
     SLM_TRY(config_f64(c, name, needed, positive, &value));
     *out = (float)value;
     return SLM_OK;
@@ -145,7 +145,7 @@ static int config_attention(const struct config *c, int32_t norm, struct hparams
         SLM_FAIL(c->err, SLM_E_MODEL, -1, "a head of %d elements, of V %d: 1 to %d is expected",
                  h->head_dim, h->head_dim_v, LIMIT_HEAD_DIM);
     }
-    h->attn_scale = (float)(1.0 / math_sqrt((double)h->head_dim));
+    h->attn_scale = (float)(1 / math_sqrt((wide_float)h->head_dim));
     return SLM_OK;
 }
 
@@ -169,7 +169,7 @@ static int config_rope_scaling(const struct config *c, struct hparams *h)
 
 static int config_rope(const struct config *c, struct hparams *h)
 {
-    double factor = 0;
+    wide_float factor = 0;
     h->n_rot = h->head_dim;
     h->rope_base = 10000;
     h->rope_attn_factor = 1;

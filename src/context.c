@@ -121,8 +121,8 @@ struct slm_context {
         float *partial;       /* [split_tokens * n_head_max][n_runs_max][head_dim_v_max + 2] */
     } attention;
 
-    double ns_per_token; /* of the last batch: how batches are sized under a deadline */
-    int32_t batch_last;  /* its tokens */
+    wide_float ns_per_token; /* of the last batch: how batches are sized under a deadline */
+    int32_t batch_last;      /* its tokens */
 };
 
 static const struct kernel_matrix *context_kernel(const struct slm_context *c, int32_t type)

@@ -335,12 +335,13 @@ static void embed_pool(struct embed_call *e)
 
 static void embed_normalise(float *x, int64_t n)
 {
-    double sum = 0;
+    struct math_total squares;
+    memset(&squares, 0, sizeof squares);
     for (int64_t i = 0; i < n; i++) {
-        sum += (double)x[i] * (double)x[i];
+        math_add(&squares, (wide_float)x[i] * (wide_float)x[i]);
     }
-    float scale = sum > 0 ? (float)(1 / math_sqrt(sum)) : 0;
-    for (int64_t i = 0; sum > 0 && i < n; i++) {
+    float scale = squares.value > 0 ? (float)(1 / math_sqrt(squares.value)) : 0;
+    for (int64_t i = 0; squares.value > 0 && i < n; i++) {
         x[i] *= scale;
     }
 }

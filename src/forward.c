@@ -336,9 +336,9 @@ static int eval_check(struct eval_call *e)
 
 /* ---- Batches --------------------------------------------------------------------------------- */
 
-static double eval_time_left(const struct eval_call *e)
+static wide_float eval_time_left(const struct eval_call *e)
 {
-    return (double)e->options->deadline_ns - (double)platform_clock_ns();
+    return (wide_float)(max_i64(e->options->deadline_ns, 0) - platform_clock_ns());
 }
 
 /* How many tokens may be tried at once: all that fit, or under a deadline what should take half of
@@ -352,13 +352,14 @@ static int32_t eval_batch_limit(const struct eval_call *e)
     if (!(c->ns_per_token > 0)) {
         return min_i32(c->n_batch, 4);
     }
-    double left = eval_time_left(e);
-    double n = left / (2 * c->ns_per_token);
+    wide_float left = eval_time_left(e);
+    wide_float n = left / (2 * c->ns_per_token);
     /* More tokens cost less each, which a batch of one does not show: it may double. */
-    if (4 * c->ns_per_token * c->batch_last < left && n < 2 * c->batch_last) {
-        n = 2 * c->batch_last;
+    if (4 * c->ns_per_token * (wide_float)c->batch_last < left &&
+        n < 2 * (wide_float)c->batch_last) {
+        n = 2 * (wide_float)c->batch_last;
     }
-    return n < 1 ? 1 : n > c->n_batch ? c->n_batch : (int32_t)n;
+    return n < 1 ? 1 : n > (wide_float)c->n_batch ? c->n_batch : (int32_t)n;
 }
 
 /* Takes the next tokens of the spans, in order. Positions follow the sequences' lengths. */
@@ -451,7 +452,7 @@ static int eval_batch(struct eval_call *e)
     eval_fill(e, eval_batch_limit(e));
     eval_reserve(c);
     int status = forward(c, &stop);
-    double ns = (double)(platform_clock_ns() - start) / c->batch.n_tokens;
+    wide_float ns = (wide_float)(platform_clock_ns() - start) / (wide_float)c->batch.n_tokens;
     if (status != SLM_OK) {
         /* It was not done, and had already taken longer than thought. */
         if (status == SLM_E_DEADLINE && ns > c->ns_per_token) {

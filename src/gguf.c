@@ -572,18 +572,24 @@ static int64_t gguf_load_i64(uint32_t type, const uint8_t *p)
     }
 }
 
-static double gguf_load_f64(uint32_t type, const uint8_t *p)
+/* Any number as the bits of a double. */
+static uint64_t gguf_load_f64_bits(uint32_t type, const uint8_t *p)
 {
     switch (type) {
     case SLM_TYPE_FLOAT32:
-        return (double)load_f32(p);
+        return f64_bits_of_f32(load_f32(p));
     case SLM_TYPE_FLOAT64:
-        return load_f64(p);
+        return load_u64(p);
     case SLM_TYPE_UINT64:
-        return (double)load_u64(p);
+        return f64_bits_of_u64(load_u64(p));
     default:
-        return (double)gguf_load_i64(type, p);
+        return f64_bits_of_i64(gguf_load_i64(type, p));
     }
+}
+
+static wide_float gguf_load_f64(uint32_t type, const uint8_t *p)
+{
+    return wide_of_f64_bits(gguf_load_f64_bits(type, p));
 }
 
 static int gguf_is_real(uint32_t type)
@@ -617,7 +623,7 @@ static int gguf_find_i64(const struct gguf *g, const char *key, int64_t *out)
     return 1;
 }
 
-static int gguf_find_f64(const struct gguf *g, const char *key, double *out)
+static int gguf_find_f64(const struct gguf *g, const char *key, wide_float *out)
 {
     int64_t i = gguf_find(g, key);
     if (i < 0) {
@@ -651,7 +657,7 @@ static int64_t gguf_array_i64(const struct gguf_array *a, uint64_t i)
     return gguf_load_i64(a->type, a->data + i * gguf_type_size[a->type]);
 }
 
-static double gguf_array_f64(const struct gguf_array *a, uint64_t i)
+static wide_float gguf_array_f64(const struct gguf_array *a, uint64_t i)
 {
     return gguf_load_f64(a->type, a->data + i * gguf_type_size[a->type]);
 }

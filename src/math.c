@@ -2,7 +2,8 @@
  *
  * Owns: log, pow, sin, cos, sqrt, floor, ceil in double; exp, tanh, log in float. The same bits
  * from every compiler and CPU with IEEE arithmetic: only + - * / in a written order, and sqrt,
- * which IEEE rounds exactly. (32-bit x86 must be compiled for SSE2: x87 rounds differently.)
+ * which IEEE rounds exactly. (32-bit x86 must be compiled for SSE2: x87 rounds differently.) Where
+ * there is no double, math_single.c stands in its place.
  *
  * Errors, in units of the last place, as tests/test_math.c measures and enforces them:
  *     math_sqrt math_floor math_ceil                      exact
@@ -90,6 +91,17 @@ static struct math_pair math_product(double a, double b)
     rest = math_keep(rest + math_keep(a_lo * b_hi));
     struct math_pair r = {product, rest + math_keep(a_lo * b_lo)};
     return r;
+}
+
+/* ---- Long sums: in double nothing need be done for them ---------------------------------------- */
+
+struct math_total {
+    double value;
+};
+
+static void math_add(struct math_total *total, double x)
+{
+    total->value += x;
 }
 
 /* ---- Rounding -------------------------------------------------------------------------------- */
@@ -291,6 +303,11 @@ static double math_pow(double x, double y)
     return math_exp_pair(p.hi, p.lo + y * l.lo);
 }
 
+static double math_exp2(double x)
+{
+    return math_pow(2, x);
+}
+
 /* ---- Sine and cosine ------------------------------------------------------------------------- */
 
 /* pi/2 in parts of 24 bits, so that a part times a whole number below 2^29 is exact. */
@@ -416,6 +433,11 @@ static float math_tanhf(float x)
         return x < 0 ? -1.0f : 1.0f;
     }
     return (float)(1 - 2 / (math_exp_short(2 * d) + 1));
+}
+
+static double math_log_1p(double x)
+{
+    return math_log(1 + x);
 }
 
 static float math_logf(float x)

@@ -70,10 +70,11 @@ static uint64_t sampler_mix(uint64_t z)
 }
 
 /* Uniform in [0, 1). The state is a counter, so that one word per token is enough to go back. */
-static double sampler_uniform(uint64_t *state)
+static wide_float sampler_uniform(uint64_t *state)
 {
     *state += UINT64_C(0x9E3779B97F4A7C15);
-    return (double)(sampler_mix(*state) >> 11) * 0x1p-53;
+    const wide_float unit = (wide_float)1 / ((uint64_t)1 << WIDE_BITS);
+    return (wide_float)(sampler_mix(*state) >> (64 - WIDE_BITS)) * unit;
 }
 
 /* ---- Order ----------------------------------------------------------------------------------- */
@@ -261,14 +262,16 @@ static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *sta
         return;
     }
     float max = c[sampler_best(c, *n)].logit;
-    double sum = 0, bucket[SAMPLER_BUCKETS] = {0};
+    wide_float bucket[SAMPLER_BUCKETS] = {0};
+    struct math_total sum;
+    memset(&sum, 0, sizeof sum);
     for (int32_t i = 0; i < *n; i++) {
-        double weight = (double)sampler_weight(c[i].logit, max);
-        sum += weight;
+        wide_float weight = (wide_float)sampler_weight(c[i].logit, max);
+        math_add(&sum, weight);
         bucket[sampler_bucket(c[i].logit, max)] += weight;
     }
-    double wanted = (double)stage->set.value * sum;
-    double running = 0, so_far = 0;
+    wide_float wanted = (wide_float)stage->set.value * sum.value;
+    wide_float running = 0, so_far = 0;
     int32_t done = 0;
     for (int32_t b = 0; done < *n && b < SAMPLER_BUCKETS; b++) {
         so_far += bucket[b];
@@ -278,7 +281,7 @@ static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *sta
         int32_t end = done + sampler_gather(c + done, *n - done, max, b);
         sampler_select(c + done, end - done, end - done);
         for (; done < end; done++) {
-            running += (double)sampler_weight(c[done].logit, max);
+            running += (wide_float)sampler_weight(c[done].logit, max);
             if (running >= wanted && done + 1 >= stage->set.n) {
                 *n = done + 1;
                 return;
@@ -590,7 +593,7 @@ static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 
 /* Draws from c[0..n-1] and leaves in each probability its weight, in *sum their sum. */
 static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int32_t *token,
-                        double *sum, slm_error *err)
+                        wide_float *sum, slm_error *err)
 {
     int32_t chosen = sampler_best(c, n);
     float max = c[chosen].logit;
@@ -598,17 +601,19 @@ static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int3
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d candidates has a logit above -infinity",
                  n);
     }
-    *sum = 0;
+    struct math_total total, running;
+    memset(&total, 0, sizeof total);
+    memset(&running, 0, sizeof running);
     for (int32_t i = 0; i < n; i++) {
         c[i].probability = sampler_weight(c[i].logit, max);
-        *sum += (double)c[i].probability;
+        math_add(&total, (wide_float)c[i].probability);
     }
+    *sum = total.value;
     if (s->n_stages > 0) {
-        double wanted = sampler_uniform(&s->random) * *sum;
-        double running = 0;
+        wide_float wanted = sampler_uniform(&s->random) * *sum;
         for (int32_t i = 0; i < n; i++) {
-            running += (double)c[i].probability;
-            if (running >= wanted && c[i].probability > 0) {
+            math_add(&running, (wide_float)c[i].probability);
+            if (running.value >= wanted && c[i].probability > 0) {
                 chosen = i;
                 break;
             }
@@ -655,7 +660,7 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
         return SLM_OK;
     }
     int32_t n = n_vocab;
-    double sum = 0;
+    wide_float sum = 0;
     for (int32_t i = 0; i < n; i++) {
         s->candidates[i].token = i;
         s->candidates[i].logit = logits[i];
@@ -697,14 +702,14 @@ static int sampler_apply(struct slm_sampler *s, slm_candidate *candidates, int32
 static int sampler_choose(struct slm_sampler *s, slm_candidate *candidates, int32_t n,
                           int32_t *token, slm_error *err)
 {
-    double sum = 0;
+    wide_float sum = 0;
     if (token == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "token is NULL");
     }
     SLM_TRY(sampler_check_candidates(s, candidates, n, err));
     SLM_TRY(sampler_draw(s, candidates, n, token, &sum, err));
     for (int32_t i = 0; i < n; i++) {
-        candidates[i].probability = (float)((double)candidates[i].probability / sum);
+        candidates[i].probability = (float)((wide_float)candidates[i].probability / sum);
     }
     return SLM_OK;
 }

@@ -128,6 +128,13 @@ no_files) switches -DSLM_NO_FILES ;;
 no_simd) switches -DSLM_NO_SIMD ;;
 no_threads_no_files) switches -DSLM_NO_THREADS -DSLM_NO_FILES ;;
 nothing) switches -DSLM_NO_THREADS -DSLM_NO_FILES -DSLM_NO_SIMD ;;
+no_double)
+    # Without a double the logits are others; the golden vectors are what they owe.
+    ${MAKE:-make} -s --no-print-directory BUILD="$build/$name" \
+        CPPFLAGS='-DSLM_NO_DOUBLE -DSLM_NO_CHAT -DSLM_NO_SIMD' CFLAGS='-O2 -DSLM_DEBUG' \
+        "$build/$name/test_golden" || exit 1
+    "$build/$name/test_golden" --threads 1
+    ;;
 i386_x87 | i386_sse)
     # The headers of the kernel are the same for both word sizes, but lie where gcc -m32 looks only
     # with a package that excludes all cross compilers.

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "check_rope.h"
+
 /* -ffast-math links start-up code that flushes denormals and lets sums be reordered: the same
  * inputs, a wider bound. */
 #ifdef __FAST_MATH__
@@ -344,6 +346,7 @@ int main(void)
         cmocka_unit_test(sqrt_is_exact_by_instruction_and_by_hand),
         cmocka_unit_test(floor_and_ceil_agree_with_libm),
         cmocka_unit_test(edges_give_what_they_should),
+        cmocka_unit_test(rope_is_as_exact_far_out_as_near),
         cmocka_unit_test(results_are_the_same_bits_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 static int arch_gemma_configure(const struct config *c, struct hparams *h)
 {
     (void)c;
-    h->embd_scale = (float)math_sqrt((double)h->n_embd);
+    h->embd_scale = (float)math_sqrt((wide_float)h->n_embd);
     return SLM_OK;
 }
 

@@ -29,7 +29,7 @@ static const struct arch_tensor arch_gemma2_layer[] = {
 static void arch_gemma2_scale(struct hparams *h, int32_t n_layer_of_27b)
 {
     if (h->n_layer == n_layer_of_27b && h->n_head > 0) {
-        h->attn_scale = (float)(1.0 / math_sqrt((double)(h->n_embd / h->n_head)));
+        h->attn_scale = (float)(1 / math_sqrt((wide_float)(h->n_embd / h->n_head)));
     }
 }
 

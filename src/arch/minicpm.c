@@ -7,7 +7,7 @@
 static int arch_minicpm_configure(const struct config *c, struct hparams *h)
 {
     h->embd_scale = 12;
-    h->residual_scale = (float)(1.4 / math_sqrt((double)h->n_layer));
+    h->residual_scale = (float)((wide_float)1.4 / math_sqrt((wide_float)h->n_layer));
     h->logit_scale = (float)h->n_embd / 256;
     return config_scales(c, h);
 }

@@ -23,7 +23,7 @@ static const struct arch_tensor arch_minicpm3_layer[] = {
 static int arch_minicpm3_configure(const struct config *c, struct hparams *h)
 {
     h->embd_scale = 12;
-    h->residual_scale = (float)(1.4 / math_sqrt((double)h->n_layer));
+    h->residual_scale = (float)((wide_float)1.4 / math_sqrt((wide_float)h->n_layer));
     h->logit_scale = 256.0f / (float)h->n_embd;
     SLM_TRY(config_i32(c, "attention.q_lora_rank", 1, 1, LIMIT_WIDTH, &h->n_q_rank));
     SLM_TRY(config_i32(c, "attention.kv_lora_rank", 1, 1, LIMIT_WIDTH, &h->n_kv_rank));

@@ -13,25 +13,27 @@
 
 #define ALTUP_LANES 8 /* that do not wait for each other; sums of them are added in a fixed order */
 
-static double altup_length(const float *x, int64_t n)
+static wide_float altup_length(const float *x, int64_t n)
 {
-    double lanes[ALTUP_LANES] = {0};
-    double sum = 0;
+    struct math_total lanes[ALTUP_LANES];
+    struct math_total sum;
+    memset(lanes, 0, sizeof lanes);
+    memset(&sum, 0, sizeof sum);
     for (int64_t i = 0; i < n; i += ALTUP_LANES) {
         for (int64_t j = 0; j < ALTUP_LANES && i + j < n; j++) {
-            lanes[j] += (double)x[i + j] * (double)x[i + j];
+            math_add(&lanes[j], (wide_float)x[i + j] * (wide_float)x[i + j]);
         }
     }
     for (int j = 0; j < ALTUP_LANES; j++) {
-        sum += lanes[j];
+        math_add(&sum, lanes[j].value);
     }
-    return math_sqrt(sum);
+    return math_sqrt(sum.value);
 }
 
 /* y is brought to the length of x; a y of nothing stays so. */
 static void altup_match(float *y, const float *x, int64_t n)
 {
-    double length = altup_length(y, n);
+    wide_float length = altup_length(y, n);
     float scale = length > 0 ? (float)(altup_length(x, n) / length) : 1;
     for (int64_t i = 0; i < n; i++) {
         y[i] *= scale;

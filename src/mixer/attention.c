@@ -135,7 +135,7 @@ static float attention_scale(const struct hparams *h, int32_t position)
     if (!(h->attn_temperature > 0)) {
         return h->attn_scale;
     }
-    double turns = (double)(position / h->temperature_context);
+    wide_float turns = (wide_float)(position / h->temperature_context);
     return h->attn_scale * (float)(1 + h->attn_temperature * math_log(1 + turns));
 }
 

@@ -126,7 +126,7 @@ static void delta_tokens(const struct delta_run *r, int32_t head, int64_t first,
     int64_t size = r->s.head;
     int32_t key_head =
         h->delta_is_tiled ? head % h->n_ssm_group : head / (h->n_ssm_head / h->n_ssm_group);
-    float root = (float)(1 / math_sqrt((double)size));
+    float root = (float)(1 / math_sqrt((wide_float)size));
     float *q = scratch + DELTA_COLUMNS * size;
     float *k = q + DELTA_TOKENS * size;
     float *gates = k + DELTA_TOKENS * size;

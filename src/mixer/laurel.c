@@ -38,7 +38,7 @@ static void laurel_join_token(void *arg, int32_t token, int32_t part)
     int64_t n = r->c->model->hparams.n_embd;
     const float *branch = r->c->laurel + token * n;
     float *x = r->x + token * n;
-    float half = (float)math_sqrt(0.5);
+    float half = (float)math_sqrt((wide_float)0.5);
     (void)part;
     for (int64_t i = 0; i < n; i++) {
         x[i] = (x[i] + branch[i]) * half;

@@ -16,9 +16,9 @@ static void ple_token(void *arg, int32_t token, int32_t part)
     int64_t n = g->ple_embd.n_in;
     float *y = c->ple + token * n;
     float *row = c->h + token * n;
-    float down = (float)(1 / math_sqrt((double)h->n_embd));
-    float up = (float)math_sqrt((double)h->n_embd_layer);
-    float half = (float)math_sqrt(0.5);
+    float down = (float)(1 / math_sqrt((wide_float)h->n_embd));
+    float up = (float)math_sqrt((wide_float)h->n_embd_layer);
+    float half = (float)math_sqrt((wide_float)0.5);
     (void)part;
     linear_row(&g->ple_embd, c->batch.tokens[token], row);
     for (int64_t i = 0; i < n; i++) {

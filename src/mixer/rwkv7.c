@@ -177,7 +177,7 @@ static void rwkv7_head_inputs(const struct slm_context *c, const struct layer *l
         v->k[i] *= 1 + (v->rate[i] - 1) * l->key_rate[at + i];
         square += v->removal[i] * v->removal[i];
     }
-    float length = (float)math_sqrt((double)square);
+    float length = (float)math_sqrt((wide_float)square);
     float scale = 1 / (length > RWKV7_LEAST_LENGTH ? length : RWKV7_LEAST_LENGTH);
     for (int64_t i = 0; i < n; i++) {
         v->removal[i] *= scale;

@@ -117,7 +117,7 @@ static int ugm_normalize(struct encoder *e, struct text fragment, size_t *n, slm
 
 /* The best way to a place: its sum of scores, and its last token. */
 struct ugm_best {
-    double score;
+    wide_float score;
     uint32_t from;
     int32_t token;
 };
@@ -126,17 +126,17 @@ struct ugm_best {
 #define UGM_UNKNOWN (-1)
 
 /* What is no number counts as very bad, so that sums stay finite. */
-static double ugm_score(const struct vocab *v, int32_t token)
+static wide_float ugm_score(const struct vocab *v, int32_t token)
 {
     float score = vocab_score(v, token);
     if ((vocab_attributes(v, token) & TOKEN_USER) != 0) {
         return 0;
     }
-    return f32_is_finite(score) ? (double)score : -1e30;
+    return f32_is_finite(score) ? (wide_float)score : (wide_float)-1e30;
 }
 
-static void ugm_reach(struct ugm_best *best, size_t *reach, double score, size_t from, size_t to,
-                      int32_t token)
+static void ugm_reach(struct ugm_best *best, size_t *reach, wide_float score, size_t from,
+                      size_t to, int32_t token)
 {
     while (*reach < to) {
         best[++*reach].token = UGM_NOT_REACHED;
@@ -169,7 +169,7 @@ static size_t ugm_go_on(const struct vocab *v, const uint8_t *s, size_t at, size
         }
     }
     if (!is_known) {
-        double score = best[at].score + v->normalizer.unknown_score;
+        wide_float score = best[at].score + v->normalizer.unknown_score;
         ugm_reach(best, reach, score, at, at + size, UGM_UNKNOWN);
     }
     return size;
@@ -260,13 +260,13 @@ static int ugm_load_charsmap(struct normalizer *z, const struct gguf *g, slm_err
 static int ugm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
 {
     struct normalizer *z = &v->normalizer;
-    double lowest = 0;
+    wide_float lowest = 0;
     int any = 0;
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &z->merge_spaces, err));
     SLM_TRY(ugm_load_charsmap(z, g, err));
     for (int32_t i = 0; i < v->n_token; i++) {
         if ((v->attributes[i] & TOKEN_NORMAL) != 0 && f32_is_finite(vocab_score(v, i))) {
-            double score = (double)vocab_score(v, i);
+            wide_float score = (wide_float)vocab_score(v, i);
             lowest = !any || score < lowest ? score : lowest;
             any = 1;
         }

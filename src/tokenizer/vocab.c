@@ -91,7 +91,7 @@ struct normalizer {
     int merge_spaces;
     struct gguf_array charsmap; /* bytes; count 0: none */
     uint32_t n_nodes;           /* of the charsmap */
-    double unknown_score;       /* of a character that is no token */
+    wide_float unknown_score;   /* of a character that is no token */
 };
 
 struct vocab {
