@@ -310,7 +310,7 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE)
+CHECK      = asan_gcc asan_inner asan_golden warnings firmware $(PORTABLE)
 CHECK_LONG = clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
@@ -330,6 +330,7 @@ BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
 config-warnings   = $(MAKE) -s --no-print-directory check-warnings
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
+config-firmware   = tests/firmware.sh $(BUILD)
 config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
 config-clang_unit = $(call BUILT,unit,clang,-O2)
 config-asan_gcc   = $(call BUILT,unit-outer,gcc,$(ASAN))

@@ -99,8 +99,8 @@ static void rope_yarn_range(const struct hparams *h, int64_t *low, int64_t *high
     wide_float last = math_ceil(rope_correction(h, h->yarn_beta_slow));
     first = first > 0 ? first : 0;
     last = last > 0 ? last : 0;
-    *low = first < (wide_float)h->n_rot ? (int64_t)first : h->n_rot;
-    *high = last < (wide_float)h->n_rot ? (int64_t)last : h->n_rot - 1;
+    *low = first < (wide_float)h->n_rot ? (int32_t)first : h->n_rot;
+    *high = last < (wide_float)h->n_rot ? (int32_t)last : h->n_rot - 1;
 }
 
 /* Of two frequencies, `share` / 2^64 of the second. */
