@@ -157,6 +157,10 @@
  *                     SLM_E_ARGUMENT
  *     SLM_NO_CHAT     no chat templates, answers and segments: their functions say
  *                     SLM_E_UNSUPPORTED
+ *     SLM_NO_MESSAGES errors have a code and a position, and no text
+ *     SLM_ONLY_FAMILIES, SLM_ONLY_ENCODINGS, SLM_ONLY_TOKENIZERS  with SLM_FAMILY_llama,
+ *                     SLM_ENCODING_Q8_0, SLM_TOKENIZER_bpe and so on: these alone, see
+ *                     src/profile.h. Files of others are SLM_E_UNSUPPORTED
  *     SLM_NO_DOUBLE   nothing is computed in double, for processors that have none; sums carry
  *                     what float loses. Needs SLM_NO_CHAT and SLM_NO_SIMD. Seeded sampling may
  *                     choose other tokens than with doubles, and a Unigram tokenizer another of

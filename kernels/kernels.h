@@ -187,14 +187,17 @@ SLM_STATIC_ASSERT(sizeof(struct block_q2_0) == 18, "q2_0");
 /* One row of the format table kernel_formats[ENC_COUNT] (ref.c). block_elements 0 marks an id that
  * does not exist. decode is NULL for types that only stand beside weights (integers, Q8_1, Q8_K).
  */
+/* y[0..n-1] = the values of n elements at src; n is a multiple of block_elements. */
+typedef void (*kernel_decode_fn)(float *y, const uint8_t *src, int64_t n);
+/* 1 if any scale or element of these n is NaN or infinite (quants.md section 6). */
+typedef int (*kernel_nonfinite_fn)(const uint8_t *src, int64_t n);
+
 struct kernel_format {
     const char *name;
     int32_t block_elements;
     int32_t block_bytes;
-    /* y[0..n-1] = the values of n elements at src; n is a multiple of block_elements. */
-    void (*decode)(float *y, const uint8_t *src, int64_t n);
-    /* 1 if any scale or element of these n is NaN or infinite (quants.md section 6). */
-    int (*has_nonfinite)(const uint8_t *src, int64_t n);
+    kernel_decode_fn decode; /* NULL: no encoding of weights, or left out of this build */
+    kernel_nonfinite_fn has_nonfinite;
 };
 
 /* ---- Activations ----------------------------------------------------------------------------- */

@@ -465,7 +465,8 @@ REF_BLOCK_TYPES(REF_TYPE)
     ROW(Q2_0, 64, 18, ref_decode_q2_0, ref_nonfinite_q2_0)
 
 #define KERNEL_FORMAT_ROW(id, elements, bytes, decode, has_nonfinite)                              \
-    {#id, elements, bytes, decode, has_nonfinite},
+    {#id, elements, bytes, PROFILE_ENCODING(id) ? decode : (kernel_decode_fn)NULL,                 \
+     PROFILE_ENCODING(id) ? has_nonfinite : (kernel_nonfinite_fn)NULL},
 #define KERNEL_FORMAT_NO_ROW(id) {NULL, 0, 0, NULL, NULL},
 #define KERNEL_FORMAT_COUNT(id, elements, bytes, decode, has_nonfinite) KERNEL_FORMAT_AT_##id,
 #define KERNEL_FORMAT_NO_COUNT(id) KERNEL_FORMAT_AT_##id,
@@ -1069,11 +1070,15 @@ static void kernels_set_ref(struct kernels *k)
     k->isa = "ref";
 
 #define REF_SET_BLOCK(id, type, elements, act, dot)                                                \
-    ref_set_matrix(&k->matrix[ENC_##id], &ref_product_##type);                                     \
-    ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);
+    if (PROFILE_ENCODING(id)) {                                                                    \
+        ref_set_matrix(&k->matrix[ENC_##id], &ref_product_##type);                                 \
+        ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);                                    \
+    }
 #define REF_SET_PLAIN(id, type)                                                                    \
-    ref_set_matrix(&k->matrix[ENC_##id], &ref_exact_##type);                                       \
-    ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);
+    if (PROFILE_ENCODING(id)) {                                                                    \
+        ref_set_matrix(&k->matrix[ENC_##id], &ref_exact_##type);                                   \
+        ref_set_matrix(&k->exact[ENC_##id], &ref_exact_##type);                                    \
+    }
     REF_BLOCK_TYPES(REF_SET_BLOCK)
     REF_PLAIN_TYPES(REF_SET_PLAIN)
 
@@ -1093,14 +1098,14 @@ static void kernels_set_ref(struct kernels *k)
     k->softcap = ref_softcap;
     k->cut = ref_cut;
     k->softplus = ref_softplus;
-    k->ssm_head = ref_ssm_head;
-    k->ssm_channels = ref_ssm_channels;
-    k->delta_net = ref_delta_net;
+    k->ssm_head = PROFILE_MAMBA2 ? ref_ssm_head : NULL;
+    k->ssm_channels = PROFILE_MAMBA ? ref_ssm_channels : NULL;
+    k->delta_net = PROFILE_DELTA_NET ? ref_delta_net : NULL;
     k->add = ref_vector_add;
     k->add_scaled = ref_add_scaled;
     k->multiply = ref_vector_multiply;
     k->conv = ref_conv;
-    k->rwkv_step = ref_rwkv_step;
+    k->rwkv_step = PROFILE_RWKV7 ? ref_rwkv_step : NULL;
     k->argmax = ref_argmax;
 }
 

@@ -236,6 +236,25 @@ static size_t SLM_PRINTF(3, 4) format_text(char *buffer, size_t capacity, const 
     return n;
 }
 
+#if defined(SLM_NO_MESSAGES)
+
+static int SLM_NOINLINE error_code(slm_error *err, int code, int64_t position)
+{
+    if (err != NULL) {
+        memset(err, 0, sizeof *err);
+        err->code = code;
+        err->position = position;
+    }
+    return code;
+}
+
+/* The texts are looked at by the compiler and then gone: nothing inside of sizeof is computed. */
+int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
+#define error_set(err, code, position, ...)                                                        \
+    ((void)sizeof(error_unused(__VA_ARGS__)), error_code(err, code, position))
+
+#else
+
 /* Fills *err if there is one and returns code. Cold: kept out of line. */
 static int SLM_PRINTF(4, 5) SLM_NOINLINE
     error_set(slm_error *err, int code, int64_t position, const char *format, ...)
@@ -251,6 +270,8 @@ static int SLM_PRINTF(4, 5) SLM_NOINLINE
     }
     return code;
 }
+
+#endif
 
 static void error_clear(slm_error *err)
 {

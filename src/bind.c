@@ -228,8 +228,8 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
     }
     if (kernel_formats[t->type].decode == NULL) {
         SLM_FAIL(b->err, SLM_E_UNSUPPORTED, (int64_t)t->offset,
-                 "tensor '%.*s': %s is not an encoding of weights", text_width(name), name.s,
-                 kernel_formats[t->type].name);
+                 "tensor '%.*s': %s is not an encoding of weights" PROFILE_NO_ENCODING,
+                 text_width(name), name.s, kernel_formats[t->type].name);
     }
     uint8_t *used = &b->used[t - b->model->gguf.tensors];
     b->bytes_total += *used ? 0 : t->size;

@@ -28,7 +28,7 @@ static const slm_embed_text *embed_text(const struct embed_call *e, int32_t i)
 
 /* ---- Checking a call ------------------------------------------------------------------------- */
 
-static const char *embed_pooling_name(int32_t pooling)
+SLM_UNUSED static const char *embed_pooling_name(int32_t pooling)
 {
     static const char *const names[] = {"none", "mean", "cls", "last", "rank"};
     return names[pooling];

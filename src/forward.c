@@ -98,7 +98,7 @@ static void forward_logits(struct slm_context *c)
     if (b->n_rows == 0) {
         return;
     }
-    if (m->hparams.n_streams > 0) {
+    if (PROFILE_ALTUP && m->hparams.n_streams > 0) {
         altup_merge(c, c->row_x);
     } else {
         context_gather_rows(c, c->x, c->row_x);
@@ -147,7 +147,7 @@ static void forward_take(struct slm_context *c, float *x)
 /* What comes before the feed-forward: attention, another mixer, or both from the same x. */
 static void forward_mixers(struct slm_context *c, const struct layer *l, float *x)
 {
-    if (l->laurel_down.n_out > 0) {
+    if (PROFILE_ALTUP && l->laurel_down.n_out > 0) {
         laurel(c, l);
     }
     if (l->n_kv_head > 0) {
@@ -156,7 +156,7 @@ static void forward_mixers(struct slm_context *c, const struct layer *l, float *
     if (l->recurrent != RECURRENT_NONE) {
         recurrent_mixers[l->recurrent].run(c, l, x);
     }
-    if (l->laurel_down.n_out > 0) {
+    if (PROFILE_ALTUP && l->laurel_down.n_out > 0) {
         laurel_join(c, x);
     }
     norm_sum(c, &l->attn_sum_norm, x, NULL);
@@ -183,14 +183,14 @@ static void forward_branches(struct slm_context *c, const struct layer *l)
 
 static void forward_layer(struct slm_context *c, const struct layer *l)
 {
-    if (l->altup_router.n_out > 0) {
+    if (PROFILE_ALTUP && l->altup_router.n_out > 0) {
         altup_predict(c, l);
     }
     forward_branches(c, l);
-    if (l->altup_router.n_out > 0) {
+    if (PROFILE_ALTUP && l->altup_router.n_out > 0) {
         altup_correct(c, l);
     }
-    if (l->ple_gate.n_out > 0) {
+    if (PROFILE_PLE && l->ple_gate.n_out > 0) {
         ple(c, l);
     }
     if (l->output_scale != NULL) {
@@ -205,10 +205,10 @@ static int forward_layers(struct slm_context *c, const struct forward_stop *stop
     forward_list_pages(c);
     context_tiles(c, (int64_t)c->batch.n_tokens * m->hparams.n_embd * 8, c->batch.n_tokens,
                   forward_embed, c);
-    if (m->hparams.n_embd_layer > 0) {
+    if (PROFILE_PLE && m->hparams.n_embd_layer > 0) {
         ple_begin(c);
     }
-    if (m->hparams.n_streams > 0) {
+    if (PROFILE_ALTUP && m->hparams.n_streams > 0) {
         altup_begin(c);
     }
     for (int32_t i = 0; i < m->hparams.n_layer; i++) {

@@ -82,8 +82,8 @@ static int model_configure(struct slm_model *m, struct text family, slm_error *e
     struct config config = {&m->gguf, family, err};
     m->arch = arch_find(family);
     if (m->arch == NULL) {
-        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "model family '%.*s' is not known", text_width(family),
-                 family.s);
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "model family '%.*s' is not known" PROFILE_NO_FAMILY,
+                 text_width(family), family.s);
     }
     SLM_TRY(config_read(&config, m->arch->norm, &m->hparams));
     SLM_TRY(model_read_vocab_size(m, err));

@@ -128,6 +128,11 @@ no_files) switches -DSLM_NO_FILES ;;
 no_simd) switches -DSLM_NO_SIMD ;;
 no_threads_no_files) switches -DSLM_NO_THREADS -DSLM_NO_FILES ;;
 nothing) switches -DSLM_NO_THREADS -DSLM_NO_FILES -DSLM_NO_SIMD ;;
+minimal)
+    switches -DSLM_NO_THREADS -DSLM_NO_SIMD -DSLM_NO_CHAT -DSLM_NO_MESSAGES -DSLM_ONLY_FAMILIES \
+        -DSLM_FAMILY_llama -DSLM_ONLY_ENCODINGS -DSLM_ENCODING_Q8_0 -DSLM_ENCODING_Q4_K \
+        -DSLM_ONLY_TOKENIZERS -DSLM_TOKENIZER_bpe
+    ;;
 no_double)
     # Without a double the logits are others; the golden vectors are what they owe.
     ${MAKE:-make} -s --no-print-directory BUILD="$build/$name" \

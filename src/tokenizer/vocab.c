@@ -64,13 +64,16 @@ struct vocab;
 #define TOKENIZER_SEP 32u    /* a text ends with sep, whatever the flags of the file */
 
 /* A value of tokenizer.ggml.model. Another algorithm is one more row, with its encode. */
+typedef int (*tokenizer_load_fn)(struct vocab *v, const struct gguf *g, struct memory *m,
+                                 slm_error *err);
+
 struct tokenizer_algorithm {
     const char *model;
     const char *name; /* as slm_model_info tells it */
     /* Appends the tokens of a stretch of text without special tokens. NULL: not supported. */
     int (*encode)(struct encoder *e, struct text fragment, slm_error *err);
     /* Loads what it alone has; what it took is freed by vocab_free. NULL: nothing. */
-    int (*load)(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
+    tokenizer_load_fn load;
     const char *pre;                       /* its pre-tokenizer, whatever the file says, or NULL */
     int32_t bos, eos, unk, sep, pad, mask; /* where the file names none */
     uint8_t flags;
@@ -143,18 +146,23 @@ static int ugm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm
 static int rwkv_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int rwkv_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 
+#define TOKENIZER_ROW(name, encode, load)                                                          \
+#name, PROFILE_TOKENIZER(name) ? encode : NULL,                                                \
+        PROFILE_TOKENIZER(name) ? load : (tokenizer_load_fn)NULL
+
 static const struct tokenizer_algorithm tokenizer_algorithms[] = {
-    {"llama", "spm", spm_encode, NULL, NULL, 1, 2, 0, -1, -1, -1,
+    {"llama", TOKENIZER_ROW(spm, spm_encode, NULL), NULL, 1, 2, 0, -1, -1, -1,
      TOKENIZER_ADD_BOS | TOKENIZER_SPACE_PREFIX, PIECE_SPACES},
-    {"gpt2", "bpe", bpe_encode, bpe_load, NULL, 11, 11, -1, -1, -1, -1, TOKENIZER_MERGES,
-     PIECE_BYTES},
-    {"gemma4", "bpe", bpe_encode, bpe_load, "gemma4", -1, -1, -1, -1, -1, -1, TOKENIZER_MERGES,
-     PIECE_SPACES},
-    {"bert", "wordpiece", wpm_encode, wpm_load, NULL, 101, -1, 100, 102, 0, 103,
+    {"gpt2", TOKENIZER_ROW(bpe, bpe_encode, bpe_load), NULL, 11, 11, -1, -1, -1, -1,
+     TOKENIZER_MERGES, PIECE_BYTES},
+    {"gemma4", TOKENIZER_ROW(bpe, bpe_encode, bpe_load), "gemma4", -1, -1, -1, -1, -1, -1,
+     TOKENIZER_MERGES, PIECE_SPACES},
+    {"bert", TOKENIZER_ROW(wordpiece, wpm_encode, wpm_load), NULL, 101, -1, 100, 102, 0, 103,
      TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP, PIECE_SPACES},
-    {"t5", "unigram", ugm_encode, ugm_load, NULL, -1, 1, 2, -1, 0, -1,
+    {"t5", TOKENIZER_ROW(unigram, ugm_encode, ugm_load), NULL, -1, 1, 2, -1, 0, -1,
      TOKENIZER_ADD_EOS | TOKENIZER_SCORES, PIECE_SPACES},
-    {"rwkv", "rwkv", rwkv_encode, rwkv_load, NULL, -1, -1, -1, -1, -1, -1, 0, PIECE_ESCAPES},
+    {"rwkv", TOKENIZER_ROW(rwkv, rwkv_encode, rwkv_load), NULL, -1, -1, -1, -1, -1, -1, 0,
+     PIECE_ESCAPES},
 };
 
 /* Files without a vocabulary, and those whose vocabulary can be looked at only. */
@@ -906,12 +914,16 @@ static int vocab_load_model(struct vocab *v, const struct gguf *g, slm_error *er
             v->algorithm = &tokenizer_algorithms[i];
         }
     }
+    if (v->algorithm != &tokenizer_none && v->algorithm->encode == NULL) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "tokenizer '%s' was left out of this build",
+                 v->algorithm->name);
+    }
     v->pre = text_of("");
     if (gguf_find_text(g, "tokenizer.ggml.pre", &v->pre) < 0) {
         SLM_FAIL(err, SLM_E_MODEL, -1, "tokenizer.ggml.pre is no string");
     }
     v->form = v->algorithm->form;
-    if (vocab_has_merges(v)) {
+    if (PROFILE_TOKENIZER(bpe) && vocab_has_merges(v)) {
         const char *own = v->algorithm->pre;
         v->pretokenizer = pretokenizer_find(own != NULL ? text_of(own) : v->pre);
         v->pre_status = SLM_PRE_KNOWN;
@@ -964,7 +976,8 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     vocab_patch_strips(v, g);
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    for (int32_t i = 0; i < v->n_token && v->algorithm->encode == spm_encode; i++) {
+    int is_spm = PROFILE_TOKENIZER(spm) && v->algorithm->encode == spm_encode;
+    for (int32_t i = 0; i < v->n_token && is_spm; i++) {
         if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
             vocab_note_joins(v, vocab_text(v, i));
         }
