@@ -273,6 +273,11 @@ $(BUILD)/dist/slm_single.h: $(SOURCES) tests/dist/amalgamate.awk
 dist: $(DIST) $(BUILD)/dist_test ## slm in two files, or one
 	@CC='$(CC)' tests/dist/check.sh $(BUILD)
 
+check-vendor: $(DIST) $(BUILD)/dist_test ## slm inside CMake, Meson and make programs, with other flags, twice in one program
+	@tests/vendor/check.sh $(BUILD)
+
+.PHONY: check-vendor
+
 # ---- Portability and ABI -----------------------------------------------------------------------
 
 # Includes slm.c, and its kernels are not what it is about.
@@ -311,7 +316,7 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
 CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE)
-CHECK_LONG = clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK_LONG = vendor clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
@@ -328,6 +333,7 @@ BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
         $(MAKE) -s --no-print-directory $(1) CC='$(2)' CFLAGS='$(3)' BUILD=$(BUILD)/$(c)
 
 config-warnings   = $(MAKE) -s --no-print-directory check-warnings
+config-vendor     = $(MAKE) -s --no-print-directory $(DIST) $(BUILD)/dist_test && tests/vendor/check.sh $(BUILD)
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
 config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
