@@ -294,6 +294,11 @@ $(BUILD)/layout.txt: slm.h tests/abi.awk tests/layout.awk
 layout: $(BUILD)/layout.txt ## build/layout.txt: structs, fields, constants and functions, for bindings
 	@echo "$(BUILD)/layout.txt: $$(wc -l < $(BUILD)/layout.txt) lines"
 
+# What the Python package knows of slm.h. tests/test_layout.py there holds it against layout.txt.
+python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
+	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
+	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
+
 # What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
 # tests/portability.sh compare with that.
 $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
@@ -314,7 +319,7 @@ check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LON
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
 	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
-.PHONY: check-abi abi-update layout check-portability
+.PHONY: check-abi abi-update layout python-layout check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
