@@ -148,7 +148,7 @@ test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the wa
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
 	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
-	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)"
+	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)" $(BINDINGS)
 
 one-compiler-call:
 	@mkdir -p $(BUILD)/one_call
@@ -165,6 +165,22 @@ check-install: all
 	    -L$(BUILD)/installed/usr/lib -lslm -Wl,-rpath,$(abspath $(BUILD))/installed/usr/lib \
 	    -o $(BUILD)/installed/dist_test
 	$(BUILD)/installed/dist_test
+
+# ---- Bindings ----------------------------------------------------------------------------------
+
+BINDINGS = "python=examples/python/tests/run.sh $(BUILD)"
+
+test: $(BUILD)/layout.txt
+
+check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
+	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
+
+# What the Python package knows of slm.h: its tests hold it against layout.txt.
+python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
+	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
+	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
+
+.PHONY: check-python python-layout
 
 # ---- Processes and refusals --------------------------------------------------------------------
 
@@ -294,11 +310,6 @@ $(BUILD)/layout.txt: slm.h tests/abi.awk tests/layout.awk
 layout: $(BUILD)/layout.txt ## build/layout.txt: structs, fields, constants and functions, for bindings
 	@echo "$(BUILD)/layout.txt: $$(wc -l < $(BUILD)/layout.txt) lines"
 
-# What the Python package knows of slm.h. tests/test_layout.py there holds it against layout.txt.
-python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
-	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
-	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
-
 # What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
 # tests/portability.sh compare with that.
 $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
@@ -319,7 +330,7 @@ check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LON
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
 	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
-.PHONY: check-abi abi-update layout python-layout check-portability
+.PHONY: check-abi abi-update layout check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 

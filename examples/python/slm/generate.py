@@ -142,8 +142,6 @@ class Generation(Handle):
         return self
 
     def __next__(self) -> str:
-        if self.closed:
-            raise StopIteration
         kind, text, _ = self._next_piece()
         if kind == C.PIECE_END:
             raise StopIteration
