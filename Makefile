@@ -168,19 +168,31 @@ check-install: all
 
 # ---- Bindings ----------------------------------------------------------------------------------
 
-BINDINGS = "python=examples/python/tests/run.sh $(BUILD)"
+BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
 
 test: $(BUILD)/layout.txt
 
 check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
 	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
 
+check-cpp: $(LIB) ## the tests of examples/cpp
+	@tests/run.sh $(BUILD) "cpp=examples/cpp/tests/run.sh $(BUILD)"
+
+check-warnings: check-cpp-warnings
+
+# The header's three faces, in both standards.
+check-cpp-warnings:
+	@set -e; for cxx in $(call HAVE,g++ clang++); do for std in c++17 c++20; do \
+	    for face in -fno-exceptions -fexceptions -DSLM_CPP_EXCEPTIONS; do \
+	        $$cxx -std=$$std -pedantic $$face $(STRICT) -fsyntax-only -x c++ examples/cpp/tests/test_slm.cpp; \
+	    done; $$cxx -std=$$std $(STRICT) -fsyntax-only -x c++ examples/cpp/chat.cpp; done; done
+
 # What the Python package knows of slm.h: its tests hold it against layout.txt.
 python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
 	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
 	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
 
-.PHONY: check-python python-layout
+.PHONY: check-python check-cpp check-cpp-warnings python-layout
 
 # ---- Processes and refusals --------------------------------------------------------------------
 
