@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
-from typing import Any, Callable, Iterator, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, ContextManager, Iterator, Optional, Tuple, Type, TypeVar
 
 from ._ffi import C
 from .errors import SlmBusyError, SlmClosedError
@@ -51,27 +51,47 @@ class _Cell:
         self.keep = ()
 
 
+class _Pass:
+    """Stands for a call that is under way."""
+
+    __slots__ = ("thread", "__weakref__")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
 class Gate:
     """Lets one thread in at a time, and refuses the others: what slm answers with SLM_E_BUSY, but held
-    until the results of the call, which the next one overwrites, are copied."""
+    until the results of the call, which the next one overwrites, are copied.
+
+    Ctrl-C may come between any two steps of Python, also before what should open the gate again. So it
+    is shut only as long as the call's pass exists, which goes with the call's frame."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owner: Optional[int] = None
+        self._inside: Optional[weakref.ref[_Pass]] = None
+
+    def _enter(self, my_pass: _Pass) -> Optional[int]:
+        """None, or the thread that is inside already."""
+        with self._lock:
+            inside = self._inside() if self._inside is not None else None
+            if inside is None:
+                self._inside = weakref.ref(my_pass)
+                return None
+            return inside.thread
 
     @contextmanager
     def passed(self, what: str, only_looks: bool = False) -> Iterator[None]:
-        if only_looks and self._owner == threading.get_ident():
-            yield  # from a callback inside a call
-            return
-        if not self._lock.acquire(blocking=False):
-            raise SlmBusyError(C.E_BUSY, f"the {what} is in use by another call")
+        my_pass = _Pass()
         try:
-            self._owner = threading.get_ident()
+            thread = self._enter(my_pass)
+            is_callback = only_looks and thread == my_pass.thread
+            if thread is not None and not is_callback:
+                raise SlmBusyError(C.E_BUSY, f"the {what} is in use by another call")
             yield
         finally:
-            self._owner = None
-            self._lock.release()
+            if self._inside is not None and self._inside() is my_pass:
+                self._inside = None
 
 
 class Handle:
@@ -126,6 +146,11 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<slm.{type(self).__name__}{' closed' if self.closed else ''} at {id(self):#x}>"
+
+
+def use(handle: Optional[Handle]) -> ContextManager[Optional[int]]:
+    """handle._use(), or NULL."""
+    return nullcontext() if handle is None else handle._use()
 
 
 class Hold:

@@ -10,7 +10,7 @@ from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Sequence
 from ._call import Progress
 from ._convert import Text, fill_tokens, text_flags, to_bytes
 from ._ffi import C, address, function, options, read_bytes, read_string, struct
-from ._handle import Gate, Handle
+from ._handle import Gate, Handle, use
 from .context import Context
 from .errors import SlmArgumentError
 from .generate import Generation
@@ -140,16 +140,10 @@ class ChatTemplate(Handle):
         data = None if text is None else to_bytes(text)
         out = ctypes.c_void_p()
 
-        def create(pointer: Optional[int]) -> None:
+        with use(model) as pointer:
             function.slm_chat_template_create(
                 ctypes.byref(out), pointer, data, len(data or b""), ctypes.byref(opts)
             )
-
-        if model is None:
-            create(None)
-        else:
-            with model._use() as its_model:
-                create(its_model)
         assert out.value is not None
         self._own(out.value, function.slm_chat_template_free)
 
@@ -220,11 +214,8 @@ class ChatOutput(Handle):
             tools_size=len(data or b""),
         )
         out = ctypes.c_void_p()
-        if template is None:
-            function.slm_chat_output_create(ctypes.byref(out), None, ctypes.byref(opts))
-        else:
-            with template._use() as pointer:
-                function.slm_chat_output_create(ctypes.byref(out), pointer, ctypes.byref(opts))
+        with use(template) as pointer:
+            function.slm_chat_output_create(ctypes.byref(out), pointer, ctypes.byref(opts))
         assert out.value is not None
         self._own(out.value, function.slm_chat_output_free, (), Gate())
 
@@ -238,12 +229,8 @@ class ChatOutput(Handle):
 
     def begin(self, prompt: Optional[ChatPrompt] = None) -> None:
         """Begins another answer, to this prompt."""
-        with self._use() as pointer:
-            if prompt is None:
-                function.slm_chat_output_begin(pointer, None)
-            else:
-                with prompt._use() as its_prompt:
-                    function.slm_chat_output_begin(pointer, its_prompt)
+        with self._use() as pointer, use(prompt) as its_prompt:
+            function.slm_chat_output_begin(pointer, its_prompt)
 
     def push(self, text: Text, *, special: bool = False) -> Iterator[Event]:
         """Adds a piece of the answer, special if it is a control token's, and gives what it completes."""

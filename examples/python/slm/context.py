@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 from ._call import Cancel, Progress, Watch, deadline_ns, own
 from ._convert import Text, int32, read_info, to_tokens, token_address
-from ._ffi import C, address, function, options, struct
-from ._handle import Gate, Handle, Hold
-from .errors import SlmArgumentError, SlmError
+from ._ffi import C, function, options, struct
+from ._handle import Gate, Handle, Hold, use
+from .errors import SlmArgumentError
 from .generate import Generation
 from .model import Model
 from .sampler import Sampler
@@ -192,17 +192,15 @@ class Context(Handle):
         )
         out = ctypes.c_void_p()
 
-        def call() -> None:
-            with model._use() as pointer:
-                if threads is None:
-                    function.slm_context_create(ctypes.byref(out), pointer, ctypes.byref(opts))
-                    return
-                with threads._use() as pool:
-                    opts.threads = pool
-                    function.slm_context_create(ctypes.byref(out), pointer, ctypes.byref(opts))
+        with model._use() as pointer, use(threads) as pool:
+            opts.threads = pool
 
+            def call() -> None:
+                function.slm_context_create(ctypes.byref(out), pointer, ctypes.byref(opts))
+
+            keep = (model._cell.keep,)
+            own(self, out, model._watch, call, function.slm_context_free, keep, Gate(), is_long=False)
         self.model = model
-        own(self, out, model._watch, call, function.slm_context_free, (model._cell.keep,), Gate(), is_long=False)
 
     @property
     def info(self) -> ContextInfo:

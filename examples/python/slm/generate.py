@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Tuple, Union
 
 from ._call import Progress, Watch, own, span_ns
 from ._convert import Text, int32, read_info, text_flags, to_bytes, to_tokens, token_address
 from ._ffi import C, address, function, options, read_bytes, struct
-from ._handle import Handle
+from ._handle import Handle, use
 from .errors import SlmCancelledError
 from .sampler import Sampler
 
@@ -68,7 +68,6 @@ class Generation(Handle):
     ) -> None:
         self.reason: Optional[str] = None
         self._started = False
-        self._sampler = sampler
         self._watch = watch = Watch(progress)
         if isinstance(stops, (str, bytes)):
             raise TypeError("stops is a list of strings")
@@ -92,34 +91,15 @@ class Generation(Handle):
         )
         watch.fill(opts)
         out = ctypes.c_void_p()
+        with context._use() as pointer, use(sampler) as chooser, use(chat_output) as output:
+            opts.chat_output = output
+            head = ctypes.byref(out), pointer, int32(sequence), chooser
 
-        def begin() -> None:
-            with context._use() as pointer:
-                function.slm_generate_begin(
-                    ctypes.byref(out),
-                    pointer,
-                    int32(sequence),
-                    chooser,
-                    text,
-                    len(text or b""),
-                    ctypes.byref(opts),
-                )
+            def call() -> None:
+                function.slm_generate_begin(*head, text, len(text or b""), ctypes.byref(opts))
 
-        def begin_with_output() -> None:
-            if chat_output is None:
-                begin()
-                return
-            with chat_output._use() as output:
-                opts.chat_output = output
-                begin()
-
-        chooser: Optional[int] = None
-        keep = (watch, context._cell.keep)
-        if sampler is None:
-            own(self, out, watch, begin_with_output, function.slm_generate_end, keep, context._gate, is_long=False)
-        else:
-            with sampler._use() as chooser:
-                own(self, out, watch, begin_with_output, function.slm_generate_end, keep, context._gate, is_long=False)
+            keep = (watch, context._cell.keep)
+            own(self, out, watch, call, function.slm_generate_end, keep, context._gate, is_long=False)
 
     def _next_piece(self) -> Tuple[int, str, int]:
         """Kind, text and token of an slm_piece."""

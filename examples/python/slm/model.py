@@ -108,7 +108,7 @@ class Plan:
     state_bytes: int
 
 
-class Metadata(Mapping):  # type: ignore[type-arg]
+class Metadata(Mapping[str, Value]):
     """The keys of a GGUF file and their values, as int, float, bool, str or lists of these. Strings
     that are not UTF-8 have U+FFFD in place of the wrong bytes. Values are read when asked for."""
 

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ._convert import int32
+from ._convert import Pinned, int32
 from ._ffi import C, address, function, options, struct
 from ._handle import Gate, Handle
 from .errors import SlmArgumentError
@@ -117,11 +117,12 @@ class Sampler(Handle):
     def sample(self, logits: Any) -> int:
         """A token for a row of logits, float32 [n_vocab]: what Context.logits gives, or any buffer of
         floats. Changes nothing but the random state."""
-        row = memoryview(logits).cast("B")
-        data = (ctypes.c_char * len(row)).from_buffer_copy(row) if row.readonly else (ctypes.c_char * len(row)).from_buffer(row)
+        if memoryview(logits).format not in ("f", "<f"):
+            raise TypeError("logits are float32")
+        row = Pinned(logits)
         token = ctypes.c_int32()
         with self._use() as pointer:
-            function.slm_sample(pointer, data, len(row) // 4, ctypes.byref(token))
+            function.slm_sample(pointer, row.address, row.size // 4, ctypes.byref(token))
         return token.value
 
     def accept(self, token: int) -> None:
@@ -129,7 +130,7 @@ class Sampler(Handle):
         with self._use() as pointer:
             function.slm_sampler_accept(pointer, int32(token))
 
-    def rewind(self, n: Union[int, None] = None) -> None:
+    def rewind(self, n: Optional[int] = None) -> None:
         """Takes the last n accepted tokens back, the random state included; None starts over."""
         with self._use() as pointer:
             function.slm_sampler_rewind(pointer, (1 << 31) - 1 if n is None else int32(n))

@@ -124,6 +124,10 @@ class TestEval(Base):
         best = max(range(len(row)), key=row.__getitem__)
         self.assertEqual(slm.Sampler(self.model).sample(row), best)
         self.assertEqual(slm.Sampler(self.model).sample(array.array("f", row)), best)
+        with self.assertRaises(TypeError):
+            slm.Sampler(self.model).sample(bytes(4 * len(row)))
+        with self.assertRaises(slm.SlmArgumentError):
+            slm.Sampler(self.model).sample(row[:3])
         with self.assertRaises(slm.SlmArgumentError):
             context.logits(len(tokens))
         with self.assertRaises(slm.SlmArgumentError):
