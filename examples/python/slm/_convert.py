@@ -23,7 +23,7 @@ def read_info(kind: Type[Row], values: Any) -> Row:
 
 
 def to_bytes(text: Text) -> bytes:
-    return text.encode("utf-8") if isinstance(text, str) else bytes(text)
+    return text.encode("utf-8") if isinstance(text, str) else bytes(memoryview(text))
 
 
 def to_tokens(tokens: Sequence[int]) -> "array[int]":

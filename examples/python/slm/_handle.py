@@ -101,7 +101,11 @@ class Handle:
     _what = "object"
 
     def _own(
-        self, pointer: int, free: Callable[[int], None], keep: Tuple[Any, ...] = (), gate: Optional[Gate] = None
+        self,
+        pointer: int,
+        free: Callable[[int], None],
+        keep: Tuple[Any, ...] = (),
+        gate: Optional[Gate] = None,
     ) -> None:
         """Takes the caller's reference. keep is held until slm has freed the object; gate is None where
         any number of threads may use it."""

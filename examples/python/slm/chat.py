@@ -205,7 +205,10 @@ class ChatOutput(Handle):
         tool_calls: Optional[str] = None,
         tools: Optional[Tools] = None,
     ) -> None:
-        data, styles = None if tools is None else _json(list(tools)), (_string(reasoning), _string(tool_calls))
+        data, styles = None if tools is None else _json(list(tools)), (
+            _string(reasoning),
+            _string(tool_calls),
+        )
         opts = options(
             "chat_output",
             reasoning=address(styles[0]),

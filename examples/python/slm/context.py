@@ -347,7 +347,9 @@ class Context(Handle):
             function.slm_embed(*head, None, 0, ctypes.byref(needed))
             rows = (ctypes.c_float * needed.value)()
             watch.run(lambda: function.slm_embed(*head, rows, needed.value, ctypes.byref(needed)))
-        is_rank = opts.pooling == C.POOLING_RANK or (opts.pooling == C.AUTO and self.model.info.pooling == C.POOLING_RANK)
+        is_rank = opts.pooling == C.POOLING_RANK or (
+            opts.pooling == C.AUTO and self.model.info.pooling == C.POOLING_RANK
+        )
         width = self.model.info.n_outputs if is_rank else self.model.info.n_embd_out
         return Rows(memoryview(rows).cast("B").cast("f"), width)
 

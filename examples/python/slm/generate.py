@@ -107,7 +107,8 @@ class Generation(Handle):
         with self._use() as pointer:
             try:
                 self._watch.run(
-                    lambda: function.slm_generate_next(pointer, ctypes.byref(piece)), is_long=not self._started
+                    lambda: function.slm_generate_next(pointer, ctypes.byref(piece)),
+                    is_long=not self._started,
                 )
             except SlmCancelledError:
                 self._watch.cancel.clear()

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ._call import Cancel, Progress, Watch, own
-from ._convert import Pinned, Text, fill_tokens, int32, read_info, text_flags, to_bytes, to_tokens, token_address
+from ._convert import (
+    Pinned,
+    Text,
+    fill_tokens,
+    int32,
+    read_info,
+    text_flags,
+    to_bytes,
+    to_tokens,
+    token_address,
+)
 from ._ffi import C, function, options, read_bytes, read_string, struct
 from ._handle import Handle
 
@@ -190,9 +200,16 @@ class Model(Handle):
     ) -> None:
         if (path is None) == (data is None):
             raise TypeError("Model() takes a path or data")
-        flags = (read, C.LOAD_READ), (metadata_only, C.LOAD_METADATA), (check, C.LOAD_CHECK), (surplus, C.LOAD_SURPLUS)
+        flags = (
+            (read, C.LOAD_READ),
+            (metadata_only, C.LOAD_METADATA),
+            (check, C.LOAD_CHECK),
+            (surplus, C.LOAD_SURPLUS),
+        )
         watch = Watch(progress, cancel, log)
-        opts = watch.fill(options("model", flags=sum(bit for on, bit in flags if on), max_bytes=max_bytes, cpu=cpu))
+        opts = watch.fill(
+            options("model", flags=sum(bit for on, bit in flags if on), max_bytes=max_bytes, cpu=cpu)
+        )
         out = ctypes.c_void_p()
         if path is not None:
             name = os.fsencode(path) if os.name == "posix" else os.fspath(path)
@@ -210,7 +227,9 @@ class Model(Handle):
             sizes = (ctypes.c_size_t * len(pins))(*[pin.size for pin in pins])
 
             def call() -> None:
-                function.slm_model_open_memory(ctypes.byref(out), places, sizes, len(pins), ctypes.byref(opts))
+                function.slm_model_open_memory(
+                    ctypes.byref(out), places, sizes, len(pins), ctypes.byref(opts)
+                )
 
         self._watch = watch
         own(self, out, watch, call, function.slm_model_free, (watch, pins))

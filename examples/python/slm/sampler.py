@@ -82,8 +82,22 @@ class Sampler(Handle):
         penalties = repeat_penalty, frequency_penalty, presence_penalty
         if any(value is not None for value in penalties):
             repeat, frequency, presence = penalties
-            chain.append(("penalties", penalty_window, 1.0 if repeat is None else repeat, frequency or 0, presence or 0))
-        named = {"logit_bias": logit_bias, "top_k": top_k, "top_p": top_p, "min_p": min_p, "temperature": temperature}
+            chain.append(
+                (
+                    "penalties",
+                    penalty_window,
+                    1.0 if repeat is None else repeat,
+                    frequency or 0,
+                    presence or 0,
+                )
+            )
+        named = {
+            "logit_bias": logit_bias,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "temperature": temperature,
+        }
         chain += [(name, value) for name, value in named.items() if value is not None]
         if stages is not None and len(chain) > len(stages):
             raise TypeError("Sampler() takes stages or keywords for the usual chain")
@@ -96,7 +110,12 @@ class Sampler(Handle):
         out = ctypes.c_void_p()
         with model._use() as pointer:
             function.slm_sampler_create(
-                ctypes.byref(out), pointer, table, len(chain), ctypes.sizeof(struct.slm_sampler_stage), ctypes.byref(opts)
+                ctypes.byref(out),
+                pointer,
+                table,
+                len(chain),
+                ctypes.sizeof(struct.slm_sampler_stage),
+                ctypes.byref(opts),
             )
         self._keep_from(out, model)
 

@@ -12,7 +12,10 @@ TOOLS = [
         "type": "function",
         "function": {
             "name": "weather",
-            "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            },
         },
     }
 ]
@@ -102,7 +105,9 @@ class TestOutput(unittest.TestCase):
             self.assertEqual("".join(e.text for e in events if isinstance(e, slm.Reasoning)), "It may rain.")
             self.assertEqual("".join(e.text for e in events if isinstance(e, slm.Answer)), "Let me see.")
             (call,) = [e for e in events if isinstance(e, slm.ToolCall)]
-            self.assertEqual((call.index, call.name, call.arguments), (0, "weather", {"city": "Kyōto", "days": 2}))
+            self.assertEqual(
+                (call.index, call.name, call.arguments), (0, "weather", {"city": "Kyōto", "days": 2})
+            )
 
     def test_errors(self):
         with self.assertRaises(slm.SlmUnsupportedError):

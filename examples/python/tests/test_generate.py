@@ -43,7 +43,9 @@ class TestGeneration(Base):
         generation = self.context.generate(PROMPT, stops=["little"])
         text = "".join(generation)
         self.assertNotIn("little", text)
-        self.assertEqual((generation.reason, generation.stats.n_prompt), ("stop", len(self.model.tokenize(PROMPT))))
+        self.assertEqual(
+            (generation.reason, generation.stats.n_prompt), ("stop", len(self.model.tokenize(PROMPT)))
+        )
         self.assertGreater(generation.stats.prompt_ns, 0)
 
     def test_early_break_leaves_the_sequence_usable(self):
@@ -83,13 +85,21 @@ class TestGeneration(Base):
         greedy = story()
         self.assertEqual(greedy, story(temperature=0))
         drawn = story(temperature=1.5, top_k=50, top_p=0.99, min_p=0.001, seed=4)
-        self.assertEqual(drawn, story(stages=[("top_k", 50), ("top_p", 0.99), ("min_p", 0.001), ("temperature", 1.5)], seed=4))
+        self.assertEqual(
+            drawn,
+            story(stages=[("top_k", 50), ("top_p", 0.99), ("min_p", 0.001), ("temperature", 1.5)], seed=4),
+        )
         self.assertNotEqual(drawn, greedy)
         self.assertNotEqual(drawn, story(temperature=1.5, seed=5))
         first = self.model.tokenize(greedy, bos=False)[0]
         banned = story(logit_bias={first: -float("inf")}, repeat_penalty=1.1)
         self.assertFalse(banned.startswith(greedy[:3]))
-        for wrong in ({"stages": [("nonsense", 1)]}, {"stages": [("top_k", 1, 2, 3)]}, {"seed": -1}, {"top_k": 2**40}):
+        for wrong in (
+            {"stages": [("nonsense", 1)]},
+            {"stages": [("top_k", 1, 2, 3)]},
+            {"seed": -1},
+            {"top_k": 2**40},
+        ):
             with self.assertRaises(slm.SlmArgumentError):
                 slm.Sampler(self.model, **wrong)
         with self.assertRaises(TypeError):
@@ -185,7 +195,9 @@ class TestEval(Base):
             self.skipTest("numpy is not installed")
         self.context.eval([1, 2])
         row = numpy.asarray(self.context.logits())
-        self.assertEqual((row.dtype, row.shape, row.flags.owndata), (numpy.float32, (self.model.info.n_vocab,), False))
+        self.assertEqual(
+            (row.dtype, row.shape, row.flags.owndata), (numpy.float32, (self.model.info.n_vocab,), False)
+        )
         other = slm.Context(self.model, n_ctx=64)
         table = other.embed(["a", "b"], pooling="mean").numpy()
         self.assertEqual(table.shape, (2, self.model.info.n_embd_out))
@@ -246,19 +258,27 @@ class TestCallbacks(Base):
     def test_stop_and_progress(self):
         seen = []
         with self.assertRaises(slm.SlmCancelledError):
-            self.context.eval(self.long_prompt(), progress=lambda done, total: seen.append((done, total)) or True)
+            self.context.eval(
+                self.long_prompt(), progress=lambda done, total: seen.append((done, total)) or True
+            )
         self.assertEqual(len(seen), 1)
         self.assertEqual(self.context.length(), seen[0][0])
         self.context.rewind()
         threads = []
-        self.context.eval(self.long_prompt(), progress=lambda done, total: threads.append(threading.current_thread()))
+        self.context.eval(
+            self.long_prompt(), progress=lambda done, total: threads.append(threading.current_thread())
+        )
         self.assertEqual(set(threads), {threading.current_thread()})
 
     def test_the_context_is_busy_inside(self):
         errors = []
 
         def progress(done, total):
-            for use in (lambda: self.context.eval([1]), lambda: self.context.rewind(), lambda: self.context.close()):
+            for use in (
+                lambda: self.context.eval([1]),
+                lambda: self.context.rewind(),
+                lambda: self.context.close(),
+            ):
                 try:
                     use()
                 except slm.SlmError as error:

@@ -46,7 +46,9 @@ class TestModel(unittest.TestCase):
             self.assertEqual(self.model.detokenize(tokens), text)
         self.assertEqual(self.model.tokenize("", bos=False), [])
         long = "once upon a time " * 3000
-        self.assertEqual(self.model.detokenize_bytes(array.array("i", self.model.tokenize(long))), long.encode())
+        self.assertEqual(
+            self.model.detokenize_bytes(array.array("i", self.model.tokenize(long))), long.encode()
+        )
 
     def test_tokens(self):
         info = self.model.token(self.model.info.eos_token)
@@ -70,6 +72,8 @@ class TestModel(unittest.TestCase):
             self.model.detokenize([2**40])
         with self.assertRaises(TypeError):
             self.model.detokenize(["a"])
+        with self.assertRaises(TypeError):
+            self.model.tokenize(5)
         with self.assertRaises(TypeError):
             slm.Model()
         with self.assertRaises(ValueError):

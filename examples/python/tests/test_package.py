@@ -26,7 +26,11 @@ def programs(path):
 class TestPackage(unittest.TestCase):
     def run_python(self, *arguments, cwd=ROOT, **environment):
         result = subprocess.run(
-            [sys.executable, *arguments], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
         )
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         return result.stdout
