@@ -418,6 +418,20 @@ template <class V, class F> result<V> filled(std::size_t guess, F &&fill)
     return give(status, e, std::move(buffer));
 }
 
+/* For objects that a function can do without: SLM_E_ARGUMENT if it was given one that is closed, which
+ * the function would take for none. */
+template <class H> int check_open(const H *object, const char *what, slm_error &e)
+{
+    if (object == nullptr || *object) {
+        return SLM_OK;
+    }
+    e = slm_error{};
+    e.code = SLM_E_ARGUMENT;
+    e.position = -1;
+    std::memcpy(e.message, what, std::strlen(what) + 1);
+    return SLM_E_ARGUMENT;
+}
+
 /* For functions that take 0-terminated strings: "", which they refuse, if there is a 0 inside. */
 inline const char *whole(const std::string &s) noexcept
 {
@@ -647,7 +661,7 @@ class sampler : public detail::handle<slm_sampler, slm_sampler_free> {
 
 struct context_options : slm_context_options {
     context_options() { slm_context_options_init(this, sizeof(slm_context_options)); }
-    void share(const slm::threads &pool) noexcept { threads = pool.get(); }
+    const slm::threads *threads = nullptr; /* a pool to share; nullptr: one of its own */
 };
 
 struct eval_options : slm_eval_options {
@@ -682,9 +696,14 @@ class context : public detail::handle<slm_context, slm_context_free> {
         slm_error e;
         slm_context *made = nullptr;
         auto about = detail::sized<slm_model_info>();
-        int status = slm_model_get_info(model.get(), &about, &e);
+        slm_context_options o = options;
+        o.threads = options.threads ? options.threads->get() : nullptr;
+        int status = detail::check_open(options.threads, "the thread pool is closed", e);
         if (status == SLM_OK) {
-            status = slm_context_create(&made, model.get(), &options, &e);
+            status = slm_model_get_info(model.get(), &about, &e);
+        }
+        if (status == SLM_OK) {
+            status = slm_context_create(&made, model.get(), &o, &e);
         }
         context owner(made, model.keep(), about.n_vocab);
         status = model.keep() ? model.keep()->finish(status, e) : status; /* what log threw */
@@ -694,7 +713,9 @@ class context : public detail::handle<slm_context, slm_context_free> {
     /* What a model and a context of these options need. */
     static result<slm_plan> plan(const model &model, const context_options &options = {})
     {
-        return detail::ask<slm_plan>(slm_plan_memory, model.get(), &options);
+        slm_context_options o = options;
+        o.threads = options.threads ? options.threads->get() : nullptr;
+        return detail::ask<slm_plan>(slm_plan_memory, model.get(), &o);
     }
 
     result<slm_context_info> info() const
@@ -868,7 +889,10 @@ class chat_template : public detail::handle<slm_chat_template, slm_chat_template
         slm_error e;
         slm_chat_template *made = nullptr;
         auto found = detail::sized<slm_chat_builtin>();
-        int status = slm_chat_builtin_find(0, detail::whole(name), &found, &e);
+        int status = detail::check_open(&model, "the model is closed", e);
+        if (status == SLM_OK) {
+            status = slm_chat_builtin_find(0, detail::whole(name), &found, &e);
+        }
         if (status == SLM_OK) {
             status =
                 slm_chat_template_create(&made, model.get(), found.text, found.size, &options, &e);
@@ -939,7 +963,12 @@ class chat_output : public detail::handle<slm_chat_output, slm_chat_output_free>
     /* Begins another answer, to this prompt. */
     result<void> begin(const chat_prompt &prompt)
     {
-        return detail::tell(slm_chat_output_begin, get(), prompt.get());
+        slm_error e;
+        int status = detail::check_open(&prompt, "the prompt is closed", e);
+        if (status == SLM_OK) {
+            status = slm_chat_output_begin(get(), prompt.get(), &e);
+        }
+        return detail::done(status, e);
     }
 
     /* kind: SLM_PIECE_. */
@@ -1097,7 +1126,7 @@ class generator : public detail::handle<slm_generator, slm_generate_end> {
     iterator end() noexcept { return iterator(); }
 
 #ifndef SLM_CPP_EXCEPTIONS
-    /* What ended the range, or each(); ok() if that was the text's own end. */
+    /* Of the last step, which ended the range or each(); ok() if that was the text's own end. */
     const error &last_error() const noexcept
     {
         return last_error_;
@@ -1128,9 +1157,15 @@ class generator : public detail::handle<slm_generator, slm_generate_end> {
             o.prompt_tokens = tokens.data();
             o.n_prompt_tokens = detail::count(tokens.size());
         }
-        int status = slm_generate_begin(&made, context.get(), options.sequence,
-                                        options.sampler ? options.sampler->get() : nullptr,
+        int status = detail::check_open(options.sampler, "the sampler is closed", e);
+        if (status == SLM_OK) {
+            status = detail::check_open(options.chat_output, "the chat output is closed", e);
+        }
+        if (status == SLM_OK) {
+            slm_sampler *chooser = options.sampler ? options.sampler->get() : nullptr;
+            status = slm_generate_begin(&made, context.get(), options.sequence, chooser,
                                         text.data(), text.size(), &o, &e);
+        }
         return detail::give(status, e, generator(made, hooks));
     }
 

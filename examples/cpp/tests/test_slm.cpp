@@ -267,8 +267,13 @@ static void test_closed()
     CHECK(status_of([&] { return context.rewind(); }) == SLM_E_ARGUMENT);
     CHECK(status_of([&] { return context.embed({{1}}); }) == SLM_E_ARGUMENT);
     CHECK(status_of([&] { return slm::generator::begin(context, "a"); }) == SLM_E_ARGUMENT);
+    auto other = small_context(get(slm::model::open(storyteller)));
+    CHECK(status_of([&] { return slm::generator::begin(other, "a", options); }) == SLM_E_ARGUMENT);
     slm::chat_template chat;
     slm::chat_prompt none;
+    CHECK(status_of([&] { return slm::chat_template::builtin(model, "chatml"); }) ==
+          SLM_E_ARGUMENT);
+    CHECK(status_of([&] { return slm::chat_template::create(model); }) < 0);
     slm::chat_output output;
     CHECK(status_of([&] { return chat.render("[]"); }) == SLM_E_ARGUMENT);
     CHECK(status_of([&] { return none.text(); }) == SLM_E_ARGUMENT);
@@ -427,8 +432,12 @@ static void test_two_threads(const slm::model &model)
     auto context = small_context(model);
     auto pool = get(slm::threads::create());
     slm::context_options options;
-    options.share(pool);
+    options.threads = &pool;
     CHECK(status_of([&] { return slm::context::create(model, options); }) == SLM_OK);
+    CHECK(get(slm::context::plan(model, options)).stack_bytes == 0);
+    slm::threads closed;
+    options.threads = &closed;
+    CHECK(status_of([&] { return slm::context::create(model, options); }) == SLM_E_ARGUMENT);
     std::vector<std::int32_t> tokens(50, 1);
     std::atomic<int> wrong{0};
     auto work = [&](std::int32_t sequence) {
