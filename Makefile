@@ -148,7 +148,7 @@ test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the wa
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
 	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
-	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)"
+	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)" $(BINDINGS)
 
 one-compiler-call:
 	@mkdir -p $(BUILD)/one_call
@@ -165,6 +165,34 @@ check-install: all
 	    -L$(BUILD)/installed/usr/lib -lslm -Wl,-rpath,$(abspath $(BUILD))/installed/usr/lib \
 	    -o $(BUILD)/installed/dist_test
 	$(BUILD)/installed/dist_test
+
+# ---- Bindings ----------------------------------------------------------------------------------
+
+BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
+
+test: $(BUILD)/layout.txt
+
+check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
+	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
+
+check-cpp: $(LIB) ## the tests of examples/cpp
+	@tests/run.sh $(BUILD) "cpp=examples/cpp/tests/run.sh $(BUILD)"
+
+check-warnings: check-cpp-warnings
+
+# The header's three faces, in both standards.
+check-cpp-warnings:
+	@set -e; for cxx in $(call HAVE,g++ clang++); do for std in c++17 c++20; do \
+	    for face in -fno-exceptions -fexceptions -DSLM_CPP_EXCEPTIONS; do \
+	        $$cxx -std=$$std -pedantic $$face $(STRICT) -fsyntax-only -x c++ examples/cpp/tests/test_slm.cpp; \
+	    done; $$cxx -std=$$std $(STRICT) -fsyntax-only -x c++ examples/cpp/chat.cpp; done; done
+
+# What the Python package knows of slm.h: its tests hold it against layout.txt.
+python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
+	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
+	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
+
+.PHONY: check-python check-cpp check-cpp-warnings python-layout
 
 # ---- Processes and refusals --------------------------------------------------------------------
 
@@ -289,6 +317,16 @@ check-abi: ## slm.h is what tests/abi.txt says is published
 abi-update: ## writes tests/abi.txt anew
 	@CC='$(CC)' tests/abi.sh $(BUILD) update
 
+# The same as plain words, for the tests of bindings: tests/layout.awk has the format.
+$(BUILD)/layout.txt: slm.h tests/abi.awk tests/layout.awk
+	@mkdir -p $(BUILD)
+	@awk -f tests/abi.awk slm.h > $(BUILD)/layout.c
+	@$(CC) -I. $(BUILD)/layout.c -o $(BUILD)/layout
+	@$(BUILD)/layout > $(BUILD)/layout.all && awk -f tests/layout.awk $(BUILD)/layout.all > $@
+
+layout: $(BUILD)/layout.txt ## build/layout.txt: structs, fields, constants and functions, for bindings
+	@echo "$(BUILD)/layout.txt: $$(wc -l < $(BUILD)/layout.txt) lines"
+
 # What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
 # tests/portability.sh compare with that.
 $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
@@ -309,7 +347,7 @@ check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LON
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
 	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
-.PHONY: check-abi abi-update check-portability
+.PHONY: check-abi abi-update layout check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
