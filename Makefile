@@ -284,6 +284,16 @@ check-abi: ## slm.h is what tests/abi.txt says is published
 abi-update: ## writes tests/abi.txt anew
 	@CC='$(CC)' tests/abi.sh $(BUILD) update
 
+# The same as plain words, for the tests of bindings: tests/layout.awk has the format.
+$(BUILD)/layout.txt: slm.h tests/abi.awk tests/layout.awk
+	@mkdir -p $(BUILD)
+	@awk -f tests/abi.awk slm.h > $(BUILD)/layout.c
+	@$(CC) -I. $(BUILD)/layout.c -o $(BUILD)/layout
+	@$(BUILD)/layout > $(BUILD)/layout.all && awk -f tests/layout.awk $(BUILD)/layout.all > $@
+
+layout: $(BUILD)/layout.txt ## build/layout.txt: structs, fields, constants and functions, for bindings
+	@echo "$(BUILD)/layout.txt: $$(wc -l < $(BUILD)/layout.txt) lines"
+
 # What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
 # tests/portability.sh compare with that.
 $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
@@ -304,7 +314,7 @@ check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LON
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
 	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
-.PHONY: check-abi abi-update check-portability
+.PHONY: check-abi abi-update layout check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
