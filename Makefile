@@ -349,11 +349,27 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 .PHONY: check-abi abi-update layout check-portability
 
+# ---- Bindings ----------------------------------------------------------------------------------
+
+BINDINGS    = rust go
+config-rust = tests/bindings.sh $(BUILD) rust
+config-go   = tests/bindings.sh $(BUILD) go
+
+check check-long $(BINDINGS:%=check-%): $(BUILD)/layout.txt
+
+rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all of slm inside
+	@mkdir -p examples/rust/vendor
+	cp $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h examples/rust/vendor
+	cd examples/rust && CARGO_TARGET_DIR='$(abspath $(BUILD))/rust' \
+	    cargo package --offline --allow-dirty --no-verify
+
+.PHONY: rust-package
+
 # ---- Checks for developers ---------------------------------------------------------------------
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE)
+CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE) $(BINDINGS)
 CHECK_LONG = vendor clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
