@@ -235,6 +235,24 @@ static double decimal_parse(struct text t, uint64_t *steps)
     return is_negative ? -x : x;
 }
 
+/* A text of digits as a whole number: 1, or 0 if it has anything else, or -1 beyond 64 bits. */
+static int decimal_parse_whole(struct text t, int base, int64_t *out)
+{
+    int status = t.n > 0;
+    *out = 0;
+    for (size_t i = 0; i < t.n; i++) {
+        int digit = vocab_hex_digit((uint8_t)t.s[i]);
+        if (digit < 0 || digit >= base) {
+            return 0;
+        }
+        if (*out > (INT64_MAX - digit) / base) {
+            status = -1;
+        }
+        *out = status > 0 ? *out * base + digit : *out;
+    }
+    return status;
+}
+
 /* ---- Printing -------------------------------------------------------------------------------- */
 
 /* The first p digits of d, one more in the last place if is_up, as a number of p digits. */

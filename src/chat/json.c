@@ -492,7 +492,7 @@ static int json_write(struct builder *b, struct value v, const struct json_style
     if (v.kind == VALUE_STRING) {
         return json_write_string(b, v.u.s, style->is_ascii);
     }
-    if (value_is_list(v)) {
+    if (value_is_list(v) && !value_is_view(v)) {
         return json_write_list(b, v.u.l, style, depth);
     }
     return v.kind == VALUE_DICT ? json_write_dict(b, v.u.d, style, depth) : json_write_scalar(b, v);

@@ -250,6 +250,13 @@ static int parse_number(struct parser *p, struct node *node)
     struct text plain = {digits, n};
     if (p->l.next.kind == LEX_FLOAT) {
         node->constant = value_float(decimal_parse(plain, &steps), CHAT_TEMPLATE);
+    } else if (lex_base(plain) != 10) {
+        struct text behind = {plain.s + 2, plain.n - 2};
+        int64_t value = 0;
+        if (decimal_parse_whole(behind, lex_base(plain), &value) < 0) {
+            return lex_fail(&p->l, "a whole number beyond 64 bits");
+        }
+        node->constant = value_int(value, CHAT_TEMPLATE);
     } else {
         SLM_TRY(json_integer(p->c, plain, CHAT_TEMPLATE, &node->constant));
     }
@@ -686,7 +693,7 @@ static int parse_expression(struct parser *p, struct node **out)
     SLM_TRY(parse_or(p, out));
     int found = 0;
     SLM_TRY(parse_skip_name(p, "if", &found));
-    if (found) {
+    while (found) { /* a if b if c: the one before is what the next decides on */
         struct node *cond;
         SLM_TRY(parse_node(p, NODE_COND, &cond));
         cond->a = *out;
@@ -696,7 +703,7 @@ static int parse_expression(struct parser *p, struct node **out)
         if (found) {
             SLM_TRY(parse_expression(p, &cond->c));
         }
-        /* a if b else c if d ..: the rest is in c; another "if" behind c belongs to it. */
+        SLM_TRY(parse_skip_name(p, "if", &found));
     }
     p->depth--;
     return SLM_OK;
