@@ -457,11 +457,19 @@ static int parse_postfix(struct parser *p, struct node **inner)
     }
 }
 
-/* A name, perhaps with dots, which no filter or test here has. */
+/* A name, perhaps with dots, which no filter or test here has: an error when it is used. */
 static int parse_filter_name(struct parser *p, const struct str **name)
 {
+    struct text t = p->l.next.text;
     SLM_TRY(parse_word(p, name, "a name is"));
-    return parse_is_char(p, '.') ? parse_fail(p, "a name without dots is") : SLM_OK;
+    while (parse_is_char(p, '.')) {
+        const struct str *part;
+        SLM_TRY(parse_next(p));
+        SLM_TRY(parse_word(p, &part, "a name is"));
+        t.n = (size_t)(part->s - t.s) + part->n;
+        SLM_TRY(str_wrap(p->c, t, CHAT_TEMPLATE, name));
+    }
+    return SLM_OK;
 }
 
 /* |name(arguments), once more for each. */
