@@ -748,8 +748,10 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
  *
  * How a model marks reasoning and calls is found out from its template: small conversations are
  * rendered, and a style is the one that reads back what was put in. A template that shows none gives
- * plain answers. What looks like a call and is none (no JSON, no name, cut off) comes back as text
- * of the answer. Line breaks next to a delimiter are no part of the text beside it. */
+ * plain answers. What looks like a call and is none (no JSON, as with words of Python or a comma too
+ * many; no name; arguments under another name; cut off) comes back as text of the answer. Of a call
+ * its name, id and arguments are given out, and nothing else that stands beside them. Line breaks
+ * next to a delimiter are no part of the text beside it. */
 
 typedef struct slm_chat_output slm_chat_output;
 

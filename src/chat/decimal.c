@@ -8,6 +8,7 @@
 #define DECIMAL_WORD 1000000000u
 #define DECIMAL_WORDS 96         /* 2^54 * 5^1076 has 768 digits */
 #define DECIMAL_DIGITS_READ 800u /* of a text; what comes behind tells only that it is more */
+#define DECIMAL_STEPS 500        /* of a rendering: what reading or printing one takes at most */
 #define DECIMAL_TEXT 32          /* bytes that decimal_print writes at most */
 
 /* digits[0..n-1] * 10^exponent, without zeros in front; n is 0 for zero. */
@@ -229,7 +230,7 @@ static double decimal_parse(struct text t, uint64_t *steps)
         x = exponent < 0 ? (double)head / decimal_powers[-exponent]
                          : (double)head * decimal_powers[exponent];
     } else if (d.n > 0) {
-        *steps = 500;
+        *steps = DECIMAL_STEPS;
         x = decimal_of_bits(decimal_settle(&d, decimal_bits(x)));
     }
     return is_negative ? -x : x;

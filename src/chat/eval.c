@@ -440,7 +440,7 @@ static int eval_slice(struct jinja *j, struct scope *scope, const struct node *n
     int64_t n = v.kind == VALUE_STRING ? str_points(v.u.s) : v.u.l->n;
     int64_t low = step > 0 ? 0 : -1;
     int64_t high = step > 0 ? n : n - 1;
-    SLM_TRY(chat_work(&j->c, v.kind == VALUE_STRING ? v.u.s->n / 8 : 1));
+    SLM_TRY(chat_work(&j->c, v.kind == VALUE_STRING ? v.u.s->n / 2 : 1));
     SLM_TRY(eval_border(j, scope, node->b, step > 0 ? 0 : INT64_MAX, &from));
     SLM_TRY(eval_border(j, scope, node->c, step > 0 ? INT64_MAX : INT64_MIN, &to));
     from = eval_clip(from, n, low, high);

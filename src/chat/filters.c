@@ -408,7 +408,7 @@ static int filter_round(struct jinja *j, struct call *k, struct value *out)
         x *= unit;
         out->u.f = (text_is(str_text(method), "ceil") ? math_ceil(x) : math_floor(x)) / unit;
     }
-    return chat_work(&j->c, steps + 100);
+    return chat_work(&j->c, steps + DECIMAL_STEPS);
 }
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
@@ -421,7 +421,7 @@ static int filter_length(struct jinja *j, struct call *k, struct value *out)
     case VALUE_UNDEFINED:
         break;
     case VALUE_STRING:
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 16));
+        SLM_TRY(chat_work(&j->c, v.u.s->n / 4));
         n = str_points(v.u.s);
         break;
     case VALUE_LIST:

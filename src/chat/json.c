@@ -415,6 +415,7 @@ static int json_write_scalar(struct builder *b, struct value v)
             const char *name = decimal_is_nan(v.u.f) ? "NaN" : v.u.f < 0 ? "-Infinity" : "Infinity";
             return builder_text(b, name, CHAT_CONTENT);
         }
+        SLM_TRY(chat_work(b->c, DECIMAL_STEPS));
         return builder_bytes(b, text, decimal_print(v.u.f, text), CHAT_CONTENT);
     default:
         return chat_fail(b->c, "%s has no form in JSON", value_kind_name(v));

@@ -83,7 +83,7 @@ static int method_range(struct jinja *j, const struct call *k, int32_t first, ui
     int64_t n = str_points(s);
     int64_t a;
     int64_t b;
-    SLM_TRY(chat_work(&j->c, s->n / 16));
+    SLM_TRY(chat_work(&j->c, s->n / 2));
     SLM_TRY(call_integer(j, k, first, 0, &a));
     SLM_TRY(call_integer(j, k, first + 1, n, &b));
     a = max_i64(a < 0 ? a + n : a, 0);
@@ -677,7 +677,7 @@ static int jinja_item(struct jinja *j, struct value v, struct value index, struc
     } else if (value_is_integer(index) && v.kind == VALUE_STRING) {
         int64_t n = str_points(v.u.s);
         int64_t i = index.u.i < 0 ? index.u.i + n : index.u.i;
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 8));
+        SLM_TRY(chat_work(&j->c, v.u.s->n / 2));
         if (i >= 0 && i < n) {
             const struct str *s;
             uint32_t from = str_offset(v.u.s, (uint64_t)i);

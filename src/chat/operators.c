@@ -199,7 +199,7 @@ static int jinja_divide_real(struct jinja *j, uint32_t op, double x, double y, d
         whole = (x / y) * 0; /* a zero with the sign of the true quotient */
     }
     *out = op == LEX_OP('%', 0) ? rest : whole;
-    return chat_work(&j->c, 64);
+    return chat_work(&j->c, 600);
 }
 
 static int jinja_divide_int(struct jinja *j, uint32_t op, struct value a, struct value b,

@@ -463,7 +463,7 @@ static int parse_filter_name(struct parser *p, const struct str **name)
     struct text t = p->l.next.text;
     SLM_TRY(parse_word(p, name, "a name is"));
     while (parse_is_char(p, '.')) {
-        const struct str *part;
+        const struct str *part = NULL;
         SLM_TRY(parse_next(p));
         SLM_TRY(parse_word(p, &part, "a name is"));
         t.n = (size_t)(part->s - t.s) + part->n;

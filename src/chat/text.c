@@ -74,6 +74,7 @@ static int print_scalar(struct builder *b, struct value v)
     case VALUE_BIG:
         return builder_str(b, v.u.s);
     default:
+        SLM_TRY(chat_work(b->c, DECIMAL_STEPS));
         return builder_bytes(b, text, decimal_print(v.u.f, text), v.mark);
     }
 }
