@@ -148,7 +148,7 @@ test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the wa
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
 	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
-	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)" $(BINDINGS)
+	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)" $(QUICK_BINDINGS)
 
 one-compiler-call:
 	@mkdir -p $(BUILD)/one_call
@@ -168,7 +168,7 @@ check-install: all
 
 # ---- Bindings ----------------------------------------------------------------------------------
 
-BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
+QUICK_BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
 
 test: $(BUILD)/layout.txt
 

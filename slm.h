@@ -718,10 +718,11 @@ SLM_API int slm_chat_prompt_get_info(const slm_chat_prompt *prompt, slm_chat_pro
 SLM_API void slm_chat_prompt_free(slm_chat_prompt *prompt);
 
 /* Segments, whoever made them, to tokens, as slm_tokenize would do with all of their text at once,
- * but that control tokens are found only where all bytes are the template's. (User-defined tokens are
- * part of ordinary text, and as in slm_tokenize found anywhere, but for those that end in "|>": some
- * files have tokens that frame messages as user-defined.) segments[0..n_segments-1] are
- * segment_size bytes long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
+ * but that control tokens are found only where all bytes are the template's. So are user-defined
+ * tokens written as <...> (but for HTML: <h1>, </td>) or as [WORD] in capitals: many files have what
+ * frames messages, reasoning and calls as such. Other user-defined tokens, such as runs of blanks,
+ * are part of ordinary text and found anywhere. segments[0..n_segments-1] are segment_size bytes
+ * long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
  * it and the text does not begin with it; never an end token. Errors as slm_tokenize. Any thread. */
 SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment *segments,
                                   int32_t n_segments, size_t segment_size, uint32_t flags,
@@ -747,8 +748,10 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
  *
  * How a model marks reasoning and calls is found out from its template: small conversations are
  * rendered, and a style is the one that reads back what was put in. A template that shows none gives
- * plain answers. What looks like a call and is none (no JSON, no name, cut off) comes back as text
- * of the answer. Line breaks next to a delimiter are no part of the text beside it. */
+ * plain answers. What looks like a call and is none (no JSON, as with words of Python or a comma too
+ * many; no name; arguments under another name; cut off) comes back as text of the answer. Of a call
+ * its name, id and arguments are given out, and nothing else that stands beside them. Line breaks
+ * next to a delimiter are no part of the text beside it. */
 
 typedef struct slm_chat_output slm_chat_output;
 

@@ -24,7 +24,7 @@ static uint32_t bpe_rank(const struct encoder *e, const struct merge_symbol *lef
 static int32_t bpe_find(const struct encoder *e, struct text t)
 {
     int32_t token = vocab_find(e->v, t);
-    return (vocab_attributes(e->v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
+    return (vocab_attributes(e->v, token) & (TOKEN_GUARDED | TOKEN_MARKUP)) != 0 ? -1 : token;
 }
 
 /* What is no token is looked up byte by byte; bytes that are none are left out. */

@@ -218,7 +218,8 @@ static int32_t spm_find(const struct encoder *e, uint32_t start, uint32_t size)
 {
     struct text t = {(const char *)e->text.data + start, size};
     int32_t token = size > e->v->text_max ? -1 : vocab_find(e->v, t);
-    return (vocab_attributes(e->v, token) & (TOKEN_GUARDED | TOKEN_BYTE)) != 0 ? -1 : token;
+    unsigned kept_out = TOKEN_GUARDED | TOKEN_MARKUP | TOKEN_BYTE;
+    return (vocab_attributes(e->v, token) & kept_out) != 0 ? -1 : token;
 }
 
 /* The higher the score, the lower the rank. */

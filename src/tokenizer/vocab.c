@@ -17,9 +17,10 @@
 #define TOKEN_CONTROL 8u
 #define TOKEN_USER 16u
 #define TOKEN_BYTE 32u
-#define TOKEN_LSTRIP 128u /* swallows white space before it */
-#define TOKEN_RSTRIP 256u /* swallows white space after it */
-#define TOKEN_END 1024u   /* generation ends here */
+#define TOKEN_LSTRIP 128u  /* swallows white space before it */
+#define TOKEN_RSTRIP 256u  /* swallows white space after it */
+#define TOKEN_END 1024u    /* generation ends here */
+#define TOKEN_MARKUP 2048u /* user-defined, and written like what chat templates are made of */
 /* Text from outside becomes one of these only where the caller asks for special tokens: merging
  * letters never yields them, whatever the vocabulary says. */
 #define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
@@ -120,6 +121,7 @@ struct vocab {
     uint32_t text_max;       /* longest text in bytes */
     struct specials special; /* all */
     struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
+    struct specials plain; /* of these, those that are no markup: found in what is said in a chat */
     /* A bit for each two neighbouring characters that some merge may join, by the last byte of the one
      * and the first of the other: all text is cut where there is none. See vocab_edge. */
     uint8_t joins[256][32];
