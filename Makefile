@@ -104,7 +104,7 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention chat_output collisions dequant json live_file math ops platform sampler templates \
+NO_SIMD   = attention chat_output collisions dequant heal json live_file math ops platform sampler templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
@@ -201,7 +201,7 @@ UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tes
 
 unit unit-others unit-outer test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
-$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_jinja: $(FUZZ_HEADERS)
+$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_heal $(BUILD)/test_jinja: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)

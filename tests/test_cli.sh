@@ -113,6 +113,8 @@ cut -d. -f1 "$out" | head -n 1 | tr -d '\n' >"$dir/sentence"
 check "a text of several sentences" not cmp -s "$out" "$dir/sentence"
 run 0 run -m "$model" -p "Once upon a time" -n 60 --temp 0 --stop 'never comes' --stop .
 check "the text ends before the stop string" cmp -s "$out" "$dir/sentence"
+run 0 run -m "$model" -p "Once upon a time there was a lit" -n 1 --temp 0 --heal
+check "a prompt that ends inside a word is healed" [ "$(cat "$out")" = tle ]
 run 0 run -m "$model" -p "Once upon a time" -n 8 --isa ref
 run 0 run -m "$model" -p "Once upon a time" --ctx 32 --temp 0
 check "a full context is told" grep -q 'context is full' "$err"

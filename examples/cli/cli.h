@@ -70,7 +70,7 @@ struct cli_settings {
     uint64_t cpu;
     struct cli_sampling sampling;
     struct cli_stops stops;
-    int stats, special, bos, decode, metadata, tensors, csv, exact, surplus;
+    int stats, special, heal, bos, decode, metadata, tensors, csv, exact, surplus;
     const char *query;
     int32_t pooling;
     int raw, ids, compare;

@@ -252,6 +252,9 @@ static const struct option options[] = {
     {CLI_RUN, "--special", NULL, parse_flag, AT(special), 0, 0,
      "special tokens in the prompt become tokens; not for prompts\n"
      "that strangers write"},
+    {CLI_RUN, "--heal", NULL, parse_flag, AT(heal), 0, 0,
+     "the prompt may end inside a word: its last tokens are chosen anew\n"
+     "among those that agree with it (token healing)"},
     {CLI_TOKENS, "--special", NULL, parse_flag, AT(special), 0, 0,
      "special tokens in the text become tokens; with --decode they\n"
      "are written rather than dropped"},
