@@ -238,15 +238,23 @@ static int generate_use_sampler(struct slm_generator *g, struct slm_sampler *sam
     return sampler_make(&g->sampler, g->context->model, NULL, 0, 0, &o, err);
 }
 
-/* The tokens that end reasoning, as the style writes it. */
+/* The tokens that end reasoning, as the style writes it: without the spaces that a vocabulary puts in
+ * front of a text and behind special tokens, where these are tokens of their own. */
 static int generate_take_force(struct slm_generator *g, slm_error *err)
 {
     struct slm_model *m = g->context->model;
     const char *text = g->tracker.reasoning->force;
     size_t needed = 0;
+    int inside = 0;
     SLM_TRY(tokenize_text(&m->vocab, &m->memory, text, string_length(text), SLM_TEXT_SPECIAL,
                           g->force, LIMIT_FORCED, &needed, err));
-    g->n_force = (int32_t)needed;
+    for (size_t i = 0; i < needed; i++) {
+        const uint32_t flags = SLM_TEXT_BOS | SLM_TEXT_SPECIAL;
+        struct piece piece = piece_begin(&m->vocab, g->force[i], flags, &inside);
+        if (piece_next(&piece) >= 0) {
+            g->force[g->n_force++] = g->force[i];
+        }
+    }
     g->force_at = g->n_force;
     return SLM_OK;
 }
