@@ -114,6 +114,10 @@ TEST_O    = $(if $(findstring -fsanitize,$(CFLAGS)),$(if $(filter-out $(SLOW),$(
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
 	$(COMPILE) $(TEST_SIMD) $(TEST_O) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
 
+# Writes the model that tests/test_chat_cli.sh talks with.
+$(BUILD)/scripted_model: tests/scripted_model.c $(wildcard tests/*.h) $(LIB)
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread -lm
+
 $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread
 
@@ -142,8 +146,9 @@ unit-others: $(addprefix $(BUILD)/,$(OTHERS))
 kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
 	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
 
-test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the ways to build, install and import
+test: $(addprefix $(BUILD)/,$(TESTS) scripted_model) all ## every test: the C tests, and the ways to build, install and import
 	+@tests/run.sh $(BUILD) $(UNIT) $(GOLDEN_OTHERS) "cli=tests/test_cli.sh $(BUILD)/slm" \
+	    "chat_cli=tests/test_chat_cli.sh $(BUILD)/slm" \
 	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
