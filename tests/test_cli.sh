@@ -142,7 +142,7 @@ end=$(printf '<|im_end|>' | "$slm" tokens -m "$model" --special)
 run 0 template -m "$model" -f "$dir/talk" --ids --no-prompt
 check "only the template's end is a token" [ "$(tr ' ' '\n' <"$out" | grep -c "^$end$")" -eq 1 ]
 cat >"$dir/form" <<'END'
-{{ enable_thinking }},{{ thinking }},{{ reasoning_effort }},{{ tools[0].name }}
+{{ enable_thinking }},{{ thinking }},{{ reasoning_effort }},{{ tools[0].name if tools }}
 END
 printf '[{"name": "f"}]' >"$dir/tools"
 run 0 template --template "$dir/form" -f "$dir/talk" --think --effort low --tools "$dir/tools"
