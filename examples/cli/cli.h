@@ -160,6 +160,8 @@ struct cli_tokens {
 int cli_push_token(struct cli_tokens *tokens, int32_t token);
 int cli_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
                  struct cli_tokens *tokens); /* appends */
+int cli_tokenize_prompt(const slm_model *model, const slm_chat_prompt *prompt,
+                        struct cli_tokens *tokens); /* the same */
 /* Decimal numbers between white space and commas. what: for the message. CLI_GO or CLI_FAILED. */
 int cli_parse_tokens(const char *what, const char *text, size_t size, struct cli_tokens *tokens);
 
@@ -187,10 +189,6 @@ int cli_chat_options(slm_chat_options *o, const struct cli_settings *s, char **t
 
 /* enable_thinking, and as "thinking", which some templates call it. SLM_AUTO: the template decides. */
 void cli_set_thinking(slm_chat_options *o, int32_t thinking);
-
-/* Appends the tokens of a prompt. CLI_GO or CLI_FAILED. */
-int cli_tokenize_prompt(const slm_model *model, const slm_chat_prompt *prompt,
-                        struct cli_tokens *tokens);
 
 /* ---- Embeddings (vectors.c) ------------------------------------------------------------------ */
 
