@@ -104,7 +104,7 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention chat_output collisions dequant json live_file math ops platform sampler templates \
+NO_SIMD   = attention chat_output collisions dequant heal json live_file math ops platform sampler templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
@@ -113,6 +113,10 @@ TEST_O    = $(if $(findstring -fsanitize,$(CFLAGS)),$(if $(filter-out $(SLOW),$(
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
 	$(COMPILE) $(TEST_SIMD) $(TEST_O) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
+
+# Writes the model that tests/test_chat_cli.sh talks with.
+$(BUILD)/scripted_model: tests/scripted_model.c $(wildcard tests/*.h) $(LIB)
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread -lm
 
 $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread
@@ -142,8 +146,9 @@ unit-others: $(addprefix $(BUILD)/,$(OTHERS))
 kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
 	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
 
-test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the ways to build, install and import
+test: $(addprefix $(BUILD)/,$(TESTS) scripted_model) all ## every test: the C tests, and the ways to build, install and import
 	+@tests/run.sh $(BUILD) $(UNIT) $(GOLDEN_OTHERS) "cli=tests/test_cli.sh $(BUILD)/slm" \
+	    "chat_cli=tests/test_chat_cli.sh $(BUILD)/slm" \
 	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
@@ -229,7 +234,7 @@ UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tes
 
 unit unit-others unit-outer test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
-$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_jinja: $(FUZZ_HEADERS)
+$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_heal $(BUILD)/test_jinja: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)

@@ -176,6 +176,7 @@
 #include "src/sampler.c"
 #include "src/chat/output_styles.c"
 #include "src/chat/output_scan.c"
+#include "src/heal.c"
 #include "src/generate.c"
 #include "src/chat/builtin.c"
 #include "src/chat/chat.c"

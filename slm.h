@@ -1191,7 +1191,13 @@ typedef struct slm_generate_options {
                                  reasoning follows as if the model had said it, and the answer.
                                  Default 0: as many as it likes. More needs a chat_output whose
                                  style has reasoning */
-    int32_t reserved;         /* 0 */
+    int32_t heal; /* 1: token healing, for prompts that end inside a token ("http:" where "://" is
+                     one): the last tokens of the prompt, 62 bytes at most, are taken back if some
+                     token begins with them, and chosen anew among those that agree with them.
+                     Pieces have only what lies beyond the prompt; tokens that do not reach that
+                     far count as the prompt's. The first token of the prompt and special tokens
+                     stay. Ended before a piece came, the sequence may lack what was taken back.
+                     Default 0 */
 } slm_generate_options;
 
 SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);

@@ -918,8 +918,8 @@ SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_
     API_NEED(generator, "generator", err);
     SLM_TRY(api_not_forked(generator->context, err));
     memset(&o, 0, sizeof o);
-    o.n_prompt = generator->n_prompt;
-    o.n_prompt_done = generator->n_prompt_done;
+    o.n_prompt = generator->n_prompt + generator->n_healed;
+    o.n_prompt_done = generator->n_prompt_done + generator->n_healed;
     o.n_generated = generator->n_generated;
     o.prompt_ns = generator->prompt_ns;
     o.generate_ns = generator->generate_ns;

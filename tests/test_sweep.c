@@ -643,7 +643,7 @@ static int ask(struct scene *s, slm_error *err)
     return status != SLM_OK ? status : slm_plan_memory(s->model, &o, &plan, err);
 }
 
-static int begin_with(struct scene *s, slm_sampler *sampler, slm_error *err)
+static int begin_with(struct scene *s, slm_sampler *sampler, int32_t heal, slm_error *err)
 {
     static const char *const stops[1] = {"cc"};
     slm_generate_options o;
@@ -651,17 +651,25 @@ static int begin_with(struct scene *s, slm_sampler *sampler, slm_error *err)
     o.max_tokens = 12;
     o.stops = stops;
     o.n_stops = 1;
-    return slm_generate_begin(&s->generator, s->context, 0, sampler, "ab ba", 5, &o, err);
+    o.heal = heal;
+    return slm_generate_begin(&s->generator, s->context, 0, sampler, "ab ba", heal ? 4 : 5, &o,
+                              err);
 }
 
 static int generate_begin(struct scene *s, slm_error *err)
 {
-    return begin_with(s, s->sampler, err);
+    return begin_with(s, s->sampler, 0, err);
 }
 
 static int generate_begin_greedy(struct scene *s, slm_error *err)
 {
-    return begin_with(s, NULL, err);
+    return begin_with(s, NULL, 0, err);
+}
+
+/* Takes back "b", with which "ba" begins. */
+static int generate_begin_healed(struct scene *s, slm_error *err)
+{
+    return begin_with(s, s->sampler, 1, err);
 }
 
 static int generate_begin_tokens(struct scene *s, slm_error *err)
@@ -1168,8 +1176,11 @@ static void beginning_to_generate_survives_every_refused_allocation(void **state
                                    generates};
     const struct scenario ids = {"generate, tokens", has | HAS_SAMPLER, generate_begin_tokens,
                                  generates};
+    const struct scenario healed = {"generate, healed", has | HAS_SAMPLER, generate_begin_healed,
+                                    generates};
     (void)state;
     sweep(&text, &no_memory, 9);
+    sweep(&healed, &no_memory, 10);
     sweep(&greedy, &no_memory, 10);
     sweep(&later, &no_memory, 10);
     sweep(&ids, &no_memory, 3);

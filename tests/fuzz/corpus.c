@@ -455,6 +455,10 @@ static void prompts(void)
          "\0\0\0the an the an the an the an the an the an the an the an the an the an the an "
          "the an the an the an the an the an the an");
     SAVE("prompt", "special", "\0\0\2\3<s></s><|control|>");
+    SAVE("prompt", "healed", "\0\0\2\x96the o");
+    SAVE("prompt", "healed-special", "\0\0\2\x80<|control|>t");
+    SAVE("prompt", "healed-cancel", "\0\0\x22\x82the t");
+    SAVE("prompt", "healed-bpe", "\x10\0\2\x82 an the t");
     SAVE("prompt", "limit-0", "\0\0\4\0the");
     SAVE("prompt", "limit-3", "\0\0\4\3the");
     SAVE("prompt", "empty", "");
