@@ -50,6 +50,7 @@
 #include "kernels/x86_mixers.c"
 #include "kernels/x86_activations.c"
 #include "kernels/x86_amx.c"
+#include "kernels/x86_amx_delta.c"
 #include "kernels/arm.h"
 #include "kernels/arm_neon_blocks.c"
 #include "kernels/arm_neon_int.c"

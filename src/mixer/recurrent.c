@@ -6,7 +6,7 @@
 struct recurrent_mixer {
     int64_t (*state_floats)(const struct hparams *h); /* of a layer, for a sequence */
     int64_t (*row_floats)(const struct hparams *h);   /* of c->mix, for a token */
-    int64_t (*part_bytes)(const struct hparams *h);   /* of a thread's scratch; NULL: none */
+    int64_t (*part_bytes)(const struct slm_model *m); /* of a thread's scratch; NULL: none */
     void (*run)(struct slm_context *c, const struct layer *l, float *x);
 };
 
@@ -36,6 +36,6 @@ static void recurrent_bind(struct slm_model *m, struct layer *l)
     m->n_state_floats += (n + STATE_FLOATS_ALIGN - 1) / STATE_FLOATS_ALIGN * STATE_FLOATS_ALIGN;
     m->n_mix_max = max_i64(m->n_mix_max, mixer->row_floats(h));
     if (mixer->part_bytes != NULL) {
-        m->mix_part_bytes = max_i64(m->mix_part_bytes, mixer->part_bytes(h));
+        m->mix_part_bytes = max_i64(m->mix_part_bytes, mixer->part_bytes(m));
     }
 }
