@@ -44,7 +44,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const at = words.indexOf('--port');
   const port = at >= 0 ? Number(words.splice(at, 2)[1]) : 8080;
   const folder = words.find((word) => !word.startsWith('--')) ??
-    fileURLToPath(new URL('../../build/web', import.meta.url));
+    fileURLToPath(new URL('../../build/web/page', import.meta.url));
   const { url } = await serve(folder, { port, isolated: !words.includes('--not-isolated') });
   console.log(`${folder} is shown at ${url}  (Ctrl-C ends it)`);
 }

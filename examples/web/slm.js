@@ -182,7 +182,7 @@ export class Chat {
   #model;
   #talk;
   #system;
-  #busy = null; // a promise while an answer is being given
+  #busy = false; // an answer is being given
 
   constructor(slm, model, talk, { system, plain }) {
     this.#slm = slm;
@@ -217,8 +217,7 @@ export class Chat {
     if (this.#busy) {
       throw new SlmError('SLM_E_BUSY', 'the chat is giving an answer: end that first');
     }
-    let finish;
-    this.#busy = new Promise((resolve) => { finish = resolve; });
+    this.#busy = true;
     const answer = { reasoning: '', answer: '', tool_call: '' };
     const before = { messages: this.messages.length, text: this.text };
     try {
@@ -231,9 +230,10 @@ export class Chat {
       }
     } finally {
       this.#keep(answer, before);
-      await this.#slm._call('end', this.#talk).catch(() => {});
-      this.#busy = null;
-      finish();
+      this.#busy = false;
+      if (this.#talk !== 0) {
+        await this.#slm._call('end', this.#talk).catch(() => {});
+      }
     }
   }
 
@@ -277,6 +277,9 @@ export class Chat {
     const stats = { promptTokens: 0, generated: 0, promptMs: 0, generateMs: 0, reason: '' };
     this.stats = stats;
     for (let done = false; !done;) {
+      if (this.#talk === 0) {
+        throw closed('chat');
+      }
       const step = await this.#slm._call('step', this.#talk, STEP_MS);
       stats.promptMs += step.promptMs;
       stats.generateMs += step.generateMs;
@@ -297,13 +300,12 @@ export class Chat {
     }
   }
 
-  /** Waits for the end of an answer that is being given. */
+  /** An answer that is being given ends with SLM_E_CLOSED. */
   async close() {
     const talk = this.#talk;
     this.#talk = 0;
     this.#model.chats.delete(this);
-    if (talk !== 0) {
-      await this.#busy;
+    if (talk !== 0) { // the worker does one thing after the other: first what it is at
       await this.#slm._call('free', talk);
     }
   }

@@ -11,6 +11,7 @@ const operations = {
     engine = await Engine.create({ bytes: await fetchBytes(url), threads, workerUrl: import.meta.url });
   },
   take: (size) => engine.take(size),
+  used: () => engine.memory.buffer.byteLength,
   write: (at, bytes) => engine.write(at, bytes),
   give: (at) => engine.give(at),
   open: (data, size, reference) => engine.open(data, size, reference),
