@@ -275,8 +275,8 @@ WASM_INLINE v128_t wasm_sum_32(const v128_t x[4])
 WASM_INLINE v128_t wasm_add_block(v128_t sum, v128_t integers, v128_t d, float dx, v128_t m,
                                   float sx, int32_t has_m)
 {
-    v128_t term = wasm_f32x4_mul(wasm_f32x4_mul(d, wasm_f32x4_splat(dx)),
-                                 wasm_f32x4_convert_i32x4(integers));
+    v128_t term =
+        wasm_f32x4_mul(wasm_f32x4_mul(d, wasm_f32x4_splat(dx)), wasm_f32x4_convert_i32x4(integers));
     if (has_m) {
         term = wasm_f32x4_add(term, wasm_f32x4_mul(m, wasm_f32x4_splat(sx)));
     }
@@ -288,8 +288,7 @@ WASM_INLINE v128_t wasm_add_super(v128_t sum, v128_t products, v128_t minima, v1
                                   float dx, int32_t has_m)
 {
     v128_t factor = wasm_f32x4_splat(dx);
-    v128_t term =
-        wasm_f32x4_mul(wasm_f32x4_mul(d, factor), wasm_f32x4_convert_i32x4(products));
+    v128_t term = wasm_f32x4_mul(wasm_f32x4_mul(d, factor), wasm_f32x4_convert_i32x4(products));
     if (has_m) {
         term = wasm_f32x4_sub(
             term, wasm_f32x4_mul(wasm_f32x4_mul(m, factor), wasm_f32x4_convert_i32x4(minima)));
@@ -370,9 +369,9 @@ WASM_INLINE void wasm_one_super(float acc[WASM_ROWS], const uint8_t *const p[WAS
         }
     }
     v128_t d = wasm_halves(p, d_at), m = has_m ? wasm_halves(p, d_at + 2) : d;
-    wasm_v128_store(acc, wasm_add_super(wasm_v128_load(acc), wasm_add_lanes(v),
-                                        has_m ? wasm_add_lanes(low) : d, d, m,
-                                        row.d[at / 256], has_m));
+    wasm_v128_store(acc,
+                    wasm_add_super(wasm_v128_load(acc), wasm_add_lanes(v),
+                                   has_m ? wasm_add_lanes(low) : d, d, m, row.d[at / 256], has_m));
 }
 
 /* ---- Panels ---------------------------------------------------------------------------------- */
@@ -768,7 +767,7 @@ static const struct kernel_act wasm_act_q8_k = {"q8_k", 1, ref_act_q8_k_bytes, w
 /* struct kernel_product has no room for the format: each type gets its own entry point. */
 #define WASM_FORMAT(type, form, elements, super, has_m, one)                                       \
     static const struct wasm_format wasm_format_##type = {                                         \
-        &act_##form, elements,          (int32_t)sizeof(struct block_##type), super, has_m,        \
+        &act_##form,        elements, (int32_t)sizeof(struct block_##type), super, has_m,          \
         wasm_unpack_##type, one};                                                                  \
     static void wasm_mul_##type(float *y, int64_t y_stride, const uint8_t *w, int64_t row0,        \
                                 int64_t row1, const void *act, int64_t n_token, int64_t k,         \
@@ -873,8 +872,7 @@ WASM_INLINE void wasm_multiply_f32(float *y, int64_t y_stride, const uint8_t *w,
             decode(values, w + (r * k + i) * width, n);
             for (int64_t t = 0; t < n_token; t++) {
                 const uint8_t *x = (const uint8_t *)act + (size_t)t * act_bytes;
-                y[t * y_stride + r] +=
-                    wasm_dot_f32(values, (const float *)(const void *)x + i, n);
+                y[t * y_stride + r] += wasm_dot_f32(values, (const float *)(const void *)x + i, n);
             }
         }
     }
@@ -906,17 +904,17 @@ WASM_PLAIN_TYPES(WASM_PLAIN)
 WASM_INLINE v128_t wasm_exp_short(v128_t x)
 {
     const v128_t magic = wasm_f64x2_const_splat(6755399441055744.0); /* 1.5 * 2^52 */
-    v128_t half = wasm_v128_or(wasm_v128_and(x, wasm_f64x2_const_splat(-0.0)),
-                               wasm_f64x2_const_splat(0.5));
+    v128_t half =
+        wasm_v128_or(wasm_v128_and(x, wasm_f64x2_const_splat(-0.0)), wasm_f64x2_const_splat(0.5));
     v128_t k = wasm_f64x2_trunc(
         wasm_f64x2_add(wasm_f64x2_mul(x, wasm_f64x2_const_splat(MATH_LOG2_E)), half));
     v128_t r = wasm_f64x2_sub(x, wasm_f64x2_mul(k, wasm_f64x2_const_splat(0x1.62e42fefa39efp-1)));
     v128_t r2 = wasm_f64x2_mul(r, r);
 #define WASM_LINE(a, b)                                                                            \
     wasm_f64x2_add(wasm_f64x2_const_splat(a), wasm_f64x2_mul(wasm_f64x2_const_splat(b), r))
-    v128_t low = wasm_f64x2_add(
-        WASM_LINE(0.9999999999595618, 0.9999999999955090),
-        wasm_f64x2_mul(WASM_LINE(0.5000000107729166, 0.16666666786308587), r2));
+    v128_t low =
+        wasm_f64x2_add(WASM_LINE(0.9999999999595618, 0.9999999999955090),
+                       wasm_f64x2_mul(WASM_LINE(0.5000000107729166, 0.16666666786308587), r2));
     v128_t high = wasm_f64x2_add(
         WASM_LINE(0.041666218319291945, 0.008333283538708528),
         wasm_f64x2_mul(WASM_LINE(0.0013948578326459795, 0.00019907569310848288), r2));
@@ -933,7 +931,8 @@ WASM_INLINE v128_t wasm_exp(v128_t x)
     const v128_t most = wasm_f32x4_const_splat(0x1.62e42ep+6f);
     v128_t z = wasm_f32x4_min(wasm_f32x4_max(x, least), most);
     v128_t low = wasm_exp_short(wasm_f64x2_promote_low_f32x4(z));
-    v128_t high = wasm_exp_short(wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(z, z, 2, 3, 0, 1)));
+    v128_t high =
+        wasm_exp_short(wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(z, z, 2, 3, 0, 1)));
     v128_t y = wasm_i32x4_shuffle(wasm_f32x4_demote_f64x2_zero(low),
                                   wasm_f32x4_demote_f64x2_zero(high), 0, 1, 4, 5);
     y = wasm_v128_andnot(y, wasm_f32x4_lt(x, least));
@@ -1041,8 +1040,8 @@ static void wasm_add_scaled(float *y, const float *x, float factor, int64_t n)
     v128_t f = wasm_f32x4_splat(factor);
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        wasm_v128_store(y + i, wasm_f32x4_add(wasm_v128_load(y + i),
-                                              wasm_f32x4_mul(f, wasm_v128_load(x + i))));
+        wasm_v128_store(
+            y + i, wasm_f32x4_add(wasm_v128_load(y + i), wasm_f32x4_mul(f, wasm_v128_load(x + i))));
     }
     ref_add_scaled(y + i, x + i, factor, n - i);
 }
@@ -1141,7 +1140,8 @@ static void wasm_kv_store_f32(uint8_t *dst, const float *src, int64_t n)
 
 WASM_INLINE v128_t wasm_gate(v128_t x, v128_t z)
 {
-    return wasm_f32x4_div(x, wasm_f32x4_add(wasm_f32x4_const_splat(1), wasm_exp(wasm_f32x4_neg(z))));
+    return wasm_f32x4_div(x,
+                          wasm_f32x4_add(wasm_f32x4_const_splat(1), wasm_exp(wasm_f32x4_neg(z))));
 }
 
 static void wasm_swiglu(float *y, const float *gate, const float *up, int64_t n)
@@ -1149,8 +1149,7 @@ static void wasm_swiglu(float *y, const float *gate, const float *up, int64_t n)
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) {
         v128_t g = wasm_v128_load(gate + i), silu = wasm_gate(g, g);
-        wasm_v128_store(y + i,
-                        up != NULL ? wasm_f32x4_mul(silu, wasm_v128_load(up + i)) : silu);
+        wasm_v128_store(y + i, up != NULL ? wasm_f32x4_mul(silu, wasm_v128_load(up + i)) : silu);
     }
     ref_swiglu(y + i, gate + i, up != NULL ? up + i : NULL, n - i);
 }
@@ -1162,11 +1161,10 @@ static void wasm_gelu(float *y, const float *x, const float *up, int64_t n)
         v128_t v = wasm_v128_load(x + i);
         v128_t cube = wasm_f32x4_mul(wasm_f32x4_const_splat(0.044715f), v);
         cube = wasm_f32x4_mul(wasm_f32x4_mul(cube, v), v);
-        v128_t u = wasm_f32x4_mul(wasm_f32x4_const_splat(1.59576912160573071f),
-                                  wasm_f32x4_add(v, cube));
+        v128_t u =
+            wasm_f32x4_mul(wasm_f32x4_const_splat(1.59576912160573071f), wasm_f32x4_add(v, cube));
         v128_t gelu = wasm_gate(v, u);
-        wasm_v128_store(y + i,
-                        up != NULL ? wasm_f32x4_mul(gelu, wasm_v128_load(up + i)) : gelu);
+        wasm_v128_store(y + i, up != NULL ? wasm_f32x4_mul(gelu, wasm_v128_load(up + i)) : gelu);
     }
     ref_gelu(y + i, x + i, up != NULL ? up + i : NULL, n - i);
 }

@@ -313,9 +313,9 @@ static int tokenize(struct web_talk *t, const char *text, size_t size, double no
         status = slm_chat_render(t->form, text, size, &options, &prompt, &error);
         if (status == SLM_OK) {
             slm_chat_prompt_get_info(prompt, &info, NULL);
-            status = slm_tokenize_segments(t->model, info.segments, info.n_segments,
-                                           info.segment_size, SLM_TEXT_BOS, t->tokens,
-                                           (size_t)t->n_ctx, &needed, &error);
+            status =
+                slm_tokenize_segments(t->model, info.segments, info.n_segments, info.segment_size,
+                                      SLM_TEXT_BOS, t->tokens, (size_t)t->n_ctx, &needed, &error);
         }
         if (status == SLM_OK) {
             status = slm_chat_output_begin(t->output, prompt, &error);
@@ -469,8 +469,8 @@ int EXPORT(web_talk_step)(struct web_talk *t)
     }
     count_piece(t);
     if (t->output != NULL) {
-        status = slm_chat_output_push(t->output, t->piece.kind, t->piece.text, t->piece.size,
-                                      &error);
+        status =
+            slm_chat_output_push(t->output, t->piece.kind, t->piece.text, t->piece.size, &error);
         if (status != SLM_OK) {
             return status;
         }

@@ -42,8 +42,8 @@ static void bits_of_product(const struct kernel_product *product,
     reference->multiply(y + n_y, n_row, w, 0, n_row, act.p, n_token, k, NULL);
     for (size_t i = 0; i < n_y; i++) { /* a sum may be 0 of either sign */
         CHECK(y[i] == y[n_y + i] || (f32_is_nan(y[i]) && f32_is_nan(y[n_y + i])),
-              "k %lld, %lld tokens: %.9g, the reference has %.9g", (long long)k,
-              (long long)n_token, (double)y[i], (double)y[n_y + i]);
+              "k %lld, %lld tokens: %.9g, the reference has %.9g", (long long)k, (long long)n_token,
+              (double)y[i], (double)y[n_y + i]);
     }
     guarded_give(&act);
     guarded_give(&scratch);
@@ -128,7 +128,8 @@ static void bits_of_attention(const struct kernels *k, const struct kernels *ref
         job.out_stride = 80;
         (i == 0 ? k : ref)->attention[kv](&job, scratch);
     }
-    CHECK(memcmp(out[0], out[1], sizeof out[0]) == 0 && memcmp(max[0], max[1], sizeof max[0]) == 0 &&
+    CHECK(memcmp(out[0], out[1], sizeof out[0]) == 0 &&
+              memcmp(max[0], max[1], sizeof max[0]) == 0 &&
               memcmp(sum[0], sum[1], sizeof sum[0]) == 0,
           "other bits than the reference's");
     free(scratch);

@@ -82,7 +82,7 @@ static void format_all(struct out *o, const char *f, va_list args)
                 put(o, " ", 1);
             }
         } else if (*f == 'd' || *f == 'u' || *f == 'x') {
-            int64_t v = longs == 2 ? va_arg(args, int64_t)
+            int64_t v = longs == 2  ? va_arg(args, int64_t)
                         : *f == 'd' ? va_arg(args, int)
                                     : (int64_t)va_arg(args, unsigned);
             int negative = *f == 'd' && v < 0;
