@@ -90,6 +90,52 @@ install: all ## header, libraries, slm.pc and the tool into DESTDIR/PREFIX
 	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lslm' \
 	    'Libs.private: -pthread' > $(DESTDIR)$(LIBDIR)/pkgconfig/slm.pc
 
+# ---- WebAssembly -------------------------------------------------------------------------------
+
+# Two modules, with shared memory for threads and without: see examples/web/README.md.
+WEB        = $(BUILD)/web
+WEB_CC     = clang
+WEB_LD     = wasm-ld
+WEB_FLAGS  = --target=wasm32 -O2 -nostdlib -ffreestanding -Iexamples/web/include -msimd128 \
+             -mbulk-memory -mmutable-globals -msign-ext -mnontrapping-fptoint
+WEB_LINK   = $(WEB_LD) --no-entry --stack-first -z stack-size=1048576 --import-memory \
+             --max-memory=4294967296 --gc-sections -s
+WEB_PAGE   = $(patsubst examples/web/%,%,$(wildcard examples/web/*.js examples/web/*.css \
+             examples/web/*.html)) $(notdir $(MODEL)) slm.wasm slm-threads.wasm
+WEB_TEST   = examples/web/test
+
+web: $(WEB_PAGE:%=$(WEB)/page/%) ## the page in build/web/page, for any server of static files
+
+web-demo: web ## builds the page and shows it at http://localhost:8080
+	node examples/web/serve.mjs $(WEB)/page
+
+$(WEB)/page/slm-threads.wasm: WEB_THREADS = -matomics
+$(WEB)/page/%.wasm: examples/web/wasm.c $(wildcard examples/web/*.c examples/web/include/*.h) $(SOURCES)
+	@mkdir -p $(WEB)/$* $(@D)
+	for f in wasm glue libc; do $(WEB_CC) $(WEB_FLAGS) $(WEB_THREADS) $(WARN) \
+	    -c examples/web/$$f.c -o $(WEB)/$*/$$f.o || exit; done
+	$(WEB_LINK) --export=__stack_pointer $(if $(WEB_THREADS),--shared-memory) $(WEB)/$*/*.o -o $@
+
+$(WEB)/page/%.gguf: examples/models/%.gguf
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(WEB)/page/%: examples/web/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+# tests/check_kernels.c over the module's kernels.
+$(WEB)/check_simd.wasm: $(wildcard $(WEB_TEST)/*.c $(WEB_TEST)/include/*.h tests/*.h) \
+                        tests/check_kernels.c examples/web/libc.c $(SOURCES)
+	@mkdir -p $(WEB)/check_simd
+	for f in $(WEB_TEST)/check_simd $(WEB_TEST)/shim examples/web/libc; do $(WEB_CC) $(WEB_FLAGS) \
+	    $(WARN) -I$(WEB_TEST)/include -c $$f.c -o $(WEB)/check_simd/$$(basename $$f).o || exit; done
+	$(WEB_LINK) $(WEB)/check_simd/*.o -o $@
+
+config-web = MAKE='$(MAKE) -s' $(WEB_TEST)/check.sh $(BUILD)
+
+.PHONY: web web-demo
+
 # ---- Tests -------------------------------------------------------------------------------------
 
 cmocka:
@@ -375,7 +421,7 @@ rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
 CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE) $(BINDINGS)
-CHECK_LONG = vendor clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK_LONG = vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 

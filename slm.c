@@ -58,6 +58,7 @@
 #include "kernels/arm_neon_vectors.c"
 #include "kernels/arm_neon_mixers.c"
 #include "kernels/arm_neon.c"
+#include "kernels/wasm_simd.c"
 #include "kernels/cpu.c"
 
 /* The file, and text to tokens and back. */

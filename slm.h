@@ -311,6 +311,7 @@ typedef int64_t (*slm_read_fn)(void *user, int32_t file, uint64_t offset, void *
 #define SLM_CPU_NEON (UINT64_C(1) << 16)
 #define SLM_CPU_DOTPROD (UINT64_C(1) << 17)
 #define SLM_CPU_I8MM (UINT64_C(1) << 18)
+#define SLM_CPU_SIMD128 (UINT64_C(1) << 24) /* of WebAssembly: decided when slm.c is compiled */
 #define SLM_CPU_ALL UINT64_MAX
 
 /* What this CPU and operating system offer, as SLM_CPU_ bits. Any thread. */
