@@ -552,9 +552,10 @@ static int output_python_point(struct text *t, char kind, uint32_t *point)
     if (!output_python_digits(t, kind, point)) {
         return 0;
     }
-    struct text rest = *t;
-    if (*point >= 0xd800 && *point < 0xdc00 && output_skip(&rest, "\\u") &&
-        output_python_digits(&rest, 'u', &low) && low >= 0xdc00 && low < 0xe000) {
+    struct text rest = output_behind(*t, t->n < 2 ? 0 : 2);
+    int is_pair = *point >= 0xd800 && *point < 0xdc00 && t->n >= 2 && t->s[0] == '\\' &&
+                  t->s[1] == 'u' && output_python_digits(&rest, 'u', &low);
+    if (is_pair && low >= 0xdc00 && low < 0xe000) {
         *point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
         *t = rest;
     }
