@@ -22,12 +22,25 @@ struct pre_char {
     size_t size;   /* in bytes; 0 at the end of the piece */
 };
 
-static struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
+static struct pre_char pre_wide_char_at(const uint8_t *s, size_t at, size_t end)
 {
     struct pre_char c = {0, 0, 0};
+    c.point = unicode_decode(s + at, end - at, &c.size);
+    c.type = unicode_class(c.point);
+    return c;
+}
+
+/* Most of a text are ASCII, and every stage looks at all of it. */
+static inline struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
+{
+    struct pre_char c = {0, 0, 0};
+    if (at < end && s[at] >= 0x80) {
+        return pre_wide_char_at(s, at, end);
+    }
     if (at < end) {
-        c.point = unicode_decode(s + at, end - at, &c.size);
-        c.type = unicode_class(c.point);
+        c.point = s[at];
+        c.type = unicode_class_ascii(s[at]);
+        c.size = 1;
     }
     return c;
 }
@@ -57,14 +70,14 @@ struct pre_set {
     const struct pre_range *ranges;
 };
 
+/* Ranges are in order. */
 static int pre_in_ranges(const struct pre_range *ranges, int32_t n, uint32_t point)
 {
-    for (int32_t i = 0; i < n; i++) {
-        if (point >= ranges[i].first && point <= ranges[i].last) {
-            return 1;
-        }
+    int32_t i = 0;
+    while (i < n && ranges[i].last < point) {
+        i++;
     }
-    return 0;
+    return i < n && ranges[i].first <= point;
 }
 
 static int pre_set_has(const struct pre_set *set, struct pre_char c)
@@ -533,26 +546,26 @@ static const struct pre_words pre_words_kimi = {
 
 static const struct pre_range pre_digits[] = {{'0', '9'}};
 static const struct pre_range pre_newline[] = {{'\n', '\n'}};
-static const struct pre_range pre_newlines[] = {{'\r', '\r'}, {'\n', '\n'}};
-/* The symbols of ASCII without the accent, which comes last. */
-static const struct pre_range pre_symbols[] = {{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'},
-                                               {'|', '|'}, {'~', '~'}, {'`', '`'}};
-static const struct pre_range pre_cjk[] = {{0x4e00, 0x9fa5}, {0x3040, 0x30ff}};
-static const struct pre_range pre_cjk_wide[] = {
-    {0x4e00, 0x9fa5}, {0x800, 0x4e00}, {0xac00, 0xd7ff}};
+static const struct pre_range pre_newlines[] = {{'\n', '\n'}, {'\r', '\r'}};
+static const struct pre_range pre_symbols[] = {{'$', '$'}, {'+', '+'}, {'<', '>'},
+                                               {'^', '^'}, {'|', '|'}, {'~', '~'}};
+static const struct pre_range pre_symbols_accent[] = {
+    {'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}};
+static const struct pre_range pre_cjk[] = {{0x3040, 0x30ff}, {0x4e00, 0x9fa5}};
+static const struct pre_range pre_cjk_wide[] = {{0x800, 0x9fa5}, {0xac00, 0xd7ff}};
 static const struct pre_range pre_asian[] = {
-    {0x4e00, 0x9fff}, {0x3400, 0x4dbf}, {0xf900, 0xfaff}, {0x3040, 0x309f}, {0x30a0, 0x30ff},
-    {0xff65, 0xff9f}, {0x2f00, 0x2fdf}, {0x0e40, 0x0e7f}, {0x0e80, 0x0eff}, {0x1780, 0x17ff},
-    {0x1000, 0x109f}, {0xaa60, 0xaa7f}, {0xa9e0, 0xa9ff}, {0xac00, 0xd7af}, {0x1100, 0x11ff}};
+    {0x0e40, 0x0e7f}, {0x0e80, 0x0eff}, {0x1000, 0x109f}, {0x1100, 0x11ff}, {0x1780, 0x17ff},
+    {0x2f00, 0x2fdf}, {0x3040, 0x309f}, {0x30a0, 0x30ff}, {0x3400, 0x4dbf}, {0x4e00, 0x9fff},
+    {0xa9e0, 0xa9ff}, {0xaa60, 0xaa7f}, {0xac00, 0xd7af}, {0xf900, 0xfaff}, {0xff65, 0xff9f}};
 static const struct pre_range pre_bloom_not[] = {
-    {'(', '('},       {'|', '|'},       {'.', '.'},       {',', ','},       {'!', '!'},
-    {'?', '?'},       {0x2026, 0x2026}, {0x3002, 0x3002}, {0xff0c, 0xff0c}, {0x3001, 0x3001},
-    {0x0964, 0x0964}, {0x06d4, 0x06d4}, {0x060c, 0x060c}, {')', ')'}};
+    {'!', '!'},       {'(', ')'},       {',', ','},       {'.', '.'},       {'?', '?'},
+    {'|', '|'},       {0x060c, 0x060c}, {0x06d4, 0x06d4}, {0x0964, 0x0964}, {0x2026, 0x2026},
+    {0x3001, 0x3001}, {0x3002, 0x3002}, {0xff0c, 0xff0c}};
 
-static const struct pre_range pre_hangul[] = {{0xac00, 0xd7a3}, {0x3131, 0x318e}};
+static const struct pre_range pre_hangul[] = {{0x3131, 0x318e}, {0xac00, 0xd7a3}};
 static const struct pre_range pre_cjk_punct[] = {
-    {0xff01, 0xff01}, {0x2026, 0x2026}, {0x201c, 0x201d}, {0x2018, 0x2019}, {0x2014, 0x2014},
-    {0xff1a, 0xff1a}, {0xff1b, 0xff1b}, {0xff0c, 0xff0c}, {0x3001, 0x303f}, {0xfe30, 0xfe4f}};
+    {0x2014, 0x2014}, {0x2018, 0x2019}, {0x201c, 0x201d}, {0x2026, 0x2026}, {0x3001, 0x303f},
+    {0xfe30, 0xfe4f}, {0xff01, 0xff01}, {0xff0c, 0xff0c}, {0xff1a, 0xff1b}};
 static const struct pre_range pre_bopomofo[] = {{0x3105, 0x312f}};
 
 /* Letters that have a case, as of some Unicode before ours. */
@@ -579,7 +592,7 @@ static const struct pre_range pre_letters_deepseek[] = {
     {0xff41, 0xff5a},   {0x10400, 0x1044f}, {0x104b0, 0x104d3}, {0x104d8, 0x104fb},
     {0x10c80, 0x10cb2}, {0x10cc0, 0x10cf2}, {0x118a0, 0x118df}, {0x1e900, 0x1e943}};
 static const struct pre_range pre_punct_deepseek[] = {
-    {'!', '/'}, {':', '~'}, {0xff01, 0xff0f}, {0xff1a, 0xff5e}, {0x2018, 0x201f}, {0x3000, 0x3002}};
+    {'!', '/'}, {':', '~'}, {0x2018, 0x201f}, {0x3000, 0x3002}, {0xff01, 0xff0f}, {0xff1a, 0xff5e}};
 static const struct pre_range pre_ascii_punct[] = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
 
 static const struct pre_run pre_run_number = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 1, 0};
@@ -589,7 +602,7 @@ static const struct pre_run pre_run_digits3 = {{0, 0, 1, pre_digits}, 3, 3, 0};
 static const struct pre_run pre_run_newline = {{0, 0, 2, pre_newlines}, 1, 1, 0};
 static const struct pre_run pre_run_newlines = {{0, 0, 1, pre_newline}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_punct_falcon = {
-    {UNICODE_PUNCT, 0, 7, pre_symbols}, 1, PRE_MANY, 0};
+    {UNICODE_PUNCT, 0, 7, pre_symbols_accent}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_punct_default = {
     {UNICODE_PUNCT, 0, 6, pre_symbols}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_letters = {
@@ -597,13 +610,13 @@ static const struct pre_run pre_run_letters = {
 static const struct pre_run pre_run_punct = {
     {UNICODE_PUNCT, 0, 0, NULL}, 1, PRE_MANY, UNICODE_WHITE};
 static const struct pre_run pre_run_cjk = {{0, 0, 2, pre_cjk}, 1, PRE_MANY, 0};
-static const struct pre_run pre_run_cjk_wide = {{0, 0, 3, pre_cjk_wide}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_wide = {{0, 0, 2, pre_cjk_wide}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_asian = {{0, 0, 15, pre_asian}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_bloom = {
-    {UNICODE_WHITE, 1, 14, pre_bloom_not}, 1, PRE_MANY, ' '};
+    {UNICODE_WHITE, 1, 13, pre_bloom_not}, 1, PRE_MANY, ' '};
 
 static const struct pre_run pre_run_hangul = {{0, 0, 2, pre_hangul}, 1, PRE_MANY, 0};
-static const struct pre_run pre_run_cjk_punct = {{0, 0, 10, pre_cjk_punct}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_punct = {{0, 0, 9, pre_cjk_punct}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_bopomofo = {{0, 0, 1, pre_bopomofo}, 1, PRE_MANY, 0};
 
 static const struct pre_run pre_run_letters_deepseek = {

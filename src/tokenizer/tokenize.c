@@ -100,7 +100,9 @@ static int tokenize_marked(const struct vocab *v, struct memory *m, struct text 
     e.m = m;
     e.flags = flags;
     e.marks = marks;
-    int status = encode_text(&e, t, err);
+    e.base = t.s;
+    int status = words_begin(&e, t.n, err);
+    status = status == SLM_OK ? encode_text(&e, t, err) : status;
     if (status == SLM_OK) {
         *needed = e.n_tokens;
         status = tokens == NULL ? SLM_OK : tokenizer_room(e.n_tokens, capacity, "tokens", err);
@@ -108,8 +110,8 @@ static int tokenize_marked(const struct vocab *v, struct memory *m, struct text 
             memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
         }
     }
-    struct scratch *all[] = {&e.text,    &e.symbols, &e.ranks, &e.tree,
-                             &e.matches, &e.best,    &e.parts, &e.tokens};
+    struct scratch *all[] = {&e.text, &e.symbols, &e.ranks,  &e.tree, &e.matches,
+                             &e.best, &e.parts,   &e.tokens, &e.words};
     for (int32_t i = 0; i < SLM_COUNT(all); i++) {
         memory_give(m, all[i]->data, all[i]->size);
     }

@@ -134,6 +134,7 @@ struct vocab {
 
 static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err);
 static int spm_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int spm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 static int wpm_encode(struct encoder *e, struct text fragment, slm_error *err);
@@ -144,7 +145,7 @@ static int rwkv_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int rwkv_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 
 static const struct tokenizer_algorithm tokenizer_algorithms[] = {
-    {"llama", "spm", spm_encode, NULL, NULL, 1, 2, 0, -1, -1, -1,
+    {"llama", "spm", spm_encode, spm_load, NULL, 1, 2, 0, -1, -1, -1,
      TOKENIZER_ADD_BOS | TOKENIZER_SPACE_PREFIX, PIECE_SPACES},
     {"gpt2", "bpe", bpe_encode, bpe_load, NULL, 11, 11, -1, -1, -1, -1, TOKENIZER_MERGES,
      PIECE_BYTES},
@@ -333,25 +334,29 @@ static int vocab_is_space_at(struct text t, size_t at)
            t.s[at + 2] == VOCAB_SPACE[2];
 }
 
-/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
- * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
- * text becomes such a character. */
-static int vocab_edge(const struct vocab *v, struct text t, int at_end)
+static int vocab_wide_edge(const struct vocab *v, struct text t, size_t at, int at_end)
 {
-    size_t at = at_end ? t.n - 1 : 0;
-    if (v->form == PIECE_BYTES && (uint8_t)t.s[at] >= 0x80) {
+    if (v->form == PIECE_BYTES) {
         size_t size = 1;
         while (at > 0 && ((uint8_t)t.s[at] & 0xc0) == 0x80) {
             at--;
         }
         return bpe_byte_of_char(unicode_decode((const uint8_t *)t.s + at, t.n - at, &size));
     }
-    uint8_t byte = (uint8_t)t.s[at];
-    if (byte >= 0x80 && v->form == PIECE_SPACES && t.n >= 3 &&
-        vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
+    if (v->form == PIECE_SPACES && t.n >= 3 && vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
         return ' ';
     }
-    return byte;
+    return (uint8_t)t.s[at];
+}
+
+/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
+ * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
+ * text becomes such a character. */
+static inline int vocab_edge(const struct vocab *v, struct text t, int at_end)
+{
+    size_t at = at_end ? t.n - 1 : 0;
+    uint8_t byte = (uint8_t)t.s[at];
+    return byte < 0x80 ? byte : vocab_wide_edge(v, t, at, at_end);
 }
 
 static void vocab_note_join(struct vocab *v, struct text left, struct text right)
@@ -775,15 +780,15 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-/* Where tokens alone say what is merged: the characters of each. */
-static void vocab_note_joins(struct vocab *v, struct text t)
+/* Where tokens alone say what belongs together: the neighbouring characters of each, of which the
+ * second begins at `from` or behind. (Bytes within a character do no harm: nobody asks for them.) */
+static void vocab_note_joins(struct vocab *v, const char *s, size_t n, size_t from)
 {
-    for (size_t i = 1; i < t.n; i++) {
-        struct text left = {t.s, i};
-        struct text right = {t.s + i, t.n - i};
-        if (((uint8_t)t.s[i] & 0xc0) != 0x80) {
-            vocab_note_join(v, left, right);
-        }
+    struct text t = {s, n};
+    for (size_t i = from > 0 ? from : 1; i < n; i++) {
+        uint8_t a = i >= 3 && vocab_is_space_at(t, i - 3) ? ' ' : (uint8_t)s[i - 1];
+        uint8_t b = vocab_is_space_at(t, i) ? ' ' : (uint8_t)s[i];
+        v->joins[a][b / 8] |= (uint8_t)(1u << b % 8);
     }
 }
 
@@ -833,61 +838,55 @@ static int vocab_unescape(const uint8_t *s, size_t n, size_t *size)
     return s[1] == 't' ? '\t' : s[1] == 'n' ? '\n' : s[1] == 'r' ? '\r' : s[1];
 }
 
-/* The bytes that a token stands for, in `bytes`, or the text itself. */
-static struct text vocab_bytes(const struct vocab *v, uint32_t token, uint8_t *bytes)
+/* The bytes that a token stands for: its text, or the same without escapes at *bytes, which goes on
+ * behind them. */
+static struct text vocab_bytes(const struct vocab *v, int32_t token, uint8_t **bytes)
 {
-    struct text t = vocab_text(v, (int32_t)token);
+    struct text t = vocab_text(v, token);
+    struct text unescaped = {(const char *)*bytes, 0};
     if (v->form != PIECE_ESCAPES) {
         return t;
     }
-    size_t n = 0;
     for (size_t at = 0, size = 1; at < t.n; at += size) {
-        bytes[n++] = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+        *(*bytes)++ = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+        unescaped.n++;
     }
-    struct text unescaped = {(const char *)bytes, n};
     return unescaped;
-}
-
-static int vocab_fill_trie(struct vocab *v, unsigned types, const uint32_t *order, uint8_t *bytes,
-                           struct memory *m, slm_error *err)
-{
-    struct trie_builder b;
-    int status = trie_begin(&b, m, err);
-    for (int32_t i = 0; i < v->n_token && status == SLM_OK; i++) {
-        unsigned type = v->attributes[order[i]];
-        if ((type & types) != 0 && (type & TOKEN_GUARDED) == 0) {
-            struct text t = vocab_bytes(v, order[i], bytes);
-            status = trie_add(&b, (const uint8_t *)t.s, t.n, (int32_t)order[i], err);
-        }
-    }
-    if (status != SLM_OK) {
-        trie_drop(&b);
-        return status;
-    }
-    return trie_finish(&v->trie, &b, err);
 }
 
 /* The trie of the tokens of these types that text may become. */
 static int vocab_load_trie(struct vocab *v, unsigned types, struct memory *m, slm_error *err)
 {
     struct arena a = {NULL, 0, 0};
-    struct trie_key *keys = NULL;
-    uint32_t *order = NULL;
+    struct trie_plan plan = {NULL, (uint32_t)v->n_token, NULL, 0, NULL, v->text_max, NULL, NULL};
     uint8_t *bytes = NULL;
+    uint64_t n_bytes = 0;
+    for (int32_t i = 0; i < v->n_token && v->form == PIECE_ESCAPES; i++) {
+        n_bytes += vocab_text(v, i).n;
+    }
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
-        keys = (struct trie_key *)arena_take(&a, (uint64_t)v->n_token * 2, sizeof *keys);
-        order = (uint32_t *)arena_take(&a, (uint64_t)v->n_token, sizeof *order);
-        bytes = (uint8_t *)arena_take(&a, v->text_max, 1);
+        trie_plan_layout(&plan, &a);
+        bytes = (uint8_t *)arena_take(&a, n_bytes, 1);
         if (pass == 0) {
-            a.base = (uint8_t *)memory_take(m, a.used);
+            a.base = a.overflow ? NULL : (uint8_t *)memory_take(m, a.used);
         }
         if (a.base == NULL) {
             return memory_error(m, a.used, "tokens in order", err);
         }
     }
-    trie_order(&v->by_text, order, keys, (uint32_t)v->n_token);
-    int status = vocab_fill_trie(v, types, order, bytes, m, err);
+    plan.n = 0;
+    for (int32_t i = 0; i < v->n_token; i++) {
+        if ((v->attributes[i] & types) != 0 && (v->attributes[i] & TOKEN_GUARDED) == 0) {
+            plan.keys[plan.n++] = trie_key_of(vocab_bytes(v, i, &bytes), i);
+        }
+    }
+    int status = trie_build(&v->trie, &plan, m, err);
+    for (uint32_t i = 0; i < plan.n && v->algorithm->encode == ugm_encode; i++) {
+        const struct trie_key *k = &plan.keys[i];
+        trie_fetch(plan.keys, i, plan.n);
+        vocab_note_joins(v, k->s, k->size, (size_t)k->key);
+    }
     memory_give(m, a.base, a.used);
     return status;
 }
@@ -964,11 +963,6 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     vocab_patch_strips(v, g);
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    for (int32_t i = 0; i < v->n_token && v->algorithm->encode == spm_encode; i++) {
-        if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
-            vocab_note_joins(v, vocab_text(v, i));
-        }
-    }
     SLM_TRY(v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK);
     v->begins_with_space = v->add_space_prefix || v->normalizer.merge_spaces ||
                            (v->algorithm->flags & TOKENIZER_SEP) != 0;
@@ -1048,6 +1042,9 @@ struct encoder {
     struct scratch parts;
     struct scratch tokens;
     size_t n_tokens;
+    const char *base;     /* where the words lie: words.c */
+    struct scratch words; /* what they became */
+    uint32_t n_words;     /* slots, a power of two */
 };
 
 /* Makes a buffer at least `size` bytes long; the first `keep` of them stay. */
