@@ -17,9 +17,10 @@
 #define TOKEN_CONTROL 8u
 #define TOKEN_USER 16u
 #define TOKEN_BYTE 32u
-#define TOKEN_LSTRIP 128u /* swallows white space before it */
-#define TOKEN_RSTRIP 256u /* swallows white space after it */
-#define TOKEN_END 1024u   /* generation ends here */
+#define TOKEN_LSTRIP 128u      /* swallows white space before it */
+#define TOKEN_RSTRIP 256u      /* swallows white space after it */
+#define TOKEN_END 1024u        /* generation ends here */
+#define TOKEN_SUPPRESSED 2048u /* never sampled */
 /* Text from outside becomes one of these only where the caller asks for special tokens: merging
  * letters never yields them, whatever the vocabulary says. */
 #define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
@@ -61,6 +62,7 @@ struct vocab;
 #define TOKENIZER_SPACE_PREFIX 4u
 #define TOKENIZER_MERGES 8u  /* has merges and a pre-tokenizer */
 #define TOKENIZER_SCORES 16u /* must have scores */
+#define TOKENIZER_CLEAN 64u  /* SLM_TEXT_CLEAN has something to do; PRE_CLEAN otherwise */
 #define TOKENIZER_SEP 32u    /* a text ends with sep, whatever the flags of the file */
 
 /* A value of tokenizer.ggml.model. Another algorithm is one more row, with its encode. */
@@ -106,6 +108,8 @@ struct vocab {
     int add_eos;
     int add_sep; /* between the texts of a pair */
     int add_space_prefix;
+    int cleans;            /* see SLM_TEXT_CLEAN */
+    int suppresses;        /* some token is TOKEN_SUPPRESSED */
     int begins_with_space; /* the first token of a text has a space that is not in the text */
     int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
@@ -152,7 +156,7 @@ static const struct tokenizer_algorithm tokenizer_algorithms[] = {
     {"gemma4", "bpe", bpe_encode, bpe_load, "gemma4", -1, -1, -1, -1, -1, -1, TOKENIZER_MERGES,
      PIECE_SPACES},
     {"bert", "wordpiece", wpm_encode, wpm_load, NULL, 101, -1, 100, 102, 0, 103,
-     TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP, PIECE_SPACES},
+     TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP | TOKENIZER_CLEAN, PIECE_SPACES},
     {"t5", "unigram", ugm_encode, ugm_load, NULL, -1, 1, 2, -1, 0, -1,
      TOKENIZER_ADD_EOS | TOKENIZER_SCORES, PIECE_SPACES},
     {"rwkv", "rwkv", rwkv_encode, rwkv_load, NULL, -1, -1, -1, -1, -1, -1, 0, PIECE_ESCAPES},
@@ -611,7 +615,9 @@ static void vocab_default_ids(struct vocab *v)
     v->add_bos = (a->flags & TOKENIZER_ADD_BOS) != 0;
     v->add_eos = (a->flags & TOKENIZER_ADD_EOS) != 0;
     v->add_space_prefix = (a->flags & TOKENIZER_SPACE_PREFIX) != 0;
+    v->cleans = (a->flags & TOKENIZER_CLEAN) != 0;
     if (v->pretokenizer != NULL) {
+        v->cleans = (v->pretokenizer->flags & PRE_CLEAN) != 0;
         v->add_bos = (v->pretokenizer->flags & PRE_ADD_BOS) != 0;
         v->bos = (v->pretokenizer->flags & PRE_NO_BOS) != 0 ? -1 : v->bos;
         v->add_sep = (v->pretokenizer->flags & PRE_ADD_SEP) != 0;
@@ -720,6 +726,26 @@ static void vocab_find_ends(struct vocab *v)
     if (vocab_name_is_end(v, "<|tool_response>") && vocab_name_is_end(v, "</s>")) {
         vocab_set(v, "</s>", TOKEN_NORMAL);
     }
+}
+
+static int vocab_load_suppressed(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    static const char key[] = "tokenizer.ggml.suppress_tokens";
+    struct gguf_array ids = {0, 0, NULL, NULL, NULL};
+    int found = gguf_find_array(g, key, &ids);
+    if (found < 0 || (ids.count > 0 && !vocab_is_number(ids.type, 0))) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no array of integers", key);
+    }
+    for (uint64_t i = 0; i < ids.count; i++) {
+        int64_t id = gguf_array_i64(&ids, i);
+        if (id >= 0 && id < v->n_token) {
+            v->attributes[id] |= TOKEN_SUPPRESSED;
+            v->suppresses = 1;
+        } else {
+            v->ignored_key = key;
+        }
+    }
+    return SLM_OK;
 }
 
 /* Any case. */
@@ -961,6 +987,7 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     SLM_TRY(vocab_load_ids(v, g, err));
     vocab_find_ends(v);
     vocab_patch_strips(v, g);
+    SLM_TRY(vocab_load_suppressed(v, g, err));
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
     SLM_TRY(v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK);
