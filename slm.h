@@ -124,7 +124,7 @@
  *          1,048,576  bytes of a chat template
  *                100  brackets and blocks of a template inside each other
  *                128  values of JSON inside each other
- *                250  expressions, blocks and macros at work inside each other
+ *                200  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
  *        268,435,456  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
