@@ -68,6 +68,7 @@
 #include "src/tokenizer/trie.c"
 #include "src/tokenizer/vocab.c"
 #include "src/tokenizer/special.c"
+#include "src/tokenizer/words.c"
 #include "src/tokenizer/spm.c"
 #include "src/tokenizer/bpe.c"
 #include "src/tokenizer/wpm.c"

@@ -124,7 +124,7 @@
  *          1,048,576  bytes of a chat template
  *                100  brackets and blocks of a template inside each other
  *                128  values of JSON inside each other
- *                250  expressions, blocks and macros at work inside each other
+ *                200  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
  *        268,435,456  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
@@ -530,9 +530,12 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
  *     SLM_TEXT_BOS      add the start and end tokens the vocabulary asks for; decode: take them
  *                       away again
  *     SLM_TEXT_SPECIAL  encode: special tokens in the text become tokens (never set this for text
- *                       from a user); decode: they are written out rather than dropped */
+ *                       from a user); decode: they are written out rather than dropped
+ *     SLM_TEXT_CLEAN    slm_detokenize alone: no space before ? ! . , 's 'm 're 've and on either
+ *                       side of a lone ', for vocabularies of which llama.cpp cleans so */
 #define SLM_TEXT_BOS 1u
 #define SLM_TEXT_SPECIAL 2u
+#define SLM_TEXT_CLEAN 4u
 
 /* Text to token ids: exactly the model's own tokenisation. Takes time in proportion to the text (and
  * its logarithm), whatever it is; with "wordpiece", "unigram" and "rwkv" times the bytes of the
@@ -552,7 +555,7 @@ SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, 
 
 /* Token ids to text: raw bytes as the vocabulary has them, nothing added, no 0 at the end. With
  * SLM_TEXT_BOS the start and end token and the space that encoding put in front are taken away
- * again. (No space is taken away from before punctuation, as llama.cpp can.) Any thread. */
+ * again. SLM_TEXT_CLEAN takes scratch from the model's allocator during the call. Any thread. */
 SLM_API int slm_detokenize(const slm_model *model, const int32_t *tokens, size_t n_tokens,
                            uint32_t flags, char *text, size_t capacity, size_t *needed,
                            slm_error *err);
@@ -1124,8 +1127,9 @@ SLM_API int slm_sampler_options_init(slm_sampler_options *options, size_t size);
 
 /* Makes a chain of stages[0..n_stages-1], each stage_size bytes long (as with spans, this counts
  * and not the struct_size inside), applied in this order. No stages at all is greedy: the best
- * token, the lowest id among equals. Keeps the model. At most 64 stages; SLM_E_ARGUMENT names the
- * stage. */
+ * token, the lowest id among equals. Tokens of which the file says that they are never sampled
+ * (tokenizer.ggml.suppress_tokens) have a logit of -infinity before the first stage. Keeps the
+ * model. At most 64 stages; SLM_E_ARGUMENT names the stage. */
 SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
                                const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                                const slm_sampler_options *options, slm_error *err);

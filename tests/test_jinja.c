@@ -213,10 +213,10 @@ static void templates_without_end_are_stopped(void **state)
          "268435456 bytes"},
         {"{% set s = 'a' * 999999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}",
          "steps"},
-        {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "250 deep"},
+        {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "200 deep"},
         {"{% macro m() %}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}{{ m() }}",
-         "250 deep"},
-        {"{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "250 deep"},
+         "200 deep"},
+        {"{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "200 deep"},
         {"{% set ns = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
          "{% set ns.s = ns.s + ns.s %}{% endfor %}",
          "33554432 bytes"},

@@ -306,13 +306,17 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
     return SLM_OK;
 }
 
-/* The text that its body writes. */
+static int jinja_enter(struct jinja *j, int32_t line);
+
+/* The text that its body writes. A level of its own, as what its parameters default to may call it
+ * again without any body between. */
 static int macro_call(struct jinja *j, const struct macro *m, struct call *k, struct value *out)
 {
     struct builder b = builder_begin(&j->c);
     struct scope *scope;
     uint32_t n = 0;
     int32_t line = j->c.line;
+    SLM_TRY(jinja_enter(j, line));
     SLM_TRY(scope_make(j, m->scope, &scope));
     for (const struct node *p = m->node->a; p != NULL; p = p->next) {
         SLM_TRY(macro_take(j, k, scope, p, n++));
@@ -321,6 +325,7 @@ static int macro_call(struct jinja *j, const struct macro *m, struct call *k, st
         SLM_TRY(macro_take_rest(j, m, k, scope, n));
     }
     SLM_TRY(jinja_exec(j, scope, m->node->body, &b));
+    j->c.depth--;
     j->c.line = line;
     return value_build(&b, out);
 }
