@@ -20,8 +20,8 @@
 #define TOKEN_LSTRIP 128u      /* swallows white space before it */
 #define TOKEN_RSTRIP 256u      /* swallows white space after it */
 #define TOKEN_END 1024u        /* generation ends here */
-#define TOKEN_SUPPRESSED 4096u /* never sampled */
 #define TOKEN_MARKUP 2048u     /* user-defined, and written like what chat templates are made of */
+#define TOKEN_SUPPRESSED 4096u /* never sampled */
 /* Text from outside becomes one of these only where the caller asks for special tokens: merging
  * letters never yields them, whatever the vocabulary says. */
 #define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
