@@ -532,7 +532,7 @@ static void spaces_are_cleaned_on_request_where_llama_cpp_does(void **state)
     EXPECT_TEXT(m, SLM_TEXT_CLEAN, "?!. ?", 3, 2, 4, 2, 2, 3); /* one of two spaces */
     EXPECT_TEXT(m, SLM_TEXT_CLEAN, "a's 'll've,x", 0, 5, 7, 8, 9);
     EXPECT_TEXT(m, SLM_TEXT_CLEAN, "a'a' a", 0, 8, 2, 0, 8, 2, 2, 0);
-    EXPECT_TEXT(m, SLM_TEXT_CLEAN, " ' ' '", 2, 8, 8, 8);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, " '' '", 2, 8, 8, 8);
     EXPECT_TEXT(m, SLM_TEXT_CLEAN, "?", 2, 3);
     EXPECT_TEXT(m, SLM_TEXT_CLEAN, "", 10); /* a control token, not written */
     EXPECT_TEXT(m, SLM_TEXT_CLEAN | SLM_TEXT_SPECIAL, "<br>?", 10, 3);
