@@ -548,30 +548,36 @@ static const wasm_tile wasm_tiles[2][4] = {
 
 /* p <- four rows from `row` on, as far as there are n_row of them. */
 static void wasm_take_rows(const uint8_t *p[WASM_ROWS], const uint8_t *w, size_t row_bytes,
-                           int64_t row, int64_t n_row)
+                           int64_t row, int64_t spacing, int64_t n_row)
 {
     for (int64_t r = 0; r < WASM_ROWS; r++) {
-        p[r] = w + (size_t)(row + min_i64(r, n_row - 1)) * row_bytes;
+        p[r] = w + (size_t)(row + min_i64(r, n_row - 1) * spacing) * row_bytes;
     }
 }
 
+/* The rows that go together are far apart: memory likes few long streams. Lane r reads the rows of a
+ * quarter of the call one after the other; what is left over comes last. */
 static void wasm_multiply_one(const struct wasm_format *f, float *y, const uint8_t *w, int64_t row0,
                               int64_t row1, const uint8_t *act, int64_t k)
 {
     size_t row_bytes = (size_t)(k / f->block_elements) * (size_t)f->block_bytes;
-    int64_t step = f->super ? WASM_COLUMNS : k;
-    for (int64_t row = row0; row < row1; row += WASM_ROWS) {
+    int64_t step = f->super ? WASM_COLUMNS : k, each = (row1 - row0) / WASM_ROWS;
+    for (int64_t turn = 0; row0 + turn * WASM_ROWS < row1; turn++) {
         float acc[WASM_ROWS] = {0, 0, 0, 0};
-        int64_t n_row = min_i64(WASM_ROWS, row1 - row);
+        int64_t row = turn < each ? row0 + turn : row0 + each * WASM_ROWS;
+        int64_t spacing = turn < each ? each : 1;
+        int64_t n_row = min_i64(WASM_ROWS, row1 - row0 - turn * WASM_ROWS);
         const uint8_t *p[WASM_ROWS];
-        wasm_take_rows(p, w, row_bytes, row, n_row);
+        wasm_take_rows(p, w, row_bytes, row, spacing, n_row);
         for (int64_t at = 0; at < k; at += step) {
             f->one(acc, p, act, at, (int32_t)step, k);
             for (int32_t r = 0; r < WASM_ROWS; r++) {
                 p[r] += f->block_bytes;
             }
         }
-        memcpy(y + row, acc, (size_t)n_row * sizeof(float));
+        for (int64_t r = 0; r < n_row; r++) {
+            y[row + r * spacing] = acc[r];
+        }
     }
 }
 
@@ -585,7 +591,7 @@ static void wasm_multiply_many(const struct wasm_format *f, float *y, int64_t y_
     for (int64_t row = row0; row < row1; row += WASM_ROWS) {
         int64_t n_row = min_i64(WASM_ROWS, row1 - row);
         const uint8_t *p[WASM_ROWS];
-        wasm_take_rows(p, w, row_bytes, row, n_row);
+        wasm_take_rows(p, w, row_bytes, row, 1, n_row);
         memset(acc, 0, (size_t)(n_token * WASM_ROWS) * sizeof(float));
         for (int64_t at = 0; at < k; at += WASM_COLUMNS) {
             int32_t n = (int32_t)min_i64(WASM_COLUMNS, k - at);
