@@ -219,9 +219,14 @@ check-install: all
 
 # ---- Bindings ----------------------------------------------------------------------------------
 
+# tests/bindings.sh runs those that have a compiler of their own; the others are part of make test.
 QUICK_BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
 
-test: $(BUILD)/layout.txt
+BINDINGS       = rust go
+config-rust    = tests/bindings.sh $(BUILD) rust
+config-go      = tests/bindings.sh $(BUILD) go
+
+test check check-long $(BINDINGS:%=check-%): $(BUILD)/layout.txt
 
 check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
 	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
@@ -243,7 +248,13 @@ python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew
 	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
 	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
 
-.PHONY: check-python check-cpp check-cpp-warnings python-layout
+rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all of slm inside
+	@mkdir -p examples/rust/vendor
+	cp $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h examples/rust/vendor
+	cd examples/rust && CARGO_TARGET_DIR='$(abspath $(BUILD))/rust' \
+	    cargo package --offline --allow-dirty --no-verify
+
+.PHONY: check-python check-cpp check-cpp-warnings python-layout rust-package
 
 # ---- Processes and refusals --------------------------------------------------------------------
 
@@ -400,28 +411,12 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 .PHONY: check-abi abi-update layout check-portability
 
-# ---- Bindings ----------------------------------------------------------------------------------
-
-BINDINGS    = rust go
-config-rust = tests/bindings.sh $(BUILD) rust
-config-go   = tests/bindings.sh $(BUILD) go
-
-check check-long $(BINDINGS:%=check-%): $(BUILD)/layout.txt
-
-rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all of slm inside
-	@mkdir -p examples/rust/vendor
-	cp $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h examples/rust/vendor
-	cd examples/rust && CARGO_TARGET_DIR='$(abspath $(BUILD))/rust' \
-	    cargo package --offline --allow-dirty --no-verify
-
-.PHONY: rust-package
-
 # ---- Checks for developers ---------------------------------------------------------------------
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner asan_golden warnings $(PORTABLE) $(BINDINGS)
-CHECK_LONG = vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK      = asan_gcc asan_inner warnings $(PORTABLE) $(BINDINGS)
+CHECK_LONG = asan_golden vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
