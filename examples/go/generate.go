@@ -24,6 +24,7 @@ type GenerateOptions struct {
 	NoBOS           bool     // no start token, which by default an empty sequence begins with
 	ParseSpecial    bool     // special tokens in the prompt become tokens (never for a user's text)
 	SpecialPieces   bool     // control tokens give pieces, too
+	Heal            bool     // token healing, for prompts that end inside a token
 	ReasoningBudget int      // tokens inside reasoning, in a chat; 0: as many as the model likes
 
 	// StepTimeout is the longest that a piece may take; then it is ErrDeadline, and asking again goes
@@ -139,6 +140,7 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 		o.max_tokens = C.int32_t(options.MaxTokens)
 	}
 	o.special_pieces = flag(options.SpecialPieces)
+	o.heal = flag(options.Heal)
 	o.reasoning_budget = C.int32_t(options.ReasoningBudget)
 	if options.StepTimeout != 0 {
 		o.deadline_ns = C.int64_t(options.StepTimeout.Nanoseconds())

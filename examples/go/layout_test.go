@@ -32,7 +32,8 @@ func TestNothingOfTheHeaderIsMissing(t *testing.T) {
 	values := map[string]int64{
 		"SLM_LOG_INFO": int64(LogInfo), "SLM_LOG_WARN": int64(LogWarning),
 		"SLM_TEXT_BOS": int64(BOS), "SLM_TEXT_SPECIAL": int64(Special),
-		"SLM_WANT_NONE": int64(WantNothing), "SLM_WANT_LAST": int64(WantLast), "SLM_WANT_ALL": int64(WantAll),
+		"SLM_TEXT_CLEAN": int64(Clean),
+		"SLM_WANT_NONE":  int64(WantNothing), "SLM_WANT_LAST": int64(WantLast), "SLM_WANT_ALL": int64(WantAll),
 		"SLM_POOLING_NONE": int64(PoolingNone), "SLM_POOLING_MEAN": int64(PoolingMean),
 		"SLM_POOLING_CLS": int64(PoolingCLS), "SLM_POOLING_LAST": int64(PoolingLast),
 		"SLM_POOLING_RANK": int64(PoolingRank),

@@ -14,6 +14,8 @@ const (
 	// Special makes special tokens of their texts (never set it for text from a user); decoding, it
 	// writes them out.
 	Special = TextFlags(C.SLM_TEXT_SPECIAL)
+	// Clean is for decoding alone: no spaces before punctuation, for vocabularies that llama.cpp cleans so.
+	Clean = TextFlags(C.SLM_TEXT_CLEAN)
 )
 
 func first(tokens []Token) *C.int32_t {

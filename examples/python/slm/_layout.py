@@ -30,6 +30,7 @@ const SLM_CPU_AMX_BF16 64
 const SLM_CPU_NEON 65536
 const SLM_CPU_DOTPROD 131072
 const SLM_CPU_I8MM 262144
+const SLM_CPU_SIMD128 16777216
 const SLM_CPU_ALL 18446744073709551615
 const SLM_LOAD_READ 1
 const SLM_LOAD_METADATA 2
@@ -54,6 +55,7 @@ const SLM_TYPE_INT64 11
 const SLM_TYPE_FLOAT64 12
 const SLM_TEXT_BOS 1
 const SLM_TEXT_SPECIAL 2
+const SLM_TEXT_CLEAN 4
 const SLM_TOKEN_NORMAL 1
 const SLM_TOKEN_UNKNOWN 2
 const SLM_TOKEN_CONTROL 3
@@ -450,7 +452,7 @@ field slm_generate_options.progress 56 8 slm_progress_fn
 field slm_generate_options.progress_user 64 8 void*
 field slm_generate_options.chat_output 72 8 const_slm_chat_output*
 field slm_generate_options.reasoning_budget 80 4 int32_t
-field slm_generate_options.reserved 84 4 int32_t
+field slm_generate_options.heal 84 4 int32_t
 function slm_generate_options_init 2 int slm_generate_options* size_t
 function slm_generate_begin 8 int slm_generator** slm_context* int32_t slm_sampler* const_char* size_t const_slm_generate_options* slm_error*
 struct slm_piece 32

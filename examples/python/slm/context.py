@@ -366,6 +366,7 @@ class Context(Handle):
         bos: bool = True,
         special: bool = False,
         special_pieces: bool = False,
+        heal: bool = False,
         step_seconds: Optional[float] = None,
         progress: Optional[Progress] = None,
     ) -> Generation:
@@ -379,6 +380,7 @@ class Context(Handle):
         bos             the start token in front, if the sequence is empty
         special         special tokens in the prompt become tokens: never for text from a user
         special_pieces  give the text of control tokens that the model says, too
+        heal            token healing, for prompts that end inside a token
         step_seconds    the most that one step may take; then SlmDeadlineError, and next() goes on
         progress        called as progress(done, total) during the prompt, in tokens
         """
@@ -392,6 +394,7 @@ class Context(Handle):
             bos=bos,
             special=special,
             special_pieces=special_pieces,
+            heal=heal,
             step_seconds=step_seconds,
             progress=progress,
         )

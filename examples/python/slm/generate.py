@@ -61,6 +61,7 @@ class Generation(Handle):
         bos: bool = True,
         special: bool = False,
         special_pieces: bool = False,
+        heal: bool = False,
         step_seconds: Optional[float] = None,
         progress: Optional[Progress] = None,
         chat_output: Optional[Handle] = None,
@@ -86,6 +87,7 @@ class Generation(Handle):
             prompt_tokens=token_address(tokens),
             n_prompt_tokens=len(tokens),
             special_pieces=int(special_pieces or chat_output is not None),
+            heal=int(heal),
             deadline_ns=None if step_seconds is None else span_ns(step_seconds),
             reasoning_budget=reasoning_budget,
         )

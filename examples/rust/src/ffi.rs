@@ -167,6 +167,7 @@ header_constants! {
     SLM_CPU_NEON: u64 = 1 << 16;
     SLM_CPU_DOTPROD: u64 = 1 << 17;
     SLM_CPU_I8MM: u64 = 1 << 18;
+    SLM_CPU_SIMD128: u64 = 1 << 24;
     SLM_CPU_ALL: u64 = u64::MAX;
     SLM_LOAD_READ: u32 = 1;
     SLM_LOAD_METADATA: u32 = 2;
@@ -191,6 +192,7 @@ header_constants! {
     SLM_TYPE_FLOAT64: i32 = 12;
     SLM_TEXT_BOS: u32 = 1;
     SLM_TEXT_SPECIAL: u32 = 2;
+    SLM_TEXT_CLEAN: u32 = 4;
     SLM_TOKEN_NORMAL: i32 = 1;
     SLM_TOKEN_UNKNOWN: i32 = 2;
     SLM_TOKEN_CONTROL: i32 = 3;
@@ -542,7 +544,7 @@ header_structs! {
         progress_user: *mut c_void,
         chat_output: *const slm_chat_output,
         reasoning_budget: i32,
-        reserved: i32,
+        heal: i32,
     }
     slm_piece {
         struct_size: u32,

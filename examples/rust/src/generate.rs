@@ -116,6 +116,12 @@ impl<'a> GenerateOptions<'a> {
         self
     }
 
+    /// Token healing, for prompts that end inside a token.
+    pub fn heal(mut self, on: bool) -> Self {
+        self.raw.heal = on as i32;
+        self
+    }
+
     /// Tokens inside reasoning, in a chat; then its end follows as if the model had said it.
     pub fn reasoning_budget(mut self, tokens: i32) -> Self {
         self.raw.reasoning_budget = tokens;

@@ -22,6 +22,8 @@ impl TextFlags {
     /// Special tokens in the text become tokens (never for text from a user); decoding: they are
     /// written out.
     pub const SPECIAL: TextFlags = TextFlags(ffi::SLM_TEXT_SPECIAL);
+    /// Decoding alone: no spaces before punctuation, for vocabularies that llama.cpp cleans so.
+    pub const CLEAN: TextFlags = TextFlags(ffi::SLM_TEXT_CLEAN);
 
     pub(crate) fn bits(self) -> u32 {
         self.0
