@@ -90,6 +90,52 @@ install: all ## header, libraries, slm.pc and the tool into DESTDIR/PREFIX
 	    'Version: $(VERSION)' 'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lslm' \
 	    'Libs.private: -pthread' > $(DESTDIR)$(LIBDIR)/pkgconfig/slm.pc
 
+# ---- WebAssembly -------------------------------------------------------------------------------
+
+# Two modules, with shared memory for threads and without: see examples/web/README.md.
+WEB        = $(BUILD)/web
+WEB_CC     = clang
+WEB_LD     = wasm-ld
+WEB_FLAGS  = --target=wasm32 -O2 -nostdlib -ffreestanding -Iexamples/web/include -msimd128 \
+             -mbulk-memory -mmutable-globals -msign-ext -mnontrapping-fptoint
+WEB_LINK   = $(WEB_LD) --no-entry --stack-first -z stack-size=1048576 --import-memory \
+             --max-memory=4294967296 --gc-sections -s
+WEB_PAGE   = $(patsubst examples/web/%,%,$(wildcard examples/web/*.js examples/web/*.css \
+             examples/web/*.html)) $(notdir $(MODEL)) slm.wasm slm-threads.wasm
+WEB_TEST   = examples/web/test
+
+web: $(WEB_PAGE:%=$(WEB)/page/%) ## the page in build/web/page, for any server of static files
+
+web-demo: web ## builds the page and shows it at http://localhost:8080
+	node examples/web/serve.mjs $(WEB)/page
+
+$(WEB)/page/slm-threads.wasm: WEB_THREADS = -matomics
+$(WEB)/page/%.wasm: examples/web/wasm.c $(wildcard examples/web/*.c examples/web/include/*.h) $(SOURCES)
+	@mkdir -p $(WEB)/$* $(@D)
+	for f in wasm glue libc; do $(WEB_CC) $(WEB_FLAGS) $(WEB_THREADS) $(WARN) \
+	    -c examples/web/$$f.c -o $(WEB)/$*/$$f.o || exit; done
+	$(WEB_LINK) --export=__stack_pointer $(if $(WEB_THREADS),--shared-memory) $(WEB)/$*/*.o -o $@
+
+$(WEB)/page/%.gguf: examples/models/%.gguf
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(WEB)/page/%: examples/web/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+# tests/check_kernels.c over the module's kernels.
+$(WEB)/check_simd.wasm: $(wildcard $(WEB_TEST)/*.c $(WEB_TEST)/include/*.h tests/*.h) \
+                        tests/check_kernels.c examples/web/libc.c $(SOURCES)
+	@mkdir -p $(WEB)/check_simd
+	for f in $(WEB_TEST)/check_simd $(WEB_TEST)/shim examples/web/libc; do $(WEB_CC) $(WEB_FLAGS) \
+	    $(WARN) -I$(WEB_TEST)/include -c $$f.c -o $(WEB)/check_simd/$$(basename $$f).o || exit; done
+	$(WEB_LINK) $(WEB)/check_simd/*.o -o $@
+
+config-web = MAKE='$(MAKE) -s' $(WEB_TEST)/check.sh $(BUILD)
+
+.PHONY: web web-demo
+
 # ---- Tests -------------------------------------------------------------------------------------
 
 cmocka:
@@ -104,7 +150,7 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention chat_output collisions dequant json live_file math math_single ops platform sampler templates \
+NO_SIMD   = attention chat_output collisions dequant heal json live_file math math_single ops platform sampler templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
@@ -113,6 +159,10 @@ TEST_O    = $(if $(findstring -fsanitize,$(CFLAGS)),$(if $(filter-out $(SLOW),$(
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
 	$(COMPILE) $(TEST_SIMD) $(TEST_O) $< $(TEST_LINK) -o $@ -lcmocka -pthread -lm
+
+# Writes the model that tests/test_chat_cli.sh talks with.
+$(BUILD)/scripted_model: tests/scripted_model.c $(wildcard tests/*.h) $(LIB)
+	$(COMPILE) $< $(LIB) $(LDFLAGS) -o $@ -pthread -lm
 
 $(BUILD)/dist_test: tests/dist/dist_test.c $(LIB)
 	$(COMPILE) -I. $< $(LIB) $(LDFLAGS) -o $@ -pthread
@@ -142,13 +192,14 @@ unit-others: $(addprefix $(BUILD)/,$(OTHERS))
 kernels-golden: $(BUILD)/check_kernels $(BUILD)/test_golden
 	@tests/run.sh $(BUILD) $(KERNELS_GOLDEN)
 
-test: $(addprefix $(BUILD)/,$(TESTS)) all ## every test: the C tests, and the ways to build, install and import
+test: $(addprefix $(BUILD)/,$(TESTS) scripted_model) all ## every test: the C tests, and the ways to build, install and import
 	+@tests/run.sh $(BUILD) $(UNIT) $(GOLDEN_OTHERS) "cli=tests/test_cli.sh $(BUILD)/slm" \
+	    "chat_cli=tests/test_chat_cli.sh $(BUILD)/slm" \
 	    "one_compiler_call=$(MAKE) -s one-compiler-call" \
 	    "symbols=tests/check_symbols.sh $(BUILD)" \
 	    "abi=CC='$(CC)' tests/abi.sh $(BUILD)" \
 	    "dist=$(MAKE) -s dist" "install=$(MAKE) -s check-install" \
-	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)"
+	    "ffi_smoke=tests/ffi_smoke.sh $(BUILD)/$(SO)" $(QUICK_BINDINGS)
 
 one-compiler-call:
 	@mkdir -p $(BUILD)/one_call
@@ -165,6 +216,45 @@ check-install: all
 	    -L$(BUILD)/installed/usr/lib -lslm -Wl,-rpath,$(abspath $(BUILD))/installed/usr/lib \
 	    -o $(BUILD)/installed/dist_test
 	$(BUILD)/installed/dist_test
+
+# ---- Bindings ----------------------------------------------------------------------------------
+
+# tests/bindings.sh runs those that have a compiler of their own; the others are part of make test.
+QUICK_BINDINGS = "python=examples/python/tests/run.sh $(BUILD)" "cpp=examples/cpp/tests/run.sh $(BUILD)"
+
+BINDINGS       = rust go
+config-rust    = tests/bindings.sh $(BUILD) rust
+config-go      = tests/bindings.sh $(BUILD) go
+
+test check check-long $(BINDINGS:%=check-%): $(BUILD)/layout.txt
+
+check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
+	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
+
+check-cpp: $(LIB) ## the tests of examples/cpp
+	@tests/run.sh $(BUILD) "cpp=examples/cpp/tests/run.sh $(BUILD)"
+
+check-warnings: check-cpp-warnings
+
+# The header's three faces, in both standards.
+check-cpp-warnings:
+	@set -e; for cxx in $(call HAVE,g++ clang++); do for std in c++17 c++20; do \
+	    for face in -fno-exceptions -fexceptions -DSLM_CPP_EXCEPTIONS; do \
+	        $$cxx -std=$$std -pedantic $$face $(STRICT) -fsyntax-only -x c++ examples/cpp/tests/test_slm.cpp; \
+	    done; $$cxx -std=$$std $(STRICT) -fsyntax-only -x c++ examples/cpp/chat.cpp; done; done
+
+# What the Python package knows of slm.h: its tests hold it against layout.txt.
+python-layout: $(BUILD)/layout.txt ## writes examples/python/slm/_layout.py anew, after slm.h changed
+	@{ echo '"""slm.h as `make python-layout` read it: see tests/layout.awk."""'; \
+	   echo 'LAYOUT = """\'; cat $<; echo '"""'; } > examples/python/slm/_layout.py
+
+rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all of slm inside
+	@mkdir -p examples/rust/vendor
+	cp $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h examples/rust/vendor
+	cd examples/rust && CARGO_TARGET_DIR='$(abspath $(BUILD))/rust' \
+	    cargo package --offline --allow-dirty --no-verify
+
+.PHONY: check-python check-cpp check-cpp-warnings python-layout rust-package
 
 # ---- Processes and refusals --------------------------------------------------------------------
 
@@ -201,7 +291,7 @@ UNIT_OTHERS += $(foreach f,$(FUZZERS),"corpus_$(f)=$(BUILD)/fuzz/replay_$(f) tes
 
 unit unit-others unit-outer test: $(FUZZERS:%=$(BUILD)/fuzz/replay_%)
 
-$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_jinja: $(FUZZ_HEADERS)
+$(BUILD)/test_hostile $(BUILD)/test_generate $(BUILD)/test_heal $(BUILD)/test_jinja: $(FUZZ_HEADERS)
 $(BUILD)/test_shapes: $(wildcard examples/cli/*.[ch])
 
 $(BUILD)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(LIB)
@@ -273,6 +363,11 @@ $(BUILD)/dist/slm_single.h: $(SOURCES) tests/dist/amalgamate.awk
 dist: $(DIST) $(BUILD)/dist_test ## slm in two files, or one
 	@CC='$(CC)' tests/dist/check.sh $(BUILD)
 
+check-vendor: $(DIST) $(BUILD)/dist_test ## slm inside CMake, Meson and make programs, with other flags, twice in one program
+	@tests/vendor/check.sh $(BUILD)
+
+.PHONY: check-vendor
+
 # ---- Portability and ABI -----------------------------------------------------------------------
 
 # Includes slm.c, and its kernels are not what it is about.
@@ -283,6 +378,16 @@ check-abi: ## slm.h is what tests/abi.txt says is published
 
 abi-update: ## writes tests/abi.txt anew
 	@CC='$(CC)' tests/abi.sh $(BUILD) update
+
+# The same as plain words, for the tests of bindings: tests/layout.awk has the format.
+$(BUILD)/layout.txt: slm.h tests/abi.awk tests/layout.awk
+	@mkdir -p $(BUILD)
+	@awk -f tests/abi.awk slm.h > $(BUILD)/layout.c
+	@$(CC) -I. $(BUILD)/layout.c -o $(BUILD)/layout
+	@$(BUILD)/layout > $(BUILD)/layout.all && awk -f tests/layout.awk $(BUILD)/layout.all > $@
+
+layout: $(BUILD)/layout.txt ## build/layout.txt: structs, fields, constants and functions, for bindings
+	@echo "$(BUILD)/layout.txt: $$(wc -l < $(BUILD)/layout.txt) lines"
 
 # What tests/portability/story.c tells as this machine's own compiler has it: the configurations of
 # tests/portability.sh compare with that.
@@ -304,14 +409,14 @@ check check-long check-portability $(addprefix check-,$(PORTABLE) $(PORTABLE_LON
 check-portability: ## standards, switches, i386, arm64, big endian, musl, Windows, macOS: what is installed
 	+@$(call CONFIGURATIONS,$(PORTABLE) $(PORTABLE_LONG))
 
-.PHONY: check-abi abi-update check-portability
+.PHONY: check-abi abi-update layout check-portability
 
 # ---- Checks for developers ---------------------------------------------------------------------
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner asan_golden warnings firmware $(PORTABLE)
-CHECK_LONG = clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK      = asan_gcc asan_inner warnings firmware $(PORTABLE) $(BINDINGS)
+CHECK_LONG = asan_golden vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
@@ -328,6 +433,7 @@ BUILT = mkdir -p $(BUILD); echo 'int main(void) { return 0; }' | \
         $(MAKE) -s --no-print-directory $(1) CC='$(2)' CFLAGS='$(3)' BUILD=$(BUILD)/$(c)
 
 config-warnings   = $(MAKE) -s --no-print-directory check-warnings
+config-vendor     = $(MAKE) -s --no-print-directory $(DIST) $(BUILD)/dist_test && tests/vendor/check.sh $(BUILD)
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
 config-firmware   = tests/firmware.sh $(BUILD)

@@ -68,6 +68,7 @@
 #include "kernels/x86_mixers.c"
 #include "kernels/x86_activations.c"
 #include "kernels/x86_amx.c"
+#include "kernels/x86_amx_delta.c"
 #include "kernels/arm.h"
 #include "kernels/arm_neon_blocks.c"
 #include "kernels/arm_neon_int.c"
@@ -75,6 +76,7 @@
 #include "kernels/arm_neon_vectors.c"
 #include "kernels/arm_neon_mixers.c"
 #include "kernels/arm_neon.c"
+#include "kernels/wasm_simd.c"
 #include "kernels/cpu.c"
 
 /* The file, and text to tokens and back. */
@@ -84,6 +86,7 @@
 #include "src/tokenizer/trie.c"
 #include "src/tokenizer/vocab.c"
 #include "src/tokenizer/special.c"
+#include "src/tokenizer/words.c"
 #include "src/tokenizer/spm.c"
 #include "src/tokenizer/bpe.c"
 #include "src/tokenizer/wpm.c"
@@ -200,6 +203,7 @@
 #include "src/chat/output_styles.c"
 #include "src/chat/output_scan.c"
 #endif
+#include "src/heal.c"
 #include "src/generate.c"
 #if !defined(SLM_NO_CHAT)
 #include "src/chat/builtin.c"

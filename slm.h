@@ -124,7 +124,7 @@
  *          1,048,576  bytes of a chat template
  *                100  brackets and blocks of a template inside each other
  *                128  values of JSON inside each other
- *                250  expressions, blocks and macros at work inside each other
+ *                200  expressions, blocks and macros at work inside each other
  *         33,554,432  bytes of JSON, of a text in a template and of a rendered prompt
  *        268,435,456  bytes of memory that rendering takes
  *         33,554,432  steps of a rendering: some tenths of a second
@@ -326,6 +326,7 @@ typedef int64_t (*slm_read_fn)(void *user, int32_t file, uint64_t offset, void *
 #define SLM_CPU_NEON (UINT64_C(1) << 16)
 #define SLM_CPU_DOTPROD (UINT64_C(1) << 17)
 #define SLM_CPU_I8MM (UINT64_C(1) << 18)
+#define SLM_CPU_SIMD128 (UINT64_C(1) << 24) /* of WebAssembly: decided when slm.c is compiled */
 #define SLM_CPU_ALL UINT64_MAX
 
 /* What this CPU and operating system offer, as SLM_CPU_ bits. Any thread. */
@@ -544,9 +545,12 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
  *     SLM_TEXT_BOS      add the start and end tokens the vocabulary asks for; decode: take them
  *                       away again
  *     SLM_TEXT_SPECIAL  encode: special tokens in the text become tokens (never set this for text
- *                       from a user); decode: they are written out rather than dropped */
+ *                       from a user); decode: they are written out rather than dropped
+ *     SLM_TEXT_CLEAN    slm_detokenize alone: no space before ? ! . , 's 'm 're 've and on either
+ *                       side of a lone ', for vocabularies of which llama.cpp cleans so */
 #define SLM_TEXT_BOS 1u
 #define SLM_TEXT_SPECIAL 2u
+#define SLM_TEXT_CLEAN 4u
 
 /* Text to token ids: exactly the model's own tokenisation. Takes time in proportion to the text (and
  * its logarithm), whatever it is; with "wordpiece", "unigram" and "rwkv" times the bytes of the
@@ -566,7 +570,7 @@ SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, 
 
 /* Token ids to text: raw bytes as the vocabulary has them, nothing added, no 0 at the end. With
  * SLM_TEXT_BOS the start and end token and the space that encoding put in front are taken away
- * again. (No space is taken away from before punctuation, as llama.cpp can.) Any thread. */
+ * again. SLM_TEXT_CLEAN takes scratch from the model's allocator during the call. Any thread. */
 SLM_API int slm_detokenize(const slm_model *model, const int32_t *tokens, size_t n_tokens,
                            uint32_t flags, char *text, size_t capacity, size_t *needed,
                            slm_error *err);
@@ -733,10 +737,11 @@ SLM_API int slm_chat_prompt_get_info(const slm_chat_prompt *prompt, slm_chat_pro
 SLM_API void slm_chat_prompt_free(slm_chat_prompt *prompt);
 
 /* Segments, whoever made them, to tokens, as slm_tokenize would do with all of their text at once,
- * but that control tokens are found only where all bytes are the template's. (User-defined tokens are
- * part of ordinary text, and as in slm_tokenize found anywhere, but for those that end in "|>": some
- * files have tokens that frame messages as user-defined.) segments[0..n_segments-1] are
- * segment_size bytes long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
+ * but that control tokens are found only where all bytes are the template's. So are user-defined
+ * tokens written as <...> (but for HTML: <h1>, </td>) or as [WORD] in capitals: many files have what
+ * frames messages, reasoning and calls as such. Other user-defined tokens, such as runs of blanks,
+ * are part of ordinary text and found anywhere. segments[0..n_segments-1] are segment_size bytes
+ * long each. flags: SLM_TEXT_BOS adds the start token if the vocabulary asks for
  * it and the text does not begin with it; never an end token. Errors as slm_tokenize. Any thread. */
 SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment *segments,
                                   int32_t n_segments, size_t segment_size, uint32_t flags,
@@ -762,8 +767,10 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
  *
  * How a model marks reasoning and calls is found out from its template: small conversations are
  * rendered, and a style is the one that reads back what was put in. A template that shows none gives
- * plain answers. What looks like a call and is none (no JSON, no name, cut off) comes back as text
- * of the answer. Line breaks next to a delimiter are no part of the text beside it. */
+ * plain answers. What looks like a call and is none (no JSON, as with words of Python or a comma too
+ * many; no name; arguments under another name; cut off) comes back as text of the answer. Of a call
+ * its name, id and arguments are given out, and nothing else that stands beside them. Line breaks
+ * next to a delimiter are no part of the text beside it. */
 
 typedef struct slm_chat_output slm_chat_output;
 
@@ -1135,8 +1142,9 @@ SLM_API int slm_sampler_options_init(slm_sampler_options *options, size_t size);
 
 /* Makes a chain of stages[0..n_stages-1], each stage_size bytes long (as with spans, this counts
  * and not the struct_size inside), applied in this order. No stages at all is greedy: the best
- * token, the lowest id among equals. Keeps the model. At most 64 stages; SLM_E_ARGUMENT names the
- * stage. */
+ * token, the lowest id among equals. Tokens of which the file says that they are never sampled
+ * (tokenizer.ggml.suppress_tokens) have a logit of -infinity before the first stage. Keeps the
+ * model. At most 64 stages; SLM_E_ARGUMENT names the stage. */
 SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
                                const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                                const slm_sampler_options *options, slm_error *err);
@@ -1203,7 +1211,13 @@ typedef struct slm_generate_options {
                                  reasoning follows as if the model had said it, and the answer.
                                  Default 0: as many as it likes. More needs a chat_output whose
                                  style has reasoning */
-    int32_t reserved;         /* 0 */
+    int32_t heal; /* 1: token healing, for prompts that end inside a token ("http:" where "://" is
+                     one): the last tokens of the prompt, 62 bytes at most, are taken back if some
+                     token begins with them, and chosen anew among those that agree with them.
+                     Pieces have only what lies beyond the prompt; tokens that do not reach that
+                     far count as the prompt's. The first token of the prompt and special tokens
+                     stay. Ended before a piece came, the sequence may lack what was taken back.
+                     Default 0 */
 } slm_generate_options;
 
 SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);

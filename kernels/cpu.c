@@ -7,7 +7,8 @@
 static const char *const cpu_names[64] = {
     "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
     NULL,   NULL,       NULL,     NULL,          NULL,          NULL,       NULL,
-    NULL,   NULL,       "neon",   "dotprod",     "i8mm"};
+    NULL,   NULL,       "neon",   "dotprod",     "i8mm",        NULL,       NULL,
+    NULL,   NULL,       NULL,     "simd128"};
 
 static const char *cpu_feature_name(int32_t bit)
 {
@@ -121,6 +122,14 @@ static uint64_t cpu_detect(void)
     return found;
 }
 
+#elif defined(__wasm_simd128__)
+
+/* A host without it refuses the whole module. */
+static uint64_t cpu_detect(void)
+{
+    return SLM_CPU_SIMD128;
+}
+
 #else
 
 static uint64_t cpu_detect(void)
@@ -152,6 +161,7 @@ static const struct cpu_set {
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_VNNI, kernels_set_avx512_vnni},
 #if defined(__linux__)
     {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_BF16 | SLM_CPU_AMX_BF16, kernels_set_amx},
+    {SLM_CPU_AVX2 | SLM_CPU_AVX512 | SLM_CPU_AVX512_BF16 | SLM_CPU_AMX_BF16, kernels_set_amx_delta},
 #endif
 #endif
 #if defined(ARM_HAS_NEON)
@@ -162,6 +172,9 @@ static const struct cpu_set {
 #endif
 #if defined(ARM_HAS_I8MM)
     {SLM_CPU_NEON | SLM_CPU_DOTPROD | SLM_CPU_I8MM, kernels_set_i8mm},
+#endif
+#if defined(__wasm_simd128__) && !defined(SLM_NO_SIMD)
+    {SLM_CPU_SIMD128, kernels_set_wasm},
 #endif
 };
 

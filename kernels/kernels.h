@@ -429,11 +429,32 @@ struct kernel_delta_job {
     int64_t v_stride;
     float *o; /* token t at o + t * o_stride; overlaps nothing */
     int64_t o_stride;
-    float *scratch; /* [n_key][DELTA_COLUMNS], 64-byte aligned */
+    float *scratch; /* 64-byte aligned: [n_key][DELTA_COLUMNS], or delta_chunk_floats(n_key) */
     int32_t is_far; /* as in kernel_ssm_head */
 };
 
 #define DELTA_COLUMNS 64 /* of the state, that a kernel may keep together in its scratch */
+#define DELTA_CHUNK 64   /* tokens of a call of delta_chunk, at most */
+
+/* The same for up to DELTA_CHUNK tokens at once, as products of matrices (Yang et al. 2024:
+ * Parallelizing Linear Transformers with the Delta Rule over Sequence Length; with decays: Gated Delta
+ * Networks). With D(t, j) the product of the decays of tokens j + 1..t, and D(t) that of 0..t, all at
+ * most 1:
+ *
+ *     u_t = beta_t (v_t - D(t) S^T k_t - sum over j < t of D(t, j) (k_t . k_j) u_j)
+ *     o_t = D(t) S^T q_t + sum over j <= t of D(t, j) (q_t . k_j) u_j
+ *     S = D(n - 1) S + sum over j of D(n - 1, j) k_j u_j^T
+ *
+ * Keys are no longer than 1, decay and beta are in 0..1: then no u is much larger than the values
+ * and nothing is divided by. Bits differ from those of one token after the other, and depend on
+ * where chunks begin; the nmse of o and S is below 1e-9. */
+
+/* Of which x86_amx_delta.c wants the most: vectors of tokens; scores, floats and tiles; u and o of 32
+ * columns, and two of u as tiles; the state's columns, keys and queries as tiles. */
+static int64_t delta_chunk_floats(int64_t n_key)
+{
+    return DELTA_CHUNK * (3 + DELTA_CHUNK * 7 / 2 + 5 * 32) + n_key * (48 + 6 * DELTA_CHUNK);
+}
 
 /* ---- RWKV-7 ---------------------------------------------------------------------------------- */
 
@@ -508,6 +529,8 @@ struct kernels {
     void (*ssm_channels)(const struct kernel_ssm *s, const struct kernel_ssm_channels *own);
     /* All sizes are at least 1. */
     void (*delta_net)(const struct kernel_delta_job *job);
+    void (*delta_chunk)(const struct kernel_delta_job *job);
+    int32_t delta_chunk_min; /* tokens from which delta_chunk is faster; measured */
     /* y += x; y may not overlap x. */
     void (*add)(float *y, const float *x, int64_t n);
     /* y += scale * x, rounded after the product and after the sum; y may not overlap x. */

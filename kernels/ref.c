@@ -1055,6 +1055,78 @@ static void ref_delta_net(const struct kernel_delta_job *job)
     }
 }
 
+/* Of a chunk: what u_t and o_t have of u_j, and D(t) and D(n - 1, t). */
+struct ref_delta_scores {
+    float *k, *q;         /* [DELTA_CHUNK][DELTA_CHUNK] */
+    float *decays, *ends; /* [DELTA_CHUNK] */
+};
+
+static void ref_delta_make_scores(const struct kernel_delta_job *job, struct ref_delta_scores *s)
+{
+    float decay = 1;
+    for (int64_t t = 0; t < job->n_token; t++) {
+        const float *gates = job->gates + 2 * t;
+        decay *= gates[0];
+        s->decays[t] = decay;
+        for (int64_t j = 0; j <= t; j++) {
+            const float *key = job->k + j * job->n_key;
+            float k = 0, q = 0;
+            for (int64_t i = 0; i < job->n_key; i++) {
+                k += job->k[t * job->n_key + i] * key[i];
+                q += job->q[t * job->n_key + i] * key[i];
+            }
+            s->ends[j] = j < t ? gates[0] * s->ends[j] : 1; /* so far D(t, j) */
+            s->k[t * DELTA_CHUNK + j] = j < t ? gates[1] * s->ends[j] * k : 0;
+            s->q[t * DELTA_CHUNK + j] = s->ends[j] * q;
+        }
+    }
+}
+
+static void ref_delta_chunk_column(const struct kernel_delta_job *job,
+                                   const struct ref_delta_scores *s, int64_t column, float *u)
+{
+    const float *from = job->from + column;
+    float *to = job->to + column;
+    for (int64_t t = 0; t < job->n_token; t++) {
+        const float *k = job->k + t * job->n_key, *q = job->q + t * job->n_key;
+        float old = 0, o = 0;
+        for (int64_t i = 0; i < job->n_key; i++) {
+            old += k[i] * from[i * job->n_value];
+            o += q[i] * from[i * job->n_value];
+        }
+        u[t] = job->gates[2 * t + 1] * (job->v[t * job->v_stride + column] - s->decays[t] * old);
+        o *= s->decays[t];
+        for (int64_t j = 0; j < t; j++) {
+            u[t] -= s->k[t * DELTA_CHUNK + j] * u[j];
+        }
+        for (int64_t j = 0; j <= t; j++) {
+            o += s->q[t * DELTA_CHUNK + j] * u[j];
+        }
+        job->o[t * job->o_stride + column] = o;
+    }
+    for (int64_t i = 0; i < job->n_key; i++) {
+        float sum = s->decays[job->n_token - 1] * from[i * job->n_value];
+        for (int64_t t = 0; t < job->n_token; t++) {
+            sum += job->k[t * job->n_key + i] * (s->ends[t] * u[t]);
+        }
+        to[i * job->n_value] = sum;
+    }
+}
+
+static void ref_delta_chunk(const struct kernel_delta_job *job)
+{
+    struct ref_delta_scores s;
+    float u[DELTA_CHUNK];
+    s.k = job->scratch;
+    s.q = s.k + DELTA_CHUNK * DELTA_CHUNK;
+    s.decays = s.q + DELTA_CHUNK * DELTA_CHUNK;
+    s.ends = s.decays + DELTA_CHUNK;
+    ref_delta_make_scores(job, &s);
+    for (int64_t column = 0; column < job->n_value; column++) {
+        ref_delta_chunk_column(job, &s, column, u);
+    }
+}
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 static void ref_set_matrix(struct kernel_matrix *m, const struct kernel_product *product)
@@ -1101,6 +1173,8 @@ static void kernels_set_ref(struct kernels *k)
     k->ssm_head = PROFILE_MAMBA2 ? ref_ssm_head : NULL;
     k->ssm_channels = PROFILE_MAMBA ? ref_ssm_channels : NULL;
     k->delta_net = PROFILE_DELTA_NET ? ref_delta_net : NULL;
+    k->delta_chunk = PROFILE_DELTA_NET ? ref_delta_chunk : NULL;
+    k->delta_chunk_min = INT32_MAX;
     k->add = ref_vector_add;
     k->add_scaled = ref_add_scaled;
     k->multiply = ref_vector_multiply;

@@ -105,6 +105,7 @@ static AMX_INLINE __m512i amx_round_rest(__m512 a, __m512 b, __m512i high)
 static AMX_INLINE void amx_transpose(__m512i v[16])
 {
     __m512i a[16];
+    SLM_UNROLL
     for (int32_t i = 0; i < 16; i += 4) {
         __m512i ab0 = _mm512_unpacklo_epi32(v[i], v[i + 1]);
         __m512i ab1 = _mm512_unpackhi_epi32(v[i], v[i + 1]);
@@ -115,6 +116,7 @@ static AMX_INLINE void amx_transpose(__m512i v[16])
         a[i + 2] = _mm512_unpacklo_epi64(ab1, cd1);
         a[i + 3] = _mm512_unpackhi_epi64(ab1, cd1);
     }
+    SLM_UNROLL
     for (int32_t j = 0; j < 4; j++) {
         __m512i low0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x44);
         __m512i low1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x44);
@@ -130,6 +132,7 @@ static AMX_INLINE void amx_transpose(__m512i v[16])
 static AMX_INLINE void amx_store_tile(uint8_t *to, __m512i v[16])
 {
     amx_transpose(v);
+    SLM_UNROLL
     for (int32_t i = 0; i < 16; i++) {
         _mm512_storeu_si512((void *)(to + 64 * i), v[i]);
     }
@@ -601,10 +604,12 @@ static AMX void amx_store_sums(float *y, int64_t y_stride, const float *sums, in
 {
     __mmask16 rows = (__mmask16)(n_row >= AMX_SIDE ? 0xffff : (1u << n_row) - 1);
     __m512i v[16];
+    SLM_UNROLL
     for (int32_t i = 0; i < AMX_SIDE; i++) {
         v[i] = _mm512_loadu_si512((const void *)(sums + AMX_SIDE * i));
     }
     amx_transpose(v);
+    SLM_UNROLL
     for (int32_t t = 0; t < AMX_SIDE; t++) {
         if (t < n_token) {
             _mm512_mask_storeu_epi32((void *)(y + t * y_stride), rows, v[t]);
@@ -807,9 +812,6 @@ static void kernels_set_amx(struct kernels *k)
     AMX_TYPES(AMX_SET)
 }
 
-#undef AMX
-#undef AMX_INLINE
-#undef AMX_FEATURES
 #undef AMX_TYPES
 #undef AMX_PRODUCT
 #undef AMX_SET

@@ -331,9 +331,9 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
-static int api_text_flags(uint32_t flags, slm_error *err)
+static int api_text_flags(uint32_t flags, uint32_t more, slm_error *err)
 {
-    if ((flags & ~(SLM_TEXT_BOS | SLM_TEXT_SPECIAL)) != 0) {
+    if ((flags & ~(SLM_TEXT_BOS | SLM_TEXT_SPECIAL | more)) != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "text flags %x are not known", flags);
     }
     return SLM_OK;
@@ -348,6 +348,12 @@ static int api_buffer(const void *p, size_t n, const char *name, slm_error *err)
     return SLM_OK;
 }
 
+/* Its counters are atomic: this is the one thing about a model that changes. */
+static struct memory *api_model_memory(const slm_model *model)
+{
+    return &((struct slm_model *)(uintptr_t)model)->memory;
+}
+
 SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
                          int32_t *tokens, size_t capacity, size_t *needed, slm_error *err)
 {
@@ -357,11 +363,9 @@ SLM_API int slm_tokenize(const slm_model *model, const char *text, size_t size, 
     *needed = 0;
     SLM_TRY(api_buffer(text, size, "text", err));
     SLM_TRY(api_buffer(tokens, capacity, "tokens", err));
-    SLM_TRY(api_text_flags(flags, err));
-    /* The counters of the model's memory are atomic: this is the one thing about it that changes.
-     */
-    struct memory *memory = &((struct slm_model *)(uintptr_t)model)->memory;
-    return tokenize_text(&model->vocab, memory, text, size, flags, tokens, capacity, needed, err);
+    SLM_TRY(api_text_flags(flags, 0, err));
+    return tokenize_text(&model->vocab, api_model_memory(model), text, size, flags, tokens,
+                         capacity, needed, err);
 }
 
 static int api_token(const slm_model *model, int64_t index, int32_t token, slm_error *err)
@@ -383,11 +387,12 @@ SLM_API int slm_detokenize(const slm_model *model, const int32_t *tokens, size_t
     *needed = 0;
     SLM_TRY(api_buffer(tokens, n_tokens, "tokens", err));
     SLM_TRY(api_buffer(text, capacity, "text", err));
-    SLM_TRY(api_text_flags(flags, err));
+    SLM_TRY(api_text_flags(flags, SLM_TEXT_CLEAN, err));
     for (size_t i = 0; i < n_tokens; i++) {
         SLM_TRY(api_token(model, (int64_t)i, tokens[i], err));
     }
-    return detokenize_text(&model->vocab, tokens, n_tokens, flags, text, capacity, needed, err);
+    return detokenize_text(&model->vocab, api_model_memory(model), tokens, n_tokens, flags, text,
+                           capacity, needed, err);
 }
 
 SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, int32_t token,
@@ -400,7 +405,7 @@ SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, in
     API_NEED(needed, "needed", err);
     *needed = 0;
     SLM_TRY(api_buffer(text, capacity, "text", err));
-    SLM_TRY(api_text_flags(flags, err));
+    SLM_TRY(api_text_flags(flags, 0, err));
     if (token != -1) {
         SLM_TRY(api_token(model, token, token, err));
     }
@@ -885,7 +890,7 @@ SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, 
     API_NEED(context, "context", err);
     SLM_TRY(api_buffer(prompt, size, "prompt", err));
     API_OPTIONS(o, options, api_generate_defaults(), "generate options", err);
-    SLM_TRY(api_text_flags(o.flags, err));
+    SLM_TRY(api_text_flags(o.flags, 0, err));
     SLM_TRY(api_sequence(context, sequence, err));
     SLM_TRY(context_enter(context, err));
     int status = generate_create(generator, context, sequence, sampler, prompt, size, &o, err);
@@ -918,8 +923,8 @@ SLM_API int slm_generate_get_stats(const slm_generator *generator, slm_generate_
     API_NEED(generator, "generator", err);
     SLM_TRY(api_not_forked(generator->context, err));
     memset(&o, 0, sizeof o);
-    o.n_prompt = generator->n_prompt;
-    o.n_prompt_done = generator->n_prompt_done;
+    o.n_prompt = generator->n_prompt + generator->n_healed;
+    o.n_prompt_done = generator->n_prompt_done + generator->n_healed;
     o.n_generated = generator->n_generated;
     o.prompt_ns = generator->prompt_ns;
     o.generate_ns = generator->generate_ns;

@@ -150,7 +150,7 @@ SLM_API int slm_tokenize_segments(const slm_model *model, const slm_chat_segment
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "flags %x: SLM_TEXT_BOS or 0 is expected", flags);
     }
     /* As in slm_tokenize. */
-    struct memory *memory = &((struct slm_model *)(uintptr_t)model)->memory;
+    struct memory *memory = api_model_memory(model);
     return chat_tokenize(&model->vocab, memory, segments, n_segments, segment_size, flags, tokens,
                          capacity, needed, err);
 }

@@ -104,9 +104,9 @@ typedef double wide_float;
 
 /* Chat templates, and JSON for them */
 #define LIMIT_TEMPLATE_BYTES (1u << 20)
-#define LIMIT_TEMPLATE_DEPTH 100     /* of brackets and blocks in a template */
-#define LIMIT_JSON_DEPTH 128         /* of values, in JSON and where templates build them */
-#define LIMIT_RENDER_DEPTH 250       /* of expressions, blocks and macros at work */
+#define LIMIT_TEMPLATE_DEPTH 100 /* of brackets and blocks in a template */
+#define LIMIT_JSON_DEPTH 128     /* of values, in JSON and where templates build them */
+#define LIMIT_RENDER_DEPTH 200   /* of expressions, blocks and macros at work: 128 KiB of stack */
 #define LIMIT_RENDER_TEXT (1u << 25) /* bytes of a text, JSON or result; values of a list */
 #define LIMIT_RENDER_BYTES ((uint64_t)1 << 28) /* of memory */
 #define LIMIT_RENDER_STEPS ((uint64_t)1 << 25) /* a node of the tree, or 16 bytes of text, is one */

@@ -53,6 +53,9 @@ struct slm_generator {
     int32_t force_at;   /* the next one; n_force: none is being forced */
     int32_t force[LIMIT_FORCED];
 
+    struct heal heal;
+    int32_t n_healed; /* tokens that wrote what healing took back, and no more */
+
     int32_t n_generated;
     int64_t begin_ns;
     int64_t prompt_ns;
@@ -94,6 +97,7 @@ static void generate_destroy(struct slm_generator *g)
     struct memory memory = g->memory;
     struct slm_context *context = g->context;
     sampler_release(g->sampler);
+    heal_free(&g->heal, &memory);
     memory_give(&memory, g->prompt, g->n_prompt_room * sizeof(int32_t));
     memory_give(&memory, g->text, g->text_room);
     memory_give(&memory, g, sizeof *g);
@@ -234,15 +238,23 @@ static int generate_use_sampler(struct slm_generator *g, struct slm_sampler *sam
     return sampler_make(&g->sampler, g->context->model, NULL, 0, 0, &o, err);
 }
 
-/* The tokens that end reasoning, as the style writes it. */
+/* The tokens that end reasoning, as the style writes it: without the spaces that a vocabulary puts in
+ * front of a text and behind special tokens, where these are tokens of their own. */
 static int generate_take_force(struct slm_generator *g, slm_error *err)
 {
     struct slm_model *m = g->context->model;
     const char *text = g->tracker.reasoning->force;
     size_t needed = 0;
+    int inside = 0;
     SLM_TRY(tokenize_text(&m->vocab, &m->memory, text, string_length(text), SLM_TEXT_SPECIAL,
                           g->force, LIMIT_FORCED, &needed, err));
-    g->n_force = (int32_t)needed;
+    for (size_t i = 0; i < needed; i++) {
+        const uint32_t flags = SLM_TEXT_BOS | SLM_TEXT_SPECIAL;
+        struct piece piece = piece_begin(&m->vocab, g->force[i], flags, &inside);
+        if (piece_next(&piece) >= 0) {
+            g->force[g->n_force++] = g->force[i];
+        }
+    }
     g->force_at = g->n_force;
     return SLM_OK;
 }
@@ -270,15 +282,25 @@ static int generate_use_output(struct slm_generator *g, const slm_generate_optio
     return generate_take_force(g, err);
 }
 
+static int generate_heal(struct slm_generator *g, const slm_generate_options *o, slm_error *err)
+{
+    const struct slm_model *m = g->context->model;
+    if (o->heal != 0 && o->heal != 1) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "heal is %d: 0 or 1", o->heal);
+    }
+    if (o->heal == 0 || g->max_tokens == 0) {
+        return SLM_OK;
+    }
+    return heal_begin(&g->heal, &m->vocab, m->hparams.n_vocab, g->prompt, &g->n_prompt, &g->memory,
+                      err);
+}
+
 static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, const char *text,
                          size_t size, const slm_generate_options *o, slm_error *err)
 {
     g->max_tokens = o->max_tokens == SLM_AUTO ? INT32_MAX : o->max_tokens;
     if (g->max_tokens < 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "max_tokens is %d", o->max_tokens);
-    }
-    if (o->reserved != 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "generate options: reserved is %d, not 0", o->reserved);
     }
     if (sampler != NULL && sampler->model != g->context->model) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "the sampler was made for another model");
@@ -288,7 +310,8 @@ static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, c
     SLM_TRY(generate_use_output(g, o, err));
     SLM_TRY(generate_use_sampler(g, sampler, err));
     SLM_TRY(generate_take_text(g, err));
-    return generate_read_prompt(g, text, size, o, err);
+    SLM_TRY(generate_read_prompt(g, text, size, o, err));
+    return generate_heal(g, o, err);
 }
 
 /* The context is entered. */
@@ -428,6 +451,24 @@ static int generate_add_text(struct slm_generator *g, int32_t token, slm_error *
     return SLM_OK;
 }
 
+/* The same without the first `skip` bytes, which the prompt had. */
+static int generate_add_rest(struct slm_generator *g, int32_t token, int32_t skip, slm_error *err)
+{
+    struct stream stream;
+    struct text_sink sink = {g->text + g->size, (size_t)g->text_room - g->size, 0};
+    if (skip == 0) {
+        return generate_add_text(g, token, err);
+    }
+    struct piece rest = heal_rest(vocab_piece(&g->context->model->vocab, token, 0), skip);
+    memcpy(&stream, g->stream.state, sizeof stream);
+    for (int byte = piece_next(&rest); byte >= 0; byte = piece_next(&rest)) {
+        stream_put(&stream, &sink, (uint8_t)byte);
+    }
+    memcpy(g->stream.state, &stream, sizeof stream);
+    g->size += sink.n;
+    return SLM_OK;
+}
+
 /* Adds the text of a control token, to be handed out apart from what stands in front of it. It is no
  * part of a stop string. */
 static int generate_add_special(struct slm_generator *g, int32_t token, slm_error *err)
@@ -443,12 +484,13 @@ static int generate_add_special(struct slm_generator *g, int32_t token, slm_erro
     return SLM_OK;
 }
 
-/* Which kind a token is of: that of the text in front of it, but for a token that leaves the answer. */
-static void generate_count(struct slm_generator *g, int32_t token, int is_forced)
+/* Which kind a token is of: that of the text in front of it, but for a token that leaves the answer.
+ * The prompt had its first `skip` bytes. */
+static void generate_count(struct slm_generator *g, int32_t token, int32_t skip, int is_forced)
 {
     int32_t before = g->tracker.kind;
     int32_t kind = before;
-    struct piece p = vocab_piece(&g->context->model->vocab, token, 1);
+    struct piece p = heal_rest(vocab_piece(&g->context->model->vocab, token, 1), skip);
     for (int byte = piece_next(&p); byte >= 0; byte = piece_next(&p)) {
         int status = output_put(&g->tracker, (uint8_t)byte, 0);
         if (status == CALL_BAD) {
@@ -479,36 +521,34 @@ static int32_t generate_forced(struct slm_generator *g)
     return token;
 }
 
-/* Chooses a token and adds its text. */
-static int generate_choose(struct slm_generator *g, slm_error *err)
+/* Chooses a token: one that agrees with the end of the prompt, one that ends reasoning, or any. */
+static int generate_pick(struct slm_generator *g, int32_t *token, slm_error *err)
 {
-    struct slm_model *m = g->context->model;
-    int64_t start = platform_clock_ns();
-    int32_t token = -1;
-    const float *logits =
-        g->context->logits + (int64_t)(g->context->n_logits_valid - 1) * m->hparams.n_vocab;
-    token = generate_forced(g);
-    int is_forced = token >= 0;
-    g->was_forced = is_forced;
-    if (!is_forced) {
-        SLM_TRY(sampler_sample(g->sampler, logits, m->hparams.n_vocab, &token, err));
+    int32_t n_vocab = g->context->model->hparams.n_vocab;
+    const float *logits = g->context->logits + (int64_t)(g->context->n_logits_valid - 1) * n_vocab;
+    if (heal_is_on(&g->heal)) {
+        return heal_choose(&g->heal, g->sampler, logits, n_vocab, token, err);
     }
-    SLM_TRY(sampler_accept(g->sampler, token, err));
-    g->has_logits = 0;
-    g->token = token;
+    *token = generate_forced(g);
+    g->was_forced = *token >= 0;
+    return g->was_forced ? SLM_OK : sampler_sample(g->sampler, logits, n_vocab, token, err);
+}
+
+/* Adds the text of the token chosen, but for its first `skip` bytes, and sees whether it is the
+ * last. */
+static int generate_take(struct slm_generator *g, int32_t token, int32_t skip, slm_error *err)
+{
+    const struct vocab *v = &g->context->model->vocab;
+    int is_special = g->special_pieces && (vocab_attributes(v, token) & TOKEN_GUARDED) != 0;
     g->n_generated++;
-    if (g->first_token_ns == 0) {
-        g->first_token_ns = platform_clock_ns() - g->begin_ns;
-    }
-    int is_special = g->special_pieces && (vocab_attributes(&m->vocab, token) & TOKEN_GUARDED) != 0;
     if (g->counts_kinds) {
-        generate_count(g, token, is_forced);
+        generate_count(g, token, skip, g->was_forced);
     }
-    if (vocab_is_end(&m->vocab, token) && !is_forced) {
+    if (vocab_is_end(v, token) && !g->was_forced) {
         g->reason = SLM_END_TOKEN;
     } else {
         SLM_TRY(is_special ? generate_add_special(g, token, err)
-                           : generate_add_text(g, token, err));
+                           : generate_add_rest(g, token, skip, err));
         g->last_token = token;
         size_t stop = generate_find_stop(g);
         if (stop < g->size) {
@@ -521,6 +561,27 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
     }
     if (g->reason == SLM_END_TOKEN || g->reason == SLM_END_LIMIT) {
         SLM_TRY(generate_add_text(g, -1, err));
+    }
+    return SLM_OK;
+}
+
+static int generate_choose(struct slm_generator *g, slm_error *err)
+{
+    int64_t start = platform_clock_ns();
+    int32_t token = -1;
+    int inside = 0;
+    SLM_TRY(generate_pick(g, &token, err));
+    SLM_TRY(sampler_accept(g->sampler, token, err));
+    g->has_logits = 0;
+    g->token = token;
+    if (g->first_token_ns == 0) {
+        g->first_token_ns = platform_clock_ns() - g->begin_ns;
+    }
+    int32_t skip = heal_accept(&g->heal, token, &inside);
+    if (inside) {
+        g->n_healed++;
+    } else {
+        SLM_TRY(generate_take(g, token, skip, err));
     }
     g->generate_ns += platform_clock_ns() - start;
     return SLM_OK;

@@ -584,8 +584,22 @@ static int sampler_clone(struct slm_sampler **out, const struct slm_sampler *s, 
 
 /* ---- Choosing -------------------------------------------------------------------------------- */
 
+/* Whether the file says that this token is never sampled: tokenizer.ggml.suppress_tokens. */
+static int sampler_suppresses(const struct slm_sampler *s, int32_t token)
+{
+    return (vocab_attributes(&s->model->vocab, token) & TOKEN_SUPPRESSED) != 0;
+}
+
+static int sampler_has_suppressed(const struct slm_sampler *s)
+{
+    return s->model != NULL && s->model->vocab.suppresses;
+}
+
 static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 {
+    for (int32_t i = 0; i < *n && sampler_has_suppressed(s); i++) {
+        c[i].logit = sampler_suppresses(s, c[i].token) ? bits_to_f32(0xff800000u) : c[i].logit;
+    }
     for (int32_t i = 0; i < s->n_stages; i++) {
         s->stages[i].kind->apply(s, &s->stages[i], c, n);
     }
@@ -641,6 +655,25 @@ static int sampler_greedy(const float *logits, int32_t n, int32_t *token)
     return finite != 0;
 }
 
+/* The same among the tokens that may be sampled. */
+static int sampler_greedy_of(const struct slm_sampler *s, const float *logits, int32_t n,
+                             int32_t *token)
+{
+    int32_t best = SAMPLER_KEY_NEVER;
+    int finite = sampler_greedy(logits, n, token);
+    if (!sampler_has_suppressed(s) || *token < 0 || !sampler_suppresses(s, *token)) {
+        return finite;
+    }
+    *token = -1;
+    for (int32_t i = 0; i < n; i++) {
+        if (!sampler_suppresses(s, i) && sampler_key(logits[i]) > best) {
+            best = sampler_key(logits[i]);
+            *token = i;
+        }
+    }
+    return *token >= 0;
+}
+
 static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_vocab,
                           int32_t *token, slm_error *err)
 {
@@ -652,7 +685,7 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
                  n_vocab, s->n_vocab);
     }
     int32_t best = -1;
-    if (!sampler_greedy(logits, n_vocab, &best)) {
+    if (!sampler_greedy_of(s, logits, n_vocab, &best)) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d logits is finite", n_vocab);
     }
     if (s->n_stages == 0) {

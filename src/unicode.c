@@ -61,6 +61,12 @@ static unsigned unicode_class(uint32_t point)
     return (1u << code) >> 1;
 }
 
+/* The same below 128: the first block of the table is the first of the codes. */
+static unsigned unicode_class_ascii(uint8_t point)
+{
+    return (1u << (unicode_codes[point / 2] >> (point % 2 * 4) & 15)) >> 1;
+}
+
 /* The simple lower case of a code point, or itself. */
 static uint32_t unicode_lower(uint32_t point)
 {

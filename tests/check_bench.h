@@ -209,46 +209,48 @@ static void bench_vectors(const char *isa, const struct kernels *k)
 }
 
 /* The heads of all layers of a small model: one token is as fast as their states are read and
- * written. */
+ * written. The best time a token of calls of n_token. */
+static double bench_delta_tokens(void (*kernel)(const struct kernel_delta_job *job),
+                                 const struct kernel_delta_job *job, int n_head, int64_t n_token)
+{
+    double best = 1e9;
+    for (int pass = 0; pass < 10; pass++) {
+        double start = bench_seconds();
+        for (int head = 0; head < n_head; head++) {
+            struct kernel_delta_job j = *job;
+            j.from += head * job->n_key * job->n_value;
+            j.to += head * job->n_key * job->n_value;
+            j.n_token = n_token;
+            kernel(&j);
+        }
+        double each = (bench_seconds() - start) / (double)n_token;
+        best = each < best ? each : best;
+    }
+    return best;
+}
+
 static void bench_delta(const char *isa, const struct kernels *k)
 {
     enum {
         SIZE = 128,
-        HEADS = 16 * 18,
-        TOKENS = 32
+        HEADS = 16 * 18
     };
-    static float q[TOKENS * SIZE], keys[TOKENS * SIZE], gates[TOKENS * 2], o[TOKENS * SIZE];
+    static const int64_t tokens[] = {16, 20, 24, 32, 64};
+    static float q[DELTA_CHUNK * SIZE], gates[DELTA_CHUNK * 2], o[DELTA_CHUNK * SIZE];
     size_t n = (size_t)HEADS * SIZE * SIZE;
     float *from = (float *)calloc(n, sizeof(float)), *to = (float *)calloc(n, sizeof(float));
-    struct guarded scratch = guarded_take((size_t)SIZE * DELTA_COLUMNS * 4, 1, 64);
-    double best[2] = {1e9, 1e9};
-    input_fill(q, TOKENS * SIZE, INPUT_RANDOM);
-    for (int pass = 0; pass < 10; pass++) {
-        for (int many = 0; many < 2; many++) {
-            double start = bench_seconds();
-            for (int head = 0; head < HEADS; head++) {
-                struct kernel_delta_job j = {from + head * SIZE * SIZE,
-                                             to + head * SIZE * SIZE,
-                                             SIZE,
-                                             SIZE,
-                                             many ? TOKENS : 1,
-                                             q,
-                                             keys,
-                                             gates,
-                                             q,
-                                             SIZE,
-                                             o,
-                                             SIZE,
-                                             vector_of(&scratch),
-                                             1};
-                k->delta_net(&j);
-            }
-            double each = bench_seconds() - start;
-            best[many] = each < best[many] ? each : best[many];
-        }
+    struct guarded scratch = guarded_take((size_t)delta_chunk_floats(SIZE) * 4, 1, 64);
+    struct kernel_delta_job j = {
+        from, to, SIZE, SIZE, 1, q, q, gates, q, SIZE, o, SIZE, vector_of(&scratch), 1};
+    input_fill(q, DELTA_CHUNK * SIZE, INPUT_RANDOM);
+    double one = bench_delta_tokens(k->delta_net, &j, HEADS, 1);
+    printf("%s delta_net %d heads: %.2f ms a token (%.1f GB/s), ms a token of\n", isa, HEADS,
+           one * 1e3, (double)n * 8 / one * 1e-9);
+    for (int i = 0; i < SLM_COUNT(tokens); i++) {
+        printf("  %d: %.3f, delta_chunk %.3f\n", (int)tokens[i],
+               bench_delta_tokens(k->delta_net, &j, HEADS, tokens[i]) * 1e3,
+               bench_delta_tokens(k->delta_chunk, &j, HEADS, tokens[i]) * 1e3);
     }
-    printf("%s delta_net %d heads: %.2f ms a token (%.1f GB/s), %.2f ms a token of %d\n", isa,
-           HEADS, best[0] * 1e3, (double)n * 8 / best[0] * 1e-9, best[1] * 1e3 / TOKENS, TOKENS);
     guarded_give(&scratch);
     free(from);
     free(to);

@@ -13,14 +13,15 @@ struct delta_trial {
 
 static struct guarded delta_take(int64_t n, int64_t align)
 {
-    struct guarded g = guarded_take((size_t)n * 4, (int)(align == 64), (size_t)align);
+    int at_end = align == 64 || check_range(0, 1) != 0;
+    struct guarded g = guarded_take((size_t)n * 4, at_end, (size_t)align);
     for (int64_t i = 0; i < n; i++) {
         vector_of(&g)[i] = (float)check_range(-1000, 1000) / 1000;
     }
     return g;
 }
 
-static void delta_trial_take(struct delta_trial *d, int trial)
+static void delta_trial_sizes(struct delta_trial *d, int trial)
 {
     struct kernel_delta_job *j = &d->job;
     memset(d, 0, sizeof *d);
@@ -29,6 +30,12 @@ static void delta_trial_take(struct delta_trial *d, int trial)
     j->n_token = trial % 4 == 0 ? 1 : check_range(1, 9);
     j->v_stride = j->n_value + check_range(0, 3);
     j->o_stride = j->n_value + check_range(0, 3);
+}
+
+/* Buffers for the job's sizes. */
+static void delta_trial_take(struct delta_trial *d, int trial, int64_t scratch_floats)
+{
+    struct kernel_delta_job *j = &d->job;
     d->from = delta_take(j->n_key * j->n_value, 4);
     d->to = delta_take(j->n_key * j->n_value, 4);
     d->q = delta_take(j->n_token * j->n_key, 4);
@@ -36,7 +43,7 @@ static void delta_trial_take(struct delta_trial *d, int trial)
     d->gates = delta_take(j->n_token * 2, 4);
     d->v = delta_take((j->n_token - 1) * j->v_stride + j->n_value, 4);
     d->o = delta_take((j->n_token - 1) * j->o_stride + j->n_value, 4);
-    d->scratch = delta_take(j->n_key * DELTA_COLUMNS, 64);
+    d->scratch = delta_take(scratch_floats, 64);
     for (int64_t i = 0; i < j->n_token * j->n_key; i++) { /* keys of a length about 1 */
         vector_of(&d->k)[i] *= (float)(1.7 / math_sqrt((double)j->n_key));
     }
@@ -69,6 +76,19 @@ static void delta_trial_give(struct delta_trial *d)
     free(d->state);
 }
 
+/* n tokens of a job from t on; the state is the caller's to set. */
+static struct kernel_delta_job delta_part(const struct kernel_delta_job *job, int64_t t, int64_t n)
+{
+    struct kernel_delta_job part = *job;
+    part.n_token = n;
+    part.q += t * job->n_key;
+    part.k += t * job->n_key;
+    part.gates += 2 * t;
+    part.v += t * job->v_stride;
+    part.o += t * job->o_stride;
+    return part;
+}
+
 /* One column at one token: o and its size. */
 static double delta_oracle(const struct delta_trial *d, int64_t t, int64_t column, double *o_size)
 {
@@ -96,7 +116,8 @@ static double delta_oracle(const struct delta_trial *d, int64_t t, int64_t colum
 static void delta_trial_run(const struct kernels *k, int trial)
 {
     struct delta_trial d;
-    delta_trial_take(&d, trial);
+    delta_trial_sizes(&d, trial);
+    delta_trial_take(&d, trial, d.job.n_key * DELTA_COLUMNS);
     const struct kernel_delta_job *j = &d.job;
     int64_t n = j->n_key * j->n_value;
     struct guarded state = guarded_take((size_t)n * 4, 0, 4),
@@ -115,14 +136,9 @@ static void delta_trial_run(const struct kernels *k, int trial)
         vector_compare("delta_net state", j->to, i, d.state[at], 4 * d.size[at]);
     }
     for (int64_t t = 0; t < j->n_token; t++) { /* a token at a time: the same bits */
-        struct kernel_delta_job each = *j;
+        struct kernel_delta_job each = delta_part(j, t, 1);
         struct guarded o = guarded_take((size_t)j->n_value * 4, 0, 4);
         each.from = each.to = vector_of(&one);
-        each.n_token = 1;
-        each.q += t * j->n_key;
-        each.k += t * j->n_key;
-        each.gates += 2 * t;
-        each.v += t * j->v_stride;
         each.o = vector_of(&o);
         k->delta_net(&each);
         CHECK(memcmp(each.o, j->o + t * j->o_stride, (size_t)j->n_value * 4) == 0,

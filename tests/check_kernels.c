@@ -1094,6 +1094,7 @@ static void check_vectors(const char *isa, const struct kernels *k, const struct
 }
 
 #include "check_delta.h"
+#include "check_delta_chunk.h"
 #include "check_tokens.h"
 
 #include "check_bench.h"
@@ -1114,6 +1115,7 @@ static void check_all(const char *isa, const struct kernels *k, const struct ker
     check_attention(isa, k, ref);
     check_vectors(isa, k, ref);
     check_delta(isa, k, ref);
+    check_delta_chunk(isa, k, ref);
     check_tokens(isa, k, ref);
 }
 

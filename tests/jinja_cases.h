@@ -523,6 +523,54 @@ static const struct {
     {"{{ dict(d, z=1) }}", "{'b': 1, 'a': 2, 'C': 3, 'z': 1}"},
     {"{{ [1,2]|max + 1 }}", "3"},
     {"{{ 3 is in l and 9 is not in l }}", "True"},
+    {"{% raw %}\n{{ x }}\n{% endraw %}", "\n{{ x }}\n"},
+    {"a {%- raw -%} b {% endraw -%} c", "ab c"},
+    {"{{ [[1, 2], 3].0.1 }}{{ [[1, 2]][0].1 }}", "22"},
+    {"{{ 'a' if 0 if 1 }}|{{ 'a' if 1 else 'b' if 0 }}|{{ 'a' if 1 if 1 }}", "|a|a"},
+    {"{{ 0x1F }} {{ 0b11 }} {{ 0o17 }} {{ 0xfF_ff }} {{ 1_0.2_5 }}", "31 3 15 65535 10.25"},
+    {"{{ d.items() }} {{ d.keys() }} {{ d.values() }}",
+     "dict_items([('b', 1), ('a', 2), ('C', 3)]) dict_keys(['b', 'a', 'C']) dict_values([1, 2, "
+     "3])"},
+    {"{{ d.items()[0] }}|{{ d.keys() is sequence }}|{{ d.keys() is iterable }}|{{ d.keys()|list }}",
+     "|False|True|['b', 'a', 'C']"},
+    {"{{ 'ab'.center(5) }}|{{ 'abc'|center(6) }}|{{ 'abc'.center(6) }}|{{ '{:^6}'.format('abc') }}",
+     "  ab | abc  | abc  | abc  "},
+    {"{{ '%x %X %o %#x %#o %05x %+x' % (255, 255, 8, 255, 8, 255, 255) }}",
+     "ff FF 10 0xff 0o10 000ff +ff"},
+    {"{{ '{:x} {:#b} {:08b} {:_} {:,}'.format(255, 5, 5, 1234567, 1234567) }}",
+     "ff 0b101 00000101 1_234_567 1,234,567"},
+    {"{{ '%(a)s-%(b)05d' % d }}|{{ 'x' % d }}|{{ 'x' % l }}|{{ '{:5}|'.format(true) }}",
+     "2-00001|x|x|    1|"},
+    {"{{ 'Hello'.endswith('', 3, 1) }} {{ 'abc'.find('', 4) }} {{ 'abc'.find('', 3) }} {{ "
+     "'abab'.count('b', 2) }} {{ 'abc'.count('', 1) }} {{ 'abc'.rfind('', 3, 1) }}",
+     "False -1 3 1 3 -1"},
+    {"{{ 'a-b_c d, e'|wordcount }}", "4"},
+    {"{{ [1, 2, 3]|slice(3, 'x')|list }}", "[[1, 'x'], [2, 'x'], [3, 'x']]"},
+    {"{{ nested|sort(attribute='k.x')|map(attribute='k.x')|list }}{{ [{'a': 1, 'b': 'y'}, {'a': 1, "
+     "'b': 'X'}, {'a': 0, 'b': 'z'}]|sort(attribute='a,b')|map(attribute='b')|join }}",
+     "[1, 2, 3]zXy"},
+    {"{{ [none, none]|sort }}{{ [{'a': 1}, {}]|map(attribute='b')|list }}{{ [{}, "
+     "{}]|sort(attribute='zz') }}",
+     "[None, None][Undefined, Undefined][{}, {}]"},
+    {"{% for g in names|map('lower')|groupby(0) %}{{ g.grouper }}={{ g.list|join(',') }};{% endfor "
+     "%}{{ [{'a': 1}, {}]|groupby('a', default=0)|map('first')|list }}",
+     "a=a,a;b=b;c=c;[0, 1]"},
+    {"{{ -big }} {{ big * 2.0 }} {{ big|float }} {{ (-big)|abs }} {{ 1e22|int }} {{ -1e22|int }}",
+     "-123456789012345678901234567890 2.4691357802469136e+29 1.2345678901234568e+29 "
+     "123456789012345678901234567890 10000000000000000000000 -10000000000000000000000"},
+    {"{{ 2 ** -1 }} {{ 4 ** 0.5 }} {{ 0 ** 0 }} {{ (-2.0) ** 3 }}", "0.5 2.0 1 -8.0"},
+    {"{{ 7.5 % 2 }} {{ -7.5 % 2 }} {{ 7.5 // -2 }} {{ 1e15 % 0.1 }} {{ 2.5 // 0.0001 }} {{ -0.0 % "
+     "7 }} {{ -0.0|abs }}",
+     "1.5 0.5 -4.0 0.04448884876874218 24999.0 0.0 0.0"},
+    {"{% macro m(a, b=1) %}{{ varargs }}{% endmacro %}{{ m.name }} {{ m.arguments }} {{ "
+     "m.catch_varargs }} {{ m.catch_kwargs }} {{ m.caller }}",
+     "m ('a', 'b') True False False"},
+    {"{{ 'a\\r\\nb\\rc\\x0bd\\u2028e\\n'.splitlines() }}{{ 'a\\r\\nb\\n\\n c\\n'|indent(2) }}|{{ "
+     "''|indent(2, true) }}|{{ 'a\\n\\nb'|indent(1, blank=true) }}",
+     "['a', 'b', 'c', 'd', 'e']a\n  b\n\n   c\n|  |a\n \n b"},
+    {"{{ 123456789.123|round(1, 'ceil') }} {{ 2.675|round(2, 'floor') }} {{ -1.5|round(0, 'ceil') "
+     "}}",
+     "123456789.2 2.67 -1.0"},
 };
 
 /* These fail there, and here. */
@@ -561,6 +609,14 @@ static const char *const jinja_failures[] = {
     "{{ a b }}",
     "{{ x.}}",
     "{{ 1 ~ 2 + 3 }}",
+    "{% raw +%}{% endraw %}",
+    "{{ d.keys()[0:1] }}",
+    "{{ d.keys()|tojson }}",
+    "{{ [1] + d.values() }}",
+    "{% macro m() %}{% endmacro %}{% call m() %}{% endcall %}",
+    "{{ 0 ** -1 }}",
+    "{{ [undefd, undefd]|max }}",
+    "{{ '%(zz)s' % d }}",
 };
 
 #endif

@@ -237,6 +237,60 @@ static void every_style_is_read(void **state)
          "<|tool_call_end|>x",
          "C0(|f|{\"s\": \"it's, ok)\", \"l\": [1, true], \"o\": {\"a\": null}})"
          "C1(|g|{})A(x)"},
+        {"", "functiongemma",
+         "<start_function_call>call:f{s:<escape>a}\"b<escape>,o:{k:[<escape>,<escape>]}}"
+         "<end_function_call>\n<start_function_call>call:g{}<end_function_call>",
+         "C0(|f|{\"s\": \"a}\\\"b\", \"o\": {\"k\": [\",\"]}})C1(|g|{})"},
+        {"", "olmo3",
+         "<function_calls>f(s=\"</function_calls>\", o={\"a\": null})\ng(x=(1)\n)\n"
+         "</function_calls>",
+         "A(<function_calls>f(s=\"</function_calls>\", o={\"a\": null})\ng(x=(1)\n)\n"
+         "</function_calls>)"},
+        {"", "olmo3",
+         "a\n<function_calls>\nf(s=\"</function_calls>\", o={\"a\": null})\ng(b=true, l=['x'])\n"
+         "</function_calls>b",
+         "A(a)C0(|f|{\"s\": \"</function_calls>\", \"o\": {\"a\": null}})"
+         "C1(|g|{\"b\": true, \"l\": [\"x\"]})A(b)"},
+        {"hy", "hy",
+         "<think:opensource>t</think:opensource>a<tool_calls:opensource>\n<tool_call:opensource>f"
+         "<tool_sep:opensource>\n<arg_key:opensource>n</arg_key:opensource>\n"
+         "<arg_value:opensource>5</arg_value:opensource>\n</tool_call:opensource>\n"
+         "<tool_call:opensource>g<tool_sep:opensource>\n</tool_call:opensource>\n"
+         "</tool_calls:opensource>",
+         "R(t)A(a)C0(|f|{\"n\": 5})C1(|g|{})"},
+        {"kimi-k3", "kimi-k3",
+         "<|open|>think<|sep|>t<|close|>think<|sep|><|open|>response<|sep|>a<|close|>response<|sep|"
+         ">"
+         "<|open|>tools<|sep|><|open|>call tool=\"f\" index=\"1\"<|sep|><|open|>argument key=\"s\" "
+         "type=\"string\"<|sep|>1<|close|>argument<|sep|><|open|>argument key=\"z\" "
+         "type=\"number\"<|sep|>2<|close|>argument<|sep|><|close|>call<|sep|><|close|>tools<|sep|>"
+         "<|close|>message<|sep|><|end_of_msg|>",
+         "R(t)A(a)C0(|f|{\"s\": \"1\", \"z\": 2})"},
+        {"", "atem",
+         "<atem:function_calls>\n<atem:invoke name=\"f\">\n<atem:parameter name=\"n\">5"
+         "</atem:parameter>\n</atem:invoke>\n</atem:function_calls>",
+         "C0(|f|{\"n\": 5})"},
+        {"", "gigachat3",
+         "a<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"f\", \"arguments\": {}}",
+         "A(a)C0(|f|{})"},
+        {"", "functools",
+         "import functools [{\"name\": \"f\"}] functools[{\"name\": \"f\", \"arguments\": "
+         "{\"n\": 1}}, {\"name\": \"g\", \"arguments\": {}}]",
+         "A(import)C0(|f|{})C1(|f|{\"n\": 1})C2(|g|{})"},
+        {"", "functools", "import functools as f", "A(import functools as f)"},
+        {"", "command-r",
+         "Action:\n```json\n[\n    {\n        \"tool_name\": \"f\",\n        \"parameters\": "
+         "{\"n\": 1}\n    }\n]\n```",
+         "C0(|f|{\"n\": 1})"},
+        {"harmony", "harmony",
+         "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary<|message|>"
+         "Let me look.<|end|><|start|>assistant<|channel|>analysis to=functions.f code<|message|>{}"
+         "<|call|>",
+         "R(a)A(Let me look.)C0(|f|{})"},
+        {"", "lfm2",
+         "<|tool_call_start|>[f(s='\\u00e9\\x41\\ud83d\\ude42\\q\\n\\ud83d')]<|tool_call_end|>",
+         "C0(|f|{\"s\": \"\xC3\xA9"
+         "A\xF0\x9F\x99\x82\\\\q\\n\xEF\xBF\xBD\"})"},
         {"", "apertus", "<|tools_prefix|>[{\"f\": {\"n\": 1}}]<|tools_suffix|>",
          "C0(|f|{\"n\": 1})"},
         {"cohere", "cohere",
@@ -274,6 +328,11 @@ static void what_is_no_call_comes_back_as_text(void **state)
         {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>"},
         {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"n\": 1e999}}</tool_call>"},
         {"hermes", "<tool_call>{\"name\": \"<f>\", \"arguments\": {}}</tool_call>"},
+        {"hermes", "<tool_call>{\"name\": \"f\", \"argumens\": {\"n\": 1}}</tool_call>"},
+        {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"n\": 1,}}</tool_call>"},
+        {"hermes", "<tool_call>{'name': 'f', 'arguments': {}}</tool_call>"},
+        {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"b\": True}}</tool_call>"},
+        {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": \"n: 1\"}</tool_call>"},
         {"hermes", "<tool_call>no\xE2\x82\xAC"},
         {"hermes", "<tool_call>\xE2\x82\xAC"},
         {"hermes", "<tool_cal"},
@@ -296,6 +355,11 @@ static void what_is_no_call_comes_back_as_text(void **state)
         {"dsml", "<" BAR "DSM" BAR "x"},
         {"dsml", "<\xEF\xBD\xA0"},
         {"lfm2", "<|tool_call_start|>[f(a)]"},
+        {"glm", "<tool_call>f<arg_key>s</arg_key>\n<arg_key>n</arg_key><arg_value>1</arg_value>"
+                "</tool_call>"},
+        {"kimi", "<|tool_call_begin|>f:0{\"n\": 1}<|tool_call_argument_begin|>{}<|tool_call_end|>"},
+        {"olmo3", "<function_calls>f(n=1</function_calls>"},
+        {"functiongemma", "<start_function_call>call:f{s:<escape>x}<end_function_call>"},
         {"deepseek-v3", "<" BAR "tool" LOW "calls" LOW "begin" BAR ">\xEF\xBD\xA0"},
     };
     for (int32_t i = 0; i < SLM_COUNT(rows); i++) {
@@ -446,9 +510,20 @@ static const char qwen3[] =
     "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}"
     "{% elif enable_thinking is defined %}{{ '<think>\n' }}{% endif %}{% endif %}";
 
+/* Tools under another name, as SmolLM3 takes them; and a syntax about the tag of hermes that is not
+ * that of hermes. */
+static const char xml_tools[] = "{% if xml_tools %}Calls: <tool_call>\n{\"name\": <name>, "
+                                "\"arguments\": <object>}\n</tool_call>"
+                                "{% endif %}{% for m in messages %}{{ m.content }}{% endfor %}";
+static const char other_tags[] =
+    "{% if tools %}Calls: <tool_call>NAME: VALUE</tool_call>{% endif %}"
+    "{% for m in messages %}{{ m.content }}{% endfor %}";
+
 static void small_templates_have_their_styles(void **state)
 {
     (void)state;
+    assert_style("xml_tools", xml_tools, sizeof xml_tools - 1, "", "hermes", 0);
+    assert_style("other tags", other_tags, sizeof other_tags - 1, "", "", 0);
     assert_style("phi4", phi4, sizeof phi4 - 1, "", "phi4", 0);
     assert_style("qwen3", qwen3, sizeof qwen3 - 1, "think", "hermes", 0);
     for (int32_t i = 0;; i++) {
@@ -512,8 +587,19 @@ static void published_templates_have_their_styles(void **state)
                 {"GLM-4.6", "think", "glm", 0},
                 {"LFM2.5-8B-A1B", "think", "lfm2", 0},
                 {"HuggingFaceTB-SmolLM3-3B", "think", "", 0},
+                {"openbmb-MiniCPM5-1B", "think", "minicpm", 0},
                 {"moonshotai-Kimi-K2", "", "kimi", 0},
-                {"openbmb-MiniCPM5-1B", "think", "minicpm", 0}};
+                {"Kimi-K2-Thinking", "think", "kimi", 0},
+                {"Kimi-K3", "kimi-k3", "kimi-k3", 1},
+                {"tencent-Hy3", "hy", "hy", 0},
+                {"GigaChat3-10B-A1.8B", "", "gigachat3", 0},
+                {"fireworks-ai-llama-3-firefunction-v2", "", "functools", 0},
+                {"CohereForAI-c4ai-command-r-plus-tool_use", "", "command-r", 0},
+                {"muse-glimmer", "", "atem", 0},
+                {"Kimi-K2-Instruct", "", "kimi", 0},
+                {"MiniMax-M3", "minimax", "", 0},
+                {"LFM2.5-Instruct", "", "", 0},
+                {"meetkai-functionary-medium-v3.2", "", "", 0}};
     (void)state;
     DIR *folder = opendir(SHARED);
     if (folder == NULL) {

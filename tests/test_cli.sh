@@ -82,7 +82,8 @@ usage_error bench
 usage_error bench -m "$model" --shape tiny
 usage_error bench --shape nowhere-1b
 usage_error bench --shape tiny --type q9_9
-usage_error chat -m "$model" --template none
+failure chat -m "$model" --template none
+usage_error chat -m "$model" --effort some
 failure run -m "$dir/missing.gguf" -p a
 failure run -m "$dir/in" -p a
 failure info -m tests/test_cli.sh
@@ -113,6 +114,8 @@ cut -d. -f1 "$out" | head -n 1 | tr -d '\n' >"$dir/sentence"
 check "a text of several sentences" not cmp -s "$out" "$dir/sentence"
 run 0 run -m "$model" -p "Once upon a time" -n 60 --temp 0 --stop 'never comes' --stop .
 check "the text ends before the stop string" cmp -s "$out" "$dir/sentence"
+run 0 run -m "$model" -p "Once upon a time there was a lit" -n 1 --temp 0 --heal
+check "a prompt that ends inside a word is healed" [ "$(cat "$out")" = tle ]
 run 0 run -m "$model" -p "Once upon a time" -n 8 --isa ref
 run 0 run -m "$model" -p "Once upon a time" --ctx 32 --temp 0
 check "a full context is told" grep -q 'context is full' "$err"
@@ -138,6 +141,14 @@ check "segments tell whose text it is" grep -q '^content  <|im_end|>x$' "$out"
 end=$(printf '<|im_end|>' | "$slm" tokens -m "$model" --special)
 run 0 template -m "$model" -f "$dir/talk" --ids --no-prompt
 check "only the template's end is a token" [ "$(tr ' ' '\n' <"$out" | grep -c "^$end$")" -eq 1 ]
+cat >"$dir/form" <<'END'
+{{ enable_thinking }},{{ thinking }},{{ reasoning_effort }},{{ tools[0].name if tools }}
+END
+printf '[{"name": "f"}]' >"$dir/tools"
+run 0 template --template "$dir/form" -f "$dir/talk" --think --effort low --tools "$dir/tools"
+check "the template is told what is asked for" grep -qx 'True,True,low,f' "$out"
+run 0 template --template "$dir/form" -f "$dir/talk" --no-think
+check "and what is not" grep -qx 'False,False,,' "$out"
 printf '[' >"$dir/talk"
 run 1 template --template chatml -f "$dir/talk"
 check "wrong JSON is told with its byte" grep -q 'byte 1' "$err"
@@ -269,27 +280,7 @@ sed 's/.*score":\(.*\)}/\1/' "$out" >"$dir/score"
 run 0 embed -m "$bert" --ids "2 5 3 6 3"
 check "a pair is [CLS] a [SEP] b [SEP]" grep -q "\[$(cat "$dir/score")\]" "$out"
 
-# ---- chat
-story='Tell me a story about a dog and a ball.'
-input '%s\n\n' "$story"
-run 0 chat -m "$model" -n 30 --temp 0
-check "an answer" [ "$(wc -c <"$out")" -gt 20 ]
-check "no prompt signs when piped" not grep -q '^> ' "$out"
-check "silence on stderr" [ ! -s "$err" ]
-cp "$out" "$dir/fresh"
-input 'Hello\n/clear\n%s\n/exit\nmore\n' "$story"
-run 0 chat -m "$model" -n 30 --temp 0
-tail -c "$(wc -c <"$dir/fresh")" "$out" >"$dir/last"
-check "/clear forgets, /exit leaves" cmp -s "$dir/last" "$dir/fresh"
-input '%s\n' "$story"
-run 0 chat -m "$model" -n 30 --temp 0 --system "You tell sad stories."
-check "instructions make a difference" not cmp -s "$out" "$dir/fresh"
-input 'Hello\nHello\n'
-run 1 chat -m "$model" -n 4 --ctx 26
-check "a full context is told, with what to do" grep -q '^slm: the context is full.*/clear' "$err"
-input 'Hello\n/clear\nHello\n'
-run 0 chat -m "$model" -n 4 --ctx 26
-
+# ---- chat (tests/test_chat_cli.sh has more)
 # What a user types is never an end of turn: the turn has as many tokens as its parts have when the
 # message is tokenised as text. A context of that many has no room for an answer, one more has.
 count() { "$slm" tokens -m "$model" "$@" <"$dir/in" | wc -w; }
@@ -311,7 +302,8 @@ run 0 bench --shape tiny --type q4_k_m -p 16 -n 4 -r 2 -t 1
 check "prefill and decode" [ "$(grep -c '^\(prefill\|decode\) ' "$out")" -eq 2 ]
 check "the file is kept" [ -s "$(ls "$dir"/slm-bench-*/tiny-q4_k_m-*.gguf)" ]
 input 'Hello\n'
-failure chat -m "$dir"/slm-bench-*/tiny-q4_k_m-*.gguf # its vocabulary has no turns
+failure chat -m "$dir"/slm-bench-*/tiny-q4_k_m-*.gguf
+check "without a template the built-in ones are named" grep -q 'one of chatml, gemma' "$err"
 for type in f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k_m q4_k_s q5_k_m q6_k iq3_s iq4_nl \
     iq4_xs tq1_0 tq2_0; do
     run 0 bench --shape tiny --type $type -p 8 -n 2 -r 1 -d 8 --csv

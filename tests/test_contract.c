@@ -386,6 +386,13 @@ union aged {
     slm_context_info context_info;
     slm_plan plan;
     slm_token_info token;
+    slm_chat_template_options chat_template;
+    slm_chat_options chat;
+    slm_chat_output_options chat_output;
+    slm_chat_builtin builtin;
+    slm_chat_prompt_info prompt;
+    slm_chat_event event;
+    slm_chat_output_info output;
     uint8_t bytes[512];
 };
 
@@ -393,6 +400,9 @@ struct aged_call {
     slm_model *model;
     slm_context *context;
     slm_generator *generator;
+    slm_chat_template *chat;
+    slm_chat_prompt *prompt;
+    slm_chat_output *output;
 };
 
 static int aged_model_options(const struct aged_call *c, union aged *a, slm_error *err)
@@ -454,7 +464,53 @@ static int aged_plan_options(const struct aged_call *c, union aged *a, slm_error
     return slm_plan_memory(c->model, &a->context, &plan, err);
 }
 
+static int aged_chat_template_options(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    slm_chat_template *chat = NULL;
+    int status = slm_chat_template_create(&chat, c->model, "{{ a }}", 7, &a->chat_template, err);
+    slm_chat_template_free(chat);
+    return status;
+}
+
+static int aged_chat_options(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    slm_chat_prompt *prompt = NULL;
+    int status = slm_chat_render(c->chat, "[]", 2, &a->chat, &prompt, err);
+    slm_chat_prompt_free(prompt);
+    return status;
+}
+
+static int aged_chat_output_options(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    slm_chat_output *output = NULL;
+    (void)c;
+    int status = slm_chat_output_create(&output, NULL, &a->chat_output, err);
+    slm_chat_output_free(output);
+    return status;
+}
+
 /* Results. */
+
+static int aged_builtin(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    (void)c;
+    return slm_chat_builtin_find(0, NULL, &a->builtin, err);
+}
+
+static int aged_prompt(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    return slm_chat_prompt_get_info(c->prompt, &a->prompt, err);
+}
+
+static int aged_event(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    return slm_chat_output_next(c->output, &a->event, err);
+}
+
+static int aged_output(const struct aged_call *c, union aged *a, slm_error *err)
+{
+    return slm_chat_output_get_info(c->output, &a->output, err);
+}
 
 static int aged_encoding(const struct aged_call *c, union aged *a, slm_error *err)
 {
@@ -506,6 +562,13 @@ AGED_INIT(eval, eval)
 AGED_INIT(embed, embed)
 AGED_INIT(sampler, sampler)
 AGED_INIT(generate, generate)
+AGED_INIT(chat_template, chat_template)
+AGED_INIT(chat_output, chat_output)
+
+static int aged_init_chat(union aged *a, size_t size)
+{
+    return slm_chat_options_init(&a->chat, size);
+}
 
 static const struct aged_row {
     const char *name;
@@ -521,7 +584,16 @@ static const struct aged_row {
     {"embed", sizeof(slm_embed_options), aged_init_embed, aged_embed_options},
     {"sampler", sizeof(slm_sampler_options), aged_init_sampler, aged_sampler_options},
     {"generate", sizeof(slm_generate_options), aged_init_generate, aged_generate_options},
+    {"chat template", sizeof(slm_chat_template_options), aged_init_chat_template,
+     aged_chat_template_options},
+    {"chat", sizeof(slm_chat_options), aged_init_chat, aged_chat_options},
+    {"chat output", sizeof(slm_chat_output_options), aged_init_chat_output,
+     aged_chat_output_options},
     {"encoding", sizeof(slm_encoding_info), NULL, aged_encoding},
+    {"builtin", sizeof(slm_chat_builtin), NULL, aged_builtin},
+    {"prompt", sizeof(slm_chat_prompt_info), NULL, aged_prompt},
+    {"event", sizeof(slm_chat_event), NULL, aged_event},
+    {"output", sizeof(slm_chat_output_info), NULL, aged_output},
     {"model info", sizeof(slm_model_info), NULL, aged_model_info},
     {"metadata", sizeof(slm_metadata), NULL, aged_metadata},
     {"tensor", sizeof(slm_tensor_info), NULL, aged_tensor},
@@ -538,10 +610,17 @@ static void aged_open(struct aged_call *c)
     memset(c, 0, sizeof *c);
     assert_int_equal(slm_model_open(&c->model, TESTING_STORYTELLER, NULL, NULL), SLM_OK);
     assert_int_equal(slm_context_create(&c->context, c->model, &o, NULL), SLM_OK);
+    assert_int_equal(slm_chat_template_create(&c->chat, c->model, "{{ 1 }}", 7, NULL, NULL),
+                     SLM_OK);
+    assert_int_equal(slm_chat_render(c->chat, "[]", 2, NULL, &c->prompt, NULL), SLM_OK);
+    assert_int_equal(slm_chat_output_create(&c->output, NULL, NULL, NULL), SLM_OK);
 }
 
 static void aged_close(struct aged_call *c)
 {
+    slm_chat_output_free(c->output);
+    slm_chat_prompt_free(c->prompt);
+    slm_chat_template_free(c->chat);
     slm_context_free(c->context);
     slm_model_free(c->model);
 }

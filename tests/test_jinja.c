@@ -213,10 +213,10 @@ static void templates_without_end_are_stopped(void **state)
          "268435456 bytes"},
         {"{% set s = 'a' * 999999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}",
          "steps"},
-        {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "250 deep"},
+        {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "200 deep"},
         {"{% macro m() %}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}{{ m() }}",
-         "250 deep"},
-        {"{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "250 deep"},
+         "200 deep"},
+        {"{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "200 deep"},
         {"{% set ns = namespace(s='aaaaaaaaaaaaaaaa') %}{% for i in range(99) %}"
          "{% set ns.s = ns.s + ns.s %}{% endfor %}",
          "33554432 bytes"},
@@ -475,13 +475,13 @@ static void only_the_templates_special_tokens_are_tokens(void **state)
         {OURS("<|end"), OURS("oftext"), OURS("|>")},
         {OURS("<|end"), THEIRS("oftext"), OURS("|>")},
         {OURS("<|endoftext|>"), THEIRS("<|endoftext|>"), OURS("<|endoftext|>")},
-        {THEIRS("<us"), OURS("er>"), THEIRS("<user>")},
+        {THEIRS("<t"), OURS("d>"), THEIRS("<td>")},
     };
     static const size_t expected[] = {1, 0, 0, 0, 1, 0, 2, 0};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(count_tokens(model, rows[i], 3, "<|endoftext|>"), expected[i]);
-        assert_int_equal(count_tokens(model, rows[i], 3, "<user>"), i == 7 ? 2 : 0);
+        assert_int_equal(count_tokens(model, rows[i], 3, "<td>"), i == 7 ? 2 : 0);
     }
     slm_model_free(model);
     build_free(&b);
@@ -501,6 +501,10 @@ static void keys_framed(struct build *b)
         } else if (i > 256) {
             size = (size_t)snprintf(text, sizeof text, "<unused%d>", (int)i);
         }
+        if (i == 257 || i == 259) {
+            strcpy(text, i == 257 ? "<h1>" : "[INST]");
+            size = strlen(text);
+        }
         build_put_string(&b->keys, text, size);
     }
     build_array(b, "tokenizer.ggml.token_type", SLM_TYPE_INT32, VOCAB_BPE_TOKENS);
@@ -514,13 +518,16 @@ static void keys_framed(struct build *b)
 
 static void user_defined_frames_are_the_templates_alone(void **state)
 {
-    static const slm_chat_segment theirs[] = {THEIRS("a<|start|>b<unused258>"), OURS("<|start|>")};
+    static const slm_chat_segment theirs[] = {THEIRS("a<|start|>b<unused258><h1>[INST]"),
+                                              OURS("<|start|>[INST]")};
     static const slm_chat_segment both[] = {OURS("<|sta"), THEIRS("rt|>")};
     struct build b;
     slm_model *model = open_vocabulary(&b, keys_framed);
     (void)state;
     assert_int_equal(count_tokens(model, theirs, 2, "<|start|>"), 1);
-    assert_int_equal(count_tokens(model, theirs, 2, "<unused258>"), 1);
+    assert_int_equal(count_tokens(model, theirs, 2, "<unused258>"), 0);
+    assert_int_equal(count_tokens(model, theirs, 2, "[INST]"), 1);
+    assert_int_equal(count_tokens(model, theirs, 2, "<h1>"), 1);
     assert_int_equal(count_tokens(model, both, 2, "<|start|>"), 0);
     slm_model_free(model);
     build_free(&b);
@@ -529,7 +536,7 @@ static void user_defined_frames_are_the_templates_alone(void **state)
 /* Borders between segments are none to the tokeniser: the same ids as of the whole text. */
 static void segments_are_one_text(void **state)
 {
-    static const char text[] = "<|endoftext|>hello the man 12 <user> <|endoftext|> the";
+    static const char text[] = "<|endoftext|>hello the man 12 <td> <|endoftext|> the";
     struct build b;
     slm_model *model = open_vocabulary(&b, keys_bpe);
     int32_t whole[128];

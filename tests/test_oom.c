@@ -39,6 +39,7 @@ static int scenario_run(struct scenario *s, struct counting *c, slm_error *err)
     mo.alloc_user = co.alloc_user = so.alloc_user = c;
     co.n_threads = s->n_threads;
     go.max_tokens = 2;
+    go.heal = 1;
     s->step = "open";
     int status = open_file(&model, s->path, s->build, &mo, err);
     if (status == SLM_OK) {
@@ -61,7 +62,7 @@ static int scenario_run(struct scenario *s, struct counting *c, slm_error *err)
     }
     if (status == SLM_OK) {
         s->step = "generate";
-        status = slm_generate_begin(&generator, context, 0, sampler, "abc", 3, &go, err);
+        status = slm_generate_begin(&generator, context, 0, sampler, "abca", 4, &go, err);
     }
     for (int i = 0; status == SLM_OK && i < 3; i++) {
         slm_piece piece = {.struct_size = sizeof piece};

@@ -379,6 +379,88 @@ static void many_threads_tokenize_with_one_model(void **state)
     assert_true(heap_of(story) == before);
 }
 
+/* One template rendered by all, and the prompt cut into tokens of one model: each thread has messages
+ * of its own, and reads its answer with an output of its own. */
+struct chat_result {
+    char text[256];
+    size_t size;
+    int32_t tokens[256];
+    size_t n_tokens;
+};
+
+static slm_chat_template *shared_chat;
+
+static int chat_once(int which, struct chat_result *r, slm_error *err)
+{
+    static const char *const messages[2] = {
+        "[{\"role\": \"user\", \"content\": \"Once upon a time\"}]",
+        "[{\"role\": \"user\", \"content\": \"<s>\"}, {\"role\": \"assistant\", \"content\": "
+        "\"b\"}]"};
+    slm_chat_prompt *prompt = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    int status =
+        slm_chat_render(shared_chat, messages[which], strlen(messages[which]), NULL, &prompt, err);
+    if (status == SLM_OK) {
+        status = slm_chat_prompt_get_info(prompt, &info, err);
+    }
+    if (status == SLM_OK) {
+        r->size = info.size < sizeof r->text ? info.size : sizeof r->text;
+        memcpy(r->text, info.text, r->size);
+        status = slm_tokenize_segments(story, info.segments, info.n_segments, info.segment_size,
+                                       SLM_TEXT_BOS, r->tokens, 256, &r->n_tokens, err);
+    }
+    slm_chat_prompt_free(prompt);
+    return status;
+}
+
+static int chat_is(const struct chat_result *a, const struct chat_result *b)
+{
+    return a->size == b->size && memcmp(a->text, b->text, a->size) == 0 &&
+           a->n_tokens == b->n_tokens &&
+           memcmp(a->tokens, b->tokens, a->n_tokens * sizeof a->tokens[0]) == 0;
+}
+
+static struct chat_result chat_expected[2];
+
+static void *chat_much(void *arg)
+{
+    struct worker *w = (struct worker *)arg;
+    slm_chat_output *output = NULL;
+    w->status = slm_chat_output_create(&output, shared_chat, NULL, &w->err);
+    for (int32_t i = 0; i < w->rounds && w->status == SLM_OK; i++) {
+        struct chat_result r;
+        int which = (w->index + i) % 2;
+        w->status = chat_once(which, &r, &w->err);
+        w->wrong += w->status == SLM_OK && !chat_is(&r, &chat_expected[which]);
+    }
+    slm_chat_output_free(output);
+    return NULL;
+}
+
+static void many_threads_render_with_one_template(void **state)
+{
+    static const char source[] =
+        "{% macro m(x) %}{{ x.role }}: {{ x.content|trim }}{% endmacro %}{{ bos_token }}"
+        "{% for x in messages %}{{ m(x) }}{{ x|tojson }}\n{% endfor %}";
+    struct worker w[N_THREADS];
+    slm_error err;
+    (void)state;
+    must(slm_chat_template_create(&shared_chat, story, source, sizeof source - 1, NULL, &err),
+         &err);
+    for (int i = 0; i < 2; i++) {
+        must(chat_once(i, &chat_expected[i], &err), &err);
+    }
+    uint64_t before = heap_of(story);
+    memset(w, 0, sizeof w);
+    for (int i = 0; i < N_THREADS; i++) {
+        w[i].rounds = 50;
+    }
+    start(w, N_THREADS, chat_much);
+    join(w, N_THREADS);
+    assert_true(heap_of(story) == before);
+    slm_chat_template_free(shared_chat);
+}
+
 /* ---- Cancelling ------------------------------------------------------------------------------ */
 
 struct handshake {
@@ -749,6 +831,7 @@ int main(void)
         cmocka_unit_test(models_and_contexts_come_and_go_at_the_same_time),
         cmocka_unit_test(the_last_of_many_threads_frees_what_they_shared),
         cmocka_unit_test(many_threads_tokenize_with_one_model),
+        cmocka_unit_test(many_threads_render_with_one_template),
         cmocka_unit_test(an_evaluation_cancelled_by_another_thread_can_be_resumed),
         cmocka_unit_test(a_generation_cancelled_by_another_thread_goes_on),
         cmocka_unit_test(two_threads_that_evaluate_in_one_context),

@@ -339,6 +339,9 @@ struct scene {
     slm_sampler *sampler;
     slm_sampler *copy;
     slm_generator *generator;
+    slm_chat_template *chat;
+    slm_chat_prompt *prompt;
+    slm_chat_output *output;
     int32_t tokens[128];
     size_t n_tokens;
     char text[512];
@@ -353,6 +356,10 @@ struct scene {
 #define HAS_SAMPLER 16
 #define HAS_PREFIX 32 /* five tokens evaluated */
 #define HAS_GENERATOR 64
+#define HAS_CHAT 128
+#define HAS_PROMPT 256
+#define HAS_OUTPUT 512
+#define HAS_ANSWER 1024 /* pushed into the output */
 
 struct scenario {
     const char *name;
@@ -643,7 +650,7 @@ static int ask(struct scene *s, slm_error *err)
     return status != SLM_OK ? status : slm_plan_memory(s->model, &o, &plan, err);
 }
 
-static int begin_with(struct scene *s, slm_sampler *sampler, slm_error *err)
+static int begin_with(struct scene *s, slm_sampler *sampler, int32_t heal, slm_error *err)
 {
     static const char *const stops[1] = {"cc"};
     slm_generate_options o;
@@ -651,17 +658,25 @@ static int begin_with(struct scene *s, slm_sampler *sampler, slm_error *err)
     o.max_tokens = 12;
     o.stops = stops;
     o.n_stops = 1;
-    return slm_generate_begin(&s->generator, s->context, 0, sampler, "ab ba", 5, &o, err);
+    o.heal = heal;
+    return slm_generate_begin(&s->generator, s->context, 0, sampler, "ab ba", heal ? 4 : 5, &o,
+                              err);
 }
 
 static int generate_begin(struct scene *s, slm_error *err)
 {
-    return begin_with(s, s->sampler, err);
+    return begin_with(s, s->sampler, 0, err);
 }
 
 static int generate_begin_greedy(struct scene *s, slm_error *err)
 {
-    return begin_with(s, NULL, err);
+    return begin_with(s, NULL, 0, err);
+}
+
+/* Takes back "b", with which "ba" begins. */
+static int generate_begin_healed(struct scene *s, slm_error *err)
+{
+    return begin_with(s, s->sampler, 1, err);
 }
 
 static int generate_begin_tokens(struct scene *s, slm_error *err)
@@ -692,6 +707,91 @@ static int generate_to_the_end(struct scene *s, slm_error *err)
     return status;
 }
 
+/* ---- Chat ------------------------------------------------------------------------------------ */
+
+static const char chat_text[] =
+    "{% macro turn(m) %}{{ '<|u|>' ~ m.role }}: {{ m.content|trim|upper }}{% endmacro %}"
+    "{% set ns = namespace(n=0) %}{% for m in messages if m.content %}{% set ns.n = ns.n + 1 %}"
+    "{{ turn(m) }}{{ m|tojson(indent=2) if loop.last else ', '.join(['a', m.role]) }}{% endfor %}"
+    "{% for t in tools or [] %}{{ t.function.name|replace('a', 'b') }}{% endfor %}{{ ns.n }}";
+static const char chat_messages[] =
+    "[{\"role\": \"user\", \"content\": \" ab\\u00e4ba \"}, {\"role\": \"assistant\", \"content\": "
+    "\"\"},"
+    " {\"role\": \"user\", \"content\": \"c<|u|>\", \"numbers\": [1, 2.5, true, null]}]";
+static const char chat_tools[] = "[{\"type\": \"function\", \"function\": {\"name\": \"add\", "
+                                 "\"parameters\": {\"type\": \"object\","
+                                 " \"properties\": {\"a\": {\"type\": \"integer\"}}}}}]";
+static const char chat_answer[] = "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 1, "
+                                  "\"b\": [\"\\u00e4\"]}}\n</tool_call>";
+
+static int create_chat(struct scene *s, slm_error *err)
+{
+    slm_chat_template_options o;
+    slm_chat_template_options_init(&o, sizeof o);
+    o.alloc = host_alloc;
+    o.alloc_user = &heap;
+    return slm_chat_template_create(&s->chat, s->model, chat_text, sizeof chat_text - 1, &o, err);
+}
+
+static int render(struct scene *s, slm_error *err)
+{
+    slm_chat_options o;
+    slm_chat_options_init(&o, sizeof o);
+    o.tools = chat_tools;
+    o.tools_size = sizeof chat_tools - 1;
+    return slm_chat_render(s->chat, chat_messages, sizeof chat_messages - 1, &o, &s->prompt, err);
+}
+
+static int tokenize_prompt(struct scene *s, slm_error *err)
+{
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    assert_int_equal(slm_chat_prompt_get_info(s->prompt, &info, NULL), SLM_OK);
+    int32_t tokens[1024];
+    int status = slm_tokenize_segments(s->model, info.segments, info.n_segments, info.segment_size,
+                                       SLM_TEXT_BOS, tokens, 1024, &s->n_tokens, err);
+    s->n_tokens = s->n_tokens < 128 ? s->n_tokens : 128;
+    memcpy(s->tokens, tokens, s->n_tokens * sizeof tokens[0]);
+    return status;
+}
+
+static int create_output_of(struct scene *s, const char *style, slm_error *err)
+{
+    slm_chat_output_options o;
+    slm_chat_output_options_init(&o, sizeof o);
+    o.tool_calls = style;
+    o.tools = chat_tools;
+    o.tools_size = sizeof chat_tools - 1;
+    o.alloc = host_alloc;
+    o.alloc_user = &heap;
+    return slm_chat_output_create(&s->output, s->chat, &o, err);
+}
+
+static int create_output(struct scene *s, slm_error *err)
+{
+    return create_output_of(s, "hermes", err);
+}
+
+static int create_output_of_template(struct scene *s, slm_error *err)
+{
+    return create_output_of(s, NULL, err);
+}
+
+static int push_answer(struct scene *s, slm_error *err)
+{
+    return slm_chat_output_push(s->output, SLM_PIECE_TEXT, chat_answer, sizeof chat_answer - 1,
+                                err);
+}
+
+static int next_event(struct scene *s, slm_error *err)
+{
+    slm_chat_event e = {.struct_size = sizeof e};
+    int status = slm_chat_output_next(s->output, &e, err);
+    if (status == SLM_OK && e.kind == SLM_CHAT_TOOL_CALL) {
+        s->n_text = (size_t)snprintf(s->text, sizeof s->text, "%s %s", e.name, e.arguments);
+    }
+    return status;
+}
+
 /* Everything that lives, in an order that leaves references to free for the last. */
 static void free_scene(struct scene *s)
 {
@@ -701,6 +801,12 @@ static void free_scene(struct scene *s)
     slm_sampler_free(s->sampler);
     slm_sampler_free(s->copy);
     slm_generate_end(s->generator);
+    slm_chat_template_free(s->chat);
+    slm_chat_prompt_free(s->prompt);
+    slm_chat_output_free(s->output);
+    s->chat = NULL;
+    s->prompt = NULL;
+    s->output = NULL;
     s->model = NULL;
     s->pool = NULL;
     s->context = NULL;
@@ -836,6 +942,44 @@ static uint64_t generates(struct scene *s)
     return mixed(4, s->text, s->n_text);
 }
 
+static uint64_t prompt_of(struct scene *s)
+{
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    uint64_t hash = 5;
+    assert_int_equal(slm_chat_prompt_get_info(s->prompt, &info, NULL), SLM_OK);
+    for (int32_t i = 0; i < info.n_segments; i++) {
+        hash = mixed(hash + (uint64_t)info.segments[i].kind, info.segments[i].text,
+                     info.segments[i].size);
+    }
+    slm_chat_prompt_free(s->prompt);
+    s->prompt = NULL;
+    return hash;
+}
+
+static uint64_t chat_renders(struct scene *s)
+{
+    slm_error err;
+    assert_int_equal(render(s, &err), SLM_OK);
+    return prompt_of(s);
+}
+
+/* The call, and text behind it. */
+static uint64_t output_reads(struct scene *s)
+{
+    slm_error err;
+    uint64_t hash = mixed(6, s->text, s->n_text);
+    assert_int_equal(slm_chat_output_push(s->output, SLM_PIECE_TEXT, "more", 4, &err), SLM_OK);
+    assert_int_equal(slm_chat_output_push(s->output, SLM_PIECE_END, NULL, 0, &err), SLM_OK);
+    for (;;) {
+        slm_chat_event e = {.struct_size = sizeof e};
+        assert_int_equal(slm_chat_output_next(s->output, &e, &err), SLM_OK);
+        if (e.kind == SLM_CHAT_END) {
+            return hash;
+        }
+        hash = mixed(hash + (uint64_t)e.kind, e.text, e.size);
+    }
+}
+
 /* ---- The sweep ------------------------------------------------------------------------------- */
 
 struct fault {
@@ -910,6 +1054,18 @@ static void make_scene(struct scene *s, int has)
     if ((has & HAS_GENERATOR) != 0) {
         must(generate_begin(s, &err), &err);
     }
+    if ((has & HAS_CHAT) != 0) {
+        must(create_chat(s, &err), &err);
+    }
+    if ((has & HAS_PROMPT) != 0) {
+        must(render(s, &err), &err);
+    }
+    if ((has & HAS_OUTPUT) != 0) {
+        must(create_output(s, &err), &err);
+    }
+    if ((has & HAS_ANSWER) != 0) {
+        must(push_answer(s, &err), &err);
+    }
 }
 
 static void assert_nothing_left(const char *name, int64_t at)
@@ -925,7 +1081,7 @@ static void assert_nothing_left(const char *name, int64_t at)
 
 /* What exists is what existed: a failed call makes and destroys nothing. */
 struct existing {
-    const void *objects[6];
+    const void *objects[9];
     int64_t n_blocks, n_files, n_maps;
     uint64_t bytes;
     int32_t n_threads;
@@ -933,7 +1089,8 @@ struct existing {
 
 static struct existing existing_of(const struct scene *s)
 {
-    struct existing e = {{s->model, s->pool, s->context, s->sampler, s->copy, s->generator},
+    struct existing e = {{s->model, s->pool, s->context, s->sampler, s->copy, s->generator, s->chat,
+                          s->prompt, s->output},
                          heap.n_blocks,
                          host.n_files,
                          host.n_maps,
@@ -990,6 +1147,10 @@ static void sweep_point(const struct scenario *c, const struct fault *f, int64_t
         }
     }
     if (status != SLM_OK) {
+        if (c->act == next_event) { /* keeps a buffer that has grown */
+            before.n_blocks = heap.n_blocks;
+            before.bytes = heap.now;
+        }
         assert_untouched(c->name, at, &before, &s);
         must(c->act(&s, &err), &err);
     }
@@ -1168,11 +1329,35 @@ static void beginning_to_generate_survives_every_refused_allocation(void **state
                                    generates};
     const struct scenario ids = {"generate, tokens", has | HAS_SAMPLER, generate_begin_tokens,
                                  generates};
+    const struct scenario healed = {"generate, healed", has | HAS_SAMPLER, generate_begin_healed,
+                                    generates};
     (void)state;
     sweep(&text, &no_memory, 9);
+    sweep(&healed, &no_memory, 10);
     sweep(&greedy, &no_memory, 10);
     sweep(&later, &no_memory, 10);
     sweep(&ids, &no_memory, 3);
+}
+
+static void chats_survive_every_refused_allocation(void **state)
+{
+    static const struct scenario template_ = {"chat template", HAS_TINY, create_chat, chat_renders};
+    static const struct scenario prompt = {"render", HAS_TINY | HAS_CHAT, render, prompt_of};
+    static const struct scenario segments = {"tokenize segments", HAS_TINY | HAS_CHAT | HAS_PROMPT,
+                                             tokenize_prompt, text_and_tokens};
+    static const struct scenario output = {"chat output", 0, create_output, output_reads};
+    static const struct scenario probed = {"chat output, probed", HAS_TINY | HAS_CHAT,
+                                           create_output_of_template, output_reads};
+    static const struct scenario push = {"push", HAS_OUTPUT, push_answer, output_reads};
+    static const struct scenario next = {"next", HAS_OUTPUT | HAS_ANSWER, next_event, output_reads};
+    (void)state;
+    sweep(&template_, &no_memory, 2);
+    sweep(&prompt, &no_memory, 3);
+    sweep(&segments, &no_memory, 3);
+    sweep(&output, &no_memory, 2);
+    sweep(&probed, &no_memory, 3);
+    sweep(&push, &no_memory, 1);
+    sweep(&next, &no_memory, 1);
 }
 
 static void a_whole_life_survives_every_refusal(void **state)
@@ -1236,6 +1421,7 @@ int main(void)
         cmocka_unit_test(samplers_survive_every_refused_allocation),
         cmocka_unit_test(tokenizing_survives_every_refused_allocation),
         cmocka_unit_test(beginning_to_generate_survives_every_refused_allocation),
+        cmocka_unit_test(chats_survive_every_refused_allocation),
         cmocka_unit_test(a_whole_life_survives_every_refusal),
         cmocka_unit_test(after_creation_nothing_is_asked_for),
     };

@@ -268,6 +268,76 @@ static void own_templates_render_as_expected(void **state)
     render_folder(OWN);
 }
 
+/* ---- Built-in templates ----------------------------------------------------------------------- */
+
+static char *render_talk(const char *text, size_t size, const char *messages, int with_prompt)
+{
+    slm_error err;
+    char context[1024];
+    slm_chat_prompt *prompt = NULL;
+    slm_chat_prompt_info info = {.struct_size = sizeof info};
+    slm_chat_template *t = compile(text, size, &err);
+    assert_non_null(t);
+    struct text json = {context, 0};
+    json.n = (size_t)snprintf(context, sizeof context,
+                              "{\"messages\": [%s], \"add_generation_prompt\": %s}", messages,
+                              with_prompt ? "true" : "false");
+    if (render(t, json, &prompt, &err) != SLM_OK) {
+        fail_msg("%s", err.message);
+    }
+    slm_chat_prompt_get_info(prompt, &info, NULL);
+    char *copy = strndup(info.text, info.size);
+    slm_chat_prompt_free(prompt);
+    slm_chat_template_free(t);
+    return copy;
+}
+
+#define SAYS(role, content) "{\"role\": \"" role "\", \"content\": \"" content "\"}"
+
+/* What a built-in template writes is what models of its family were trained with, or behind `behind`
+ * what follows a preamble of their own. (No template of the old Llama 2, Mistral 7B, Vicuna and Zephyr
+ * is at hand.) */
+static void built_in_templates_write_what_models_of_the_family_write(void **state)
+{
+    static const char users[] =
+        SAYS("user", "Hi ") ", " SAYS("assistant", "Hello\\n") ", " SAYS("user", " x < y\\u20ac");
+    static const char system[] =
+        SAYS("system", "Be brief.") ", " SAYS("user", "Hi") ", " SAYS("assistant", "Hello");
+    static const struct {
+        const char *builtin, *real, *messages, *behind;
+    } rows[] = {
+        {"chatml", "Qwen-Qwen2.5-7B-Instruct", system, ""},
+        {"chatml", "Qwen-Qwen2.5-7B-Instruct", users, "<|im_start|>user"},
+        {"chatml", "Bielik-11B-v3.0-Instruct", users, "<|im_start|>"},
+        {"gemma", "google-gemma-2-2b-it", users, ""},
+        {"llama3", "meta-llama-Llama-3.2-3B-Instruct", users, "<|start_header_id|>user"},
+        {"llama3", "meta-llama-Llama-3.1-8B-Instruct", users, "<|start_header_id|>user"},
+        {"llama3", "meta-llama-Llama-3.2-3B-Instruct", system, "Be brief."},
+        {"phi3", "microsoft-Phi-3.5-mini-instruct", users, ""},
+        {"phi3", "microsoft-Phi-3.5-mini-instruct", system, ""},
+    };
+    (void)state;
+    for (int i = 0; i < 2 * SLM_COUNT(rows); i++) {
+        char path[256];
+        size_t size = 0;
+        slm_chat_builtin b = {.struct_size = sizeof b};
+        assert_int_equal(slm_chat_builtin_find(0, rows[i / 2].builtin, &b, NULL), SLM_OK);
+        snprintf(path, sizeof path, SHARED "/%s.jinja", rows[i / 2].real);
+        char *text = testing_read(path, &size);
+        if (text == NULL) {
+            printf("skipped: %s is not here\n", path);
+            skip();
+        }
+        char *real = render_talk(text, size, rows[i / 2].messages, i % 2);
+        char *ours = render_talk(b.text, b.size, rows[i / 2].messages, i % 2);
+        assert_non_null(strstr(real, rows[i / 2].behind));
+        assert_string_equal(strstr(ours, rows[i / 2].behind), strstr(real, rows[i / 2].behind));
+        free(ours);
+        free(real);
+        free(text);
+    }
+}
+
 /* ---- Whose bytes they are -------------------------------------------------------------------- */
 
 /* Where in the text a byte of a segment of that kind lies: 1 for the template's. */
@@ -509,6 +579,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_templates_render_as_expected),
         cmocka_unit_test(published_templates_render_as_expected),
+        cmocka_unit_test(built_in_templates_write_what_models_of_the_family_write),
         cmocka_unit_test(special_tokens_that_templates_write_are_their_own),
         cmocka_unit_test(no_byte_of_any_field_becomes_the_templates),
         cmocka_unit_test(no_special_token_in_a_field_becomes_one),

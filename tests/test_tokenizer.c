@@ -683,9 +683,36 @@ static void sorted_tables_find_what_hashed_ones_do(void **state)
     free(text);
 }
 
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+static void assert_in_order(const struct pre_range *ranges, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++) {
+        assert_true(ranges[i].first <= ranges[i].last);
+        assert_true(i == 0 || ranges[i - 1].last < ranges[i].first);
+    }
+}
+
+static void ranges_are_in_order(void **state)
+{
+    (void)state;
+    for (int32_t i = 0; i < SLM_COUNT(pretokenizers); i++) {
+        const struct pre_stage *stages = pretokenizers[i].group->stages;
+        for (int k = 0; k < PRE_STAGES && stages[k].match != NULL; k++) {
+            if (stages[k].match == pre_match_run) {
+                const struct pre_set *set = &((const struct pre_run *)stages[k].rule)->set;
+                assert_in_order(set->ranges, set->n_ranges);
+            }
+        }
+    }
+    assert_in_order(pre_han, SLM_COUNT(pre_han));
+    assert_in_order(wpm_ideographs, SLM_COUNT(wpm_ideographs));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_are_in_order),
         cmocka_unit_test(vectors_of_llama_bpe),
         cmocka_unit_test(vectors_of_qwen2),
         cmocka_unit_test(vectors_of_qwen35),

@@ -3,6 +3,8 @@
  * and used. Vectors of real ones are the subject of test_tokenizer.c.
  *
  * Public functions only. */
+#include <math.h>
+
 #include "counting.h"
 #include "vocab_fixture.h"
 
@@ -508,6 +510,92 @@ static void the_whitespace_pretokenizer_drops_white_space(void **state)
     slm_model_free(m);
 }
 
+/* ---- Cleaning and suppressing ----------------------------------------------------------------- */
+
+/* User-defined tokens come out as they are. */
+static const struct entry clean_entries[] = {
+    {"a", 1, 0},  {"hi ", 4, 0},  {" ", 4, 0},  {"?", 4, 0},     {"! .", 4, 0},  {" 's", 4, 0},
+    {"' ", 4, 0}, {" 'll", 4, 0}, {" '", 4, 0}, {"ve ,x", 4, 0}, {"<br> ", 3, 0}};
+
+static void spaces_are_cleaned_on_request_where_llama_cpp_does(void **state)
+{
+    static const char *const no_merges[1] = {"a a"};
+    struct small s = {"gpt2", "gpt-2", clean_entries, N(clean_entries), no_merges, 1, NULL, NULL};
+    slm_model *m = small_model(&s);
+    slm_error err;
+    char text[64];
+    size_t n = 0;
+    static const int32_t ids[2] = {1, 3};
+    (void)state;
+    EXPECT_TEXT(m, 0, "hi ?", 1, 3);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "hi?", 1, 3);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "?!. ?", 3, 2, 4, 2, 2, 3); /* one of two spaces */
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "a's 'll've,x", 0, 5, 7, 8, 9);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "a'a' a", 0, 8, 2, 0, 8, 2, 2, 0);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, " '' '", 2, 8, 8, 8);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "?", 2, 3);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "", 10); /* a control token, not written */
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN | SLM_TEXT_SPECIAL, "<br>?", 10, 3);
+    assert_int_equal(slm_detokenize(m, ids, 2, SLM_TEXT_CLEAN, text, 2, &n, &err), SLM_E_SPACE);
+    assert_int_equal(n, 3);
+    assert_int_equal(slm_tokenize(m, "a", 1, SLM_TEXT_CLEAN, NULL, 0, &n, &err), SLM_E_ARGUMENT);
+    slm_model_free(m);
+    s.pre = "qwen2";
+    m = small_model(&s);
+    EXPECT_TEXT(m, SLM_TEXT_CLEAN, "hi ?", 1, 3);
+    slm_model_free(m);
+}
+
+static void suppress(struct build *b)
+{
+    static const int64_t ids[] = {2, 4, 2, -1, 99};
+    build_ints(b, KEY("suppress_tokens"), SLM_TYPE_INT32, ids, N(ids));
+}
+
+static void suppress_text(struct build *b)
+{
+    build_text(b, KEY("suppress_tokens"), "2");
+}
+
+static void suppressed_tokens_are_never_sampled(void **state)
+{
+    static const float logits[] = {1, 2, 9, 3, 8, 0, 0, 0, 0, 0, 0};
+    static const char *const no_merges[1] = {"a a"};
+    struct small s = {"gpt2",    "gpt-2", clean_entries, N(clean_entries),
+                      no_merges, 1,       NULL,          suppress};
+    slm_sampler_stage stage = {.struct_size = sizeof stage};
+    slm_model *m = small_model(&s);
+    slm_error err;
+    (void)state;
+    stage.kind = SLM_STAGE_TOP_K;
+    stage.n = 2;
+    for (int32_t n_stages = 0; n_stages < 2; n_stages++) {
+        slm_sampler *sampler = NULL;
+        slm_candidate c[2] = {{2, 9, 0}, {1, 2, 0}};
+        float only[N(clean_entries)];
+        int32_t token = -1;
+        int32_t n = 2;
+        assert_int_equal(
+            slm_sampler_create(&sampler, m, &stage, n_stages, sizeof stage, NULL, &err), SLM_OK);
+        for (int i = 0; i < 50; i++) {
+            assert_int_equal(slm_sample(sampler, logits, N(logits), &token, &err), SLM_OK);
+            assert_true(token == 3 || (token == 1 && n_stages > 0));
+        }
+        assert_int_equal(slm_sampler_apply(sampler, c, &n, &err), SLM_OK);
+        assert_int_equal(slm_sampler_choose(sampler, c, n, &token, &err), SLM_OK);
+        assert_int_equal(token, 1);
+        for (size_t i = 0; i < N(only); i++) {
+            only[i] = i == 2 ? 1 : -INFINITY;
+        }
+        assert_int_equal(slm_sample(sampler, only, N(only), &token, &err), SLM_E_NUMERIC);
+        slm_sampler_free(sampler);
+    }
+    slm_model_free(m);
+    s.more = suppress_text;
+    assert_int_equal(small_open(&m, &s, NULL, &err), SLM_E_MODEL);
+    assert_non_null(strstr(err.message, "suppress_tokens"));
+}
+
 /* ---- What the vocabulary says of itself ------------------------------------------------------ */
 
 static void a_pretokenizer_that_is_guessed_is_told(void **state)
@@ -677,6 +765,8 @@ int main(void)
         cmocka_unit_test(rwkv_with_all_bytes_is_reversible),
         cmocka_unit_test(gemma4_merges_characters),
         cmocka_unit_test(the_whitespace_pretokenizer_drops_white_space),
+        cmocka_unit_test(spaces_are_cleaned_on_request_where_llama_cpp_does),
+        cmocka_unit_test(suppressed_tokens_are_never_sampled),
         cmocka_unit_test(a_pretokenizer_that_is_guessed_is_told),
         cmocka_unit_test(infill_tokens_are_found_by_name_and_by_key),
         cmocka_unit_test(a_vocabulary_with_holes_is_refused_by_name_or_used),

@@ -9,8 +9,9 @@
  *     weights.c   encodings and bytes of random weights
  *     synth.c     files of random weights in these shapes, for bench
  *     vectors.c   many texts through slm_embed
+ *     conversation.c  chat templates and what they are told
  *     run.c chat.c template.c tokens.c logits.c embed.c rerank.c info.c bench.c   one subcommand
- *                 each
+ *                 each; chat.h lists those of chat
  *
  * The tool uses slm.h alone and is an example of doing so. Standard output carries the result and
  * nothing else; everything said beside it goes to standard error. */
@@ -70,12 +71,13 @@ struct cli_settings {
     uint64_t cpu;
     struct cli_sampling sampling;
     struct cli_stops stops;
-    int stats, special, bos, decode, metadata, tensors, csv, exact, surplus;
+    int stats, special, heal, bos, decode, metadata, tensors, csv, exact, surplus;
     const char *query;
     int32_t pooling;
     int raw, ids, compare;
     int segments, no_prompt;
-    int32_t thinking;
+    int32_t thinking, think_budget;
+    const char *effort, *tools, *load, *save;
     char **words; /* [n_words] that are no options, where a subcommand takes some */
     int n_words;
     int32_t bench_prefill, bench_decode, bench_depth, bench_sequences, bench_repeat;
@@ -118,12 +120,17 @@ int cli_write(const void *data, size_t size);
 /* Text that a model wrote: on a terminal control characters other than newline and tab are made
  * visible, so that no model can send it commands; elsewhere the bytes go out as they are. */
 int cli_write_text(const char *text, size_t size);
+/* Whether standard output is a terminal that is not asked to do without (NO_COLOR, TERM=dumb). */
+int cli_has_colours(void);
 /* Flushes what printf left and finds errors that it met. CLI_OK or CLI_FAILED. */
 int cli_finish(void);
 
 /* Text of unknown origin: what is not printable UTF-8 is written as \n, \x1b, \u{202e}. At most
  * limit bytes of text, then "...". */
 void cli_print_escaped(FILE *to, const char *text, size_t size, size_t limit);
+
+/* The size of the UTF-8 character at text (size > 0), its code point in *code; 0 if there is none. */
+size_t cli_decode_utf8(const char *text, size_t size, uint32_t *code);
 
 /* All of a file ("-" or NULL: standard input), to be freed. CLI_GO or CLI_FAILED. */
 int cli_read_all(const char *path, char **data, size_t *size);
@@ -153,6 +160,8 @@ struct cli_tokens {
 int cli_push_token(struct cli_tokens *tokens, int32_t token);
 int cli_tokenize(const slm_model *model, const char *text, size_t size, uint32_t flags,
                  struct cli_tokens *tokens); /* appends */
+int cli_tokenize_prompt(const slm_model *model, const slm_chat_prompt *prompt,
+                        struct cli_tokens *tokens); /* the same */
 /* Decimal numbers between white space and commas. what: for the message. CLI_GO or CLI_FAILED. */
 int cli_parse_tokens(const char *what, const char *text, size_t size, struct cli_tokens *tokens);
 
@@ -168,6 +177,18 @@ void cli_progress_begin(struct cli_progress *progress, const char *what);
 /* A slm_progress_fn whose user is the struct. Stops the work after Ctrl-C. */
 int32_t cli_progress_report(void *user, uint64_t done, uint64_t total);
 void cli_progress_end(struct cli_progress *progress);
+
+/* ---- Conversations (conversation.c) --------------------------------------------------------- */
+
+/* --template names a built-in template or a file; without it the model's own. CLI_GO or CLI_FAILED. */
+int cli_open_template(slm_chat_template **t, const slm_model *model, const struct cli_settings *s);
+
+/* What --think, --effort and --tools say, and the time now. *tools is to be freed when the options are
+ * no longer needed. CLI_GO or CLI_FAILED. */
+int cli_chat_options(slm_chat_options *o, const struct cli_settings *s, char **tools);
+
+/* enable_thinking, and as "thinking", which some templates call it. SLM_AUTO: the template decides. */
+void cli_set_thinking(slm_chat_options *o, int32_t thinking);
 
 /* ---- Embeddings (vectors.c) ------------------------------------------------------------------ */
 

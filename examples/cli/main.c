@@ -10,7 +10,7 @@ static const struct cli_command {
     const char *summary;
 } commands[] = {
     {"run", cli_run, "continue a prompt; the text goes to standard output"},
-    {"chat", cli_chat, "talk with a model that was trained for it"},
+    {"chat", cli_chat, "talk, with reasoning and tools where the model has them"},
     {"template", cli_template, "a conversation as the text and tokens that a model gets"},
     {"tokens", cli_tokens_command, "text to token ids, and back"},
     {"logits", cli_logits, "the raw logits of every position of a row of tokens"},

@@ -35,6 +35,14 @@ static int parse_flag(const struct option *option, const char *value, void *targ
     return CLI_GO;
 }
 
+static int parse_off(const struct option *option, const char *value, void *target)
+{
+    (void)option;
+    (void)value;
+    *(int32_t *)target = 0;
+    return CLI_GO;
+}
+
 static int parse_text(const struct option *option, const char *value, void *target)
 {
     (void)option;
@@ -136,10 +144,13 @@ static int parse_pooling(const struct option *option, const char *value, void *t
                        "none, mean, cls, last or rank");
 }
 
-static int parse_thinking(const struct option *option, const char *value, void *target)
+static int parse_effort(const struct option *option, const char *value, void *target)
 {
-    static const struct named names[] = {{"on", 1}, {"off", 0}};
-    return parse_named(option, value, target, names, CLI_COUNT(names), "on or off");
+    static const struct named names[] = {{"low", 0}, {"medium", 1}, {"high", 2}};
+    int32_t which = 0;
+    int code = parse_named(option, value, &which, names, CLI_COUNT(names), "low, medium or high");
+    *(const char **)target = code == CLI_GO ? names[which].name : NULL;
+    return code;
 }
 
 /* Feature bits come in groups of 16, one per architecture, and within a group in rising order: a
@@ -178,6 +189,7 @@ static int parse_isa(const struct option *option, const char *value, void *targe
 #define VECTORS (CLI_EMBED | CLI_RERANK) /* these take words that are no options */
 #define EVAL (CLI_RUN | CLI_CHAT | CLI_LOGITS | CLI_BENCH | VECTORS)
 #define TALK (CLI_RUN | CLI_CHAT)
+#define CONVERSATION (CLI_CHAT | CLI_TEMPLATE)
 #define AT(field) offsetof(struct cli_settings, field)
 
 /* In the order of the help. */
@@ -189,17 +201,26 @@ static const struct option options[] = {
      "read it from a file; without -p and -f from standard input"},
     {CLI_CHAT, "--system", "TEXT", parse_text, AT(system), 0, 0,
      "instructions that stand before the talk"},
-    {CLI_CHAT, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
-     "chatml or llama3 (default: what the vocabulary speaks of)"},
-    {CLI_TEMPLATE, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
+    {CONVERSATION, "--template", "NAME", parse_text, AT(chat_template), 0, 0,
      "a file with a template, or a built-in one: chatml, gemma, llama2,\n"
      "llama3, mistral, phi3, vicuna, zephyr (default: the model's own)"},
+    {CONVERSATION, "--think", NULL, parse_flag, AT(thinking), 0, 0,
+     "ask the template for reasoning (default: it decides)"},
+    {CONVERSATION, "--no-think", NULL, parse_off, AT(thinking), 0, 0, "ask it for none"},
+    {CLI_CHAT, "--think-budget", "N", parse_int, AT(think_budget), 0, INT32_MAX,
+     "at most N tokens of reasoning, then the answer; 0: no limit (0)"},
+    {CONVERSATION, "--effort", "LEVEL", parse_effort, AT(effort), 0, 0,
+     "low, medium or high, where the template knows reasoning effort"},
+    {CONVERSATION, "--tools", "FILE", parse_text, AT(tools), 0, 0,
+     "tools that the model may call: a JSON array of functions"},
+    {CLI_CHAT, "--load", "FILE", parse_text, AT(load), 0, 0,
+     "begin with the talk in FILE: a message in JSON on each line"},
+    {CLI_CHAT, "--save", "FILE", parse_text, AT(save), 0, 0,
+     "add the talk to FILE as it goes; a talk in it already goes on"},
     {CLI_TEMPLATE, "-f", "FILE", parse_text, AT(prompt_file), 0, 0,
      "read the conversation from a file instead of standard input"},
     {CLI_TEMPLATE, "--no-prompt", NULL, parse_flag, AT(no_prompt), 0, 0,
      "do not end with the beginning of an answer"},
-    {CLI_TEMPLATE, "--thinking", "WHEN", parse_thinking, AT(thinking), 0, 0,
-     "on or off (default: the template decides)"},
     {CLI_TEMPLATE, "--segments", NULL, parse_flag, AT(segments), 0, 0,
      "a line for each stretch of text: the template's, or content"},
     {CLI_TEMPLATE, "--ids", NULL, parse_flag, AT(ids), 0, 0, "token ids instead of text"},
@@ -252,6 +273,9 @@ static const struct option options[] = {
     {CLI_RUN, "--special", NULL, parse_flag, AT(special), 0, 0,
      "special tokens in the prompt become tokens; not for prompts\n"
      "that strangers write"},
+    {CLI_RUN, "--heal", NULL, parse_flag, AT(heal), 0, 0,
+     "the prompt may end inside a word: its last tokens are chosen anew\n"
+     "among those that agree with it (token healing)"},
     {CLI_TOKENS, "--special", NULL, parse_flag, AT(special), 0, 0,
      "special tokens in the text become tokens; with --decode they\n"
      "are written rather than dropped"},

@@ -103,6 +103,7 @@ static int generate(slm_context *context, slm_sampler *sampler, const struct cli
         options.flags |= SLM_TEXT_SPECIAL;
     }
     options.max_tokens = s->n_predict;
+    options.heal = s->heal;
     options.stops = s->stops.text;
     options.n_stops = s->stops.n;
     options.cancel = cli_interrupt();

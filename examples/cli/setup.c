@@ -169,6 +169,30 @@ int cli_tokenize(const slm_model *model, const char *text, size_t size, uint32_t
     return CLI_GO;
 }
 
+int cli_tokenize_prompt(const slm_model *model, const slm_chat_prompt *prompt,
+                        struct cli_tokens *tokens)
+{
+    slm_chat_prompt_info info;
+    slm_error err;
+    size_t needed = 0;
+    memset(&info, 0, sizeof info);
+    info.struct_size = sizeof info;
+    int status = slm_chat_prompt_get_info(prompt, &info, &err);
+    for (int i = 0; i < 2 && status == SLM_OK; i++) { /* the second time there is room */
+        if (reserve(tokens, tokens->n + needed) != CLI_GO) {
+            return CLI_FAILED;
+        }
+        status = slm_tokenize_segments(model, info.segments, info.n_segments, info.segment_size,
+                                       SLM_TEXT_BOS, i == 0 ? NULL : tokens->data + tokens->n,
+                                       needed, &needed, &err);
+    }
+    if (status != SLM_OK) {
+        return cli_fail("%s", err.message);
+    }
+    tokens->n += needed;
+    return CLI_GO;
+}
+
 int cli_parse_tokens(const char *what, const char *text, size_t size, struct cli_tokens *tokens)
 {
     size_t i = 0;

@@ -9,8 +9,7 @@
 
 /* ---- Escaping ------------------------------------------------------------------------------- */
 
-/* The size of the UTF-8 character at text, its code point in *code; 0 if there is none. */
-static size_t decode_utf8(const char *text, size_t size, uint32_t *code)
+size_t cli_decode_utf8(const char *text, size_t size, uint32_t *code)
 {
     const unsigned char *s = (const unsigned char *)text;
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -44,7 +43,7 @@ static void print_visible(FILE *to, const char *text, size_t size, const char *k
 {
     while (size > 0) {
         uint32_t c = 0;
-        size_t n = decode_utf8(text, size, &c);
+        size_t n = cli_decode_utf8(text, size, &c);
         if (n == 0) {
             fprintf(to, "\\x%02x", (unsigned char)*text);
             n = 1;
@@ -125,6 +124,14 @@ int cli_write_text(const char *text, size_t size)
     }
     print_visible(stdout, text, size, "\n\t");
     return fflush(stdout) != 0 ? output_failed() : CLI_GO;
+}
+
+int cli_has_colours(void)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == 0) &&
+           (term == NULL || strcmp(term, "dumb") != 0);
 }
 
 int cli_finish(void)

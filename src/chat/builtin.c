@@ -48,7 +48,8 @@ static const struct builtin {
     {"phi3", "{%- for m in messages -%}"
              "{{ '<|' + m.role + '|>\\n' + m.content + '<|end|>\\n' }}"
              "{%- endfor -%}"
-             "{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- endif -%}"},
+             "{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}"
+             "{%- else -%}{{ eos_token }}{%- endif -%}"},
     {"vicuna", BUILTIN_SYSTEM_FIRST
      "{{ bos_token }}"
      "{%- if system is defined -%}{{ system + '\\n\\n' }}{%- endif -%}"

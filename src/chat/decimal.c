@@ -8,6 +8,7 @@
 #define DECIMAL_WORD 1000000000u
 #define DECIMAL_WORDS 96         /* 2^54 * 5^1076 has 768 digits */
 #define DECIMAL_DIGITS_READ 800u /* of a text; what comes behind tells only that it is more */
+#define DECIMAL_STEPS 500        /* of a rendering: what reading or printing one takes at most */
 #define DECIMAL_TEXT 32          /* bytes that decimal_print writes at most */
 
 /* digits[0..n-1] * 10^exponent, without zeros in front; n is 0 for zero. */
@@ -205,10 +206,28 @@ static double decimal_parse(struct text t, uint64_t *steps)
         x = exponent < 0 ? (double)head / decimal_powers[-exponent]
                          : (double)head * decimal_powers[exponent];
     } else if (d.n > 0) {
-        *steps = 500;
+        *steps = DECIMAL_STEPS;
         x = bits_to_f64(decimal_settle(&d, f64_to_bits(x)));
     }
     return is_negative ? -x : x;
+}
+
+/* A text of digits as a whole number: 1, or 0 if it has anything else, or -1 beyond 64 bits. */
+static int decimal_parse_whole(struct text t, int base, int64_t *out)
+{
+    int status = t.n > 0;
+    *out = 0;
+    for (size_t i = 0; i < t.n; i++) {
+        int digit = vocab_hex_digit((uint8_t)t.s[i]);
+        if (digit < 0 || digit >= base) {
+            return 0;
+        }
+        if (*out > (INT64_MAX - digit) / base) {
+            status = -1;
+        }
+        *out = status > 0 ? *out * base + digit : *out;
+    }
+    return status;
 }
 
 /* ---- Printing -------------------------------------------------------------------------------- */

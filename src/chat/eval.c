@@ -281,7 +281,9 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
         const struct entry *e = &k->named->entries[i];
         if (value_is_text(e->key, "caller")) {
             caller = e->value;
-        } else if (!macro_has_parameter(m, str_text(e->key.u.s))) {
+        }
+        int is_taken = value_is_text(e->key, "caller") && (m->node->op & PARSE_USES_CALLER) != 0;
+        if (!is_taken && !macro_has_parameter(m, str_text(e->key.u.s))) {
             SLM_TRY(dict_push(&j->c, others, e->key, e->value));
         }
     }
@@ -304,13 +306,17 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
     return SLM_OK;
 }
 
-/* The text that its body writes. */
+static int jinja_enter(struct jinja *j, int32_t line);
+
+/* The text that its body writes. A level of its own, as what its parameters default to may call it
+ * again without any body between. */
 static int macro_call(struct jinja *j, const struct macro *m, struct call *k, struct value *out)
 {
     struct builder b = builder_begin(&j->c);
     struct scope *scope;
     uint32_t n = 0;
     int32_t line = j->c.line;
+    SLM_TRY(jinja_enter(j, line));
     SLM_TRY(scope_make(j, m->scope, &scope));
     for (const struct node *p = m->node->a; p != NULL; p = p->next) {
         SLM_TRY(macro_take(j, k, scope, p, n++));
@@ -319,6 +325,7 @@ static int macro_call(struct jinja *j, const struct macro *m, struct call *k, st
         SLM_TRY(macro_take_rest(j, m, k, scope, n));
     }
     SLM_TRY(jinja_exec(j, scope, m->node->body, &b));
+    j->c.depth--;
     j->c.line = line;
     return value_build(&b, out);
 }
@@ -427,7 +434,7 @@ static int eval_slice(struct jinja *j, struct scope *scope, const struct node *n
     int64_t to;
     int64_t step;
     SLM_TRY(jinja_eval(j, scope, node->a, &v));
-    if (v.kind != VALUE_STRING && !value_is_list(v)) {
+    if (v.kind != VALUE_STRING && (!value_is_list(v) || value_is_view(v))) {
         return v.kind == VALUE_UNDEFINED ? method_undefined(j, v, NULL)
                                          : chat_fail(&j->c, "%s has no slices", value_kind_name(v));
     }
@@ -438,7 +445,7 @@ static int eval_slice(struct jinja *j, struct scope *scope, const struct node *n
     int64_t n = v.kind == VALUE_STRING ? str_points(v.u.s) : v.u.l->n;
     int64_t low = step > 0 ? 0 : -1;
     int64_t high = step > 0 ? n : n - 1;
-    SLM_TRY(chat_work(&j->c, v.kind == VALUE_STRING ? v.u.s->n / 8 : 1));
+    SLM_TRY(chat_work(&j->c, v.kind == VALUE_STRING ? v.u.s->n / 2 : 1));
     SLM_TRY(eval_border(j, scope, node->b, step > 0 ? 0 : INT64_MAX, &from));
     SLM_TRY(eval_border(j, scope, node->c, step > 0 ? INT64_MAX : INT64_MIN, &to));
     from = eval_clip(from, n, low, high);
@@ -564,11 +571,13 @@ static int eval_sign(struct jinja *j, struct scope *scope, const struct node *no
 {
     struct value v;
     SLM_TRY(jinja_eval(j, scope, node->a, &v));
-    if (!value_is_number(v) || v.kind == VALUE_BIG) {
+    if (!value_is_number(v)) {
         return jinja_operands(j, node->op, v, v);
     }
-    if (node->op == LEX_OP('+', 0) && v.kind == VALUE_FLOAT) {
+    if (node->op == LEX_OP('+', 0) && v.kind != VALUE_BOOL) {
         *out = v;
+    } else if (v.kind == VALUE_BIG) {
+        return value_negate_big(&j->c, v, out);
     } else if (v.kind == VALUE_FLOAT) {
         *out = value_float(-v.u.f, v.mark);
     } else {

@@ -112,11 +112,15 @@ static int filter_indent(struct jinja *j, struct call *k, struct value *out)
         SLM_TRY(call_integer(j, k, 0, 4, &times));
     }
     SLM_TRY(list_make(&j->c, 0, &lines));
-    SLM_TRY(text_split_lines(&j->c, s, 1, lines));
+    SLM_TRY(builder_str(&b, s));
+    SLM_TRY(builder_text(&b, "\n", CHAT_CONTENT)); /* so that a last line may be empty */
+    SLM_TRY(builder_end(&b, &s));
+    SLM_TRY(text_split_lines(&j->c, s, 0, lines));
+    b = builder_begin(&j->c);
     for (uint32_t i = 0; i < lines->n; i++) {
         const struct str *line = lines->items[i].u.s;
-        int is_blank = line->s[0] == '\n' || line->s[0] == '\r';
-        if (i == 0 ? call_flag(k, 1, 0) : !is_blank || call_flag(k, 2, 0)) {
+        SLM_TRY(builder_text(&b, i > 0 ? "\n" : "", CHAT_CONTENT));
+        if (i == 0 ? call_flag(k, 1, 0) : line->n > 0 || call_flag(k, 2, 0)) {
             SLM_TRY(builder_repeat(&b, indent, times > 0 ? (uint64_t)times : 0));
         }
         SLM_TRY(builder_str(&b, line));
@@ -162,7 +166,7 @@ static int filter_format(struct jinja *j, struct call *k, struct value *out)
 {
     const struct str *s;
     SLM_TRY(filter_self(j, k, &s));
-    SLM_TRY(text_percent(&j->c, s, k->positional->items, k->positional->n, &s));
+    SLM_TRY(text_percent(&j->c, s, value_list(k->positional, VALUE_TUPLE), &s));
     *out = value_string(s);
     return SLM_OK;
 }
@@ -170,11 +174,19 @@ static int filter_format(struct jinja *j, struct call *k, struct value *out)
 static int filter_wordcount(struct jinja *j, struct call *k, struct value *out)
 {
     const struct str *s;
-    struct list *l;
+    int64_t n = 0;
+    int was_word = 0;
+    uint32_t length = 1;
     SLM_TRY(filter_self(j, k, &s));
-    SLM_TRY(list_make(&j->c, 0, &l));
-    SLM_TRY(text_split_blanks(&j->c, s, -1, l));
-    *out = value_int(l->n, CHAT_CONTENT);
+    SLM_TRY(chat_work(&j->c, s->n / 8));
+    for (uint32_t at = 0; at < s->n; at += length) {
+        uint32_t point = str_point(s, at, &length);
+        int is_word =
+            point == '_' || (unicode_class(point) & (UNICODE_LETTER | UNICODE_NUMBER)) != 0;
+        n += is_word && !was_word;
+        was_word = is_word;
+    }
+    *out = value_int(n, CHAT_CONTENT);
     return SLM_OK;
 }
 
@@ -227,26 +239,17 @@ static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, 
 {
     const struct str *t;
     int64_t n = 0;
-    int too_large = 0;
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
     uint32_t at = t->n > 0 && (t->s[0] == '-' || t->s[0] == '+') ? 1 : 0;
-    int is_negative = at == 1 && t->s[0] == '-';
-    *out = value_of_kind(VALUE_MISSING);
-    if (at == t->n) {
-        return SLM_OK;
-    }
-    for (; at < t->n; at++) {
-        int digit = vocab_hex_digit((uint8_t)t->s[at]);
-        if (digit < 0 || digit >= base) {
-            return SLM_OK;
-        }
-        too_large |= n > (INT64_MAX - digit) / base;
-        n = too_large ? n : n * base + digit;
-    }
-    if (too_large) {
+    struct text digits = {t->s + at, t->n - at};
+    int status = decimal_parse_whole(digits, (int)base, &n);
+    if (status < 0) {
         return chat_fail(&j->c, "int: a whole number beyond 64 bits");
     }
-    *out = value_int(is_negative ? -n : n, CHAT_CONTENT);
+    *out = value_of_kind(VALUE_MISSING);
+    if (status > 0) {
+        *out = value_int(at == 1 && t->s[0] == '-' ? -n : n, CHAT_CONTENT);
+    }
     return SLM_OK;
 }
 
@@ -293,6 +296,20 @@ static int filter_fits_int(double f)
     return f > -9.2e18 && f < 9.2e18; /* false for NaN */
 }
 
+/* A float without what stands behind its point. */
+static int filter_whole(struct jinja *j, struct value v, struct value *out)
+{
+    char *text;
+    if (filter_fits_int(v.u.f)) {
+        *out = value_int((int64_t)v.u.f, v.mark);
+        return SLM_OK;
+    }
+    CHAT_TAKE(&j->c, text, char, DECIMAL_FIXED(0));
+    struct text t = {text, 0};
+    t.n = decimal_print_fixed(v.u.f, 0, text);
+    return json_integer(&j->c, t, v.mark, out);
+}
+
 static int filter_int(struct jinja *j, struct call *k, struct value *out)
 {
     struct value v = k->self;
@@ -308,8 +325,8 @@ static int filter_int(struct jinja *j, struct call *k, struct value *out)
             SLM_TRY(filter_parse_float(j, v.u.s, &v));
         }
     }
-    if (v.kind == VALUE_FLOAT && filter_fits_int(v.u.f)) {
-        *out = value_int((int64_t)v.u.f, v.mark);
+    if (v.kind == VALUE_FLOAT && math_is_finite(v.u.f)) {
+        SLM_TRY(filter_whole(j, v, out));
     } else if (value_is_integer(v)) {
         *out = value_int(v.u.i, v.mark);
     } else if (v.kind == VALUE_BIG) {
@@ -329,7 +346,9 @@ static int filter_float(struct jinja *j, struct call *k, struct value *out)
     }
     if (k->self.kind == VALUE_STRING) {
         SLM_TRY(filter_parse_float(j, k->self.u.s, out));
-    } else if (value_is_integer(k->self) || k->self.kind == VALUE_FLOAT) {
+    } else if (k->self.kind == VALUE_BIG) {
+        SLM_TRY(filter_parse_float(j, k->self.u.s, out));
+    } else if (value_is_number(k->self)) {
         *out = value_float(value_real(k->self), k->self.mark);
     }
     if (out->kind == VALUE_MISSING) {
@@ -342,8 +361,11 @@ static int filter_abs(struct jinja *j, struct call *k, struct value *out)
 {
     *out = k->self;
     if (k->self.kind == VALUE_FLOAT) {
-        out->u.f = out->u.f < 0 ? -out->u.f : out->u.f;
+        out->u.f = out->u.f <= 0 ? 0 - out->u.f : out->u.f; /* -0.0, too */
         return SLM_OK;
+    }
+    if (k->self.kind == VALUE_BIG) {
+        return k->self.u.s->s[0] == '-' ? value_negate_big(&j->c, k->self, out) : SLM_OK;
     }
     if (!value_is_integer(k->self) || k->self.u.i == INT64_MIN) {
         return call_fail(j, k, "a number is", k->self);
@@ -360,6 +382,10 @@ static int filter_round(struct jinja *j, struct call *k, struct value *out)
     const struct str *method;
     SLM_TRY(call_integer(j, k, 0, 0, &digits));
     SLM_TRY(call_string(j, k, 1, &method));
+    if (k->self.kind == VALUE_BIG && digits >= 0) {
+        *out = k->self;
+        return SLM_OK;
+    }
     if (!value_is_integer(k->self) && k->self.kind != VALUE_FLOAT) {
         return call_fail(j, k, "a number is", k->self);
     }
@@ -373,19 +399,16 @@ static int filter_round(struct jinja *j, struct call *k, struct value *out)
     if (!math_is_finite(x) || out->kind == VALUE_INT) {
         return SLM_OK;
     }
-    struct text t = {text, 0};
-    t.n = decimal_print_fixed(x, (uint32_t)digits, text);
-    double rounded = decimal_parse(t, &steps);
-    if (!is_common) {
-        double unit = 1;
-        int is_up = text_is(str_text(method), "ceil");
-        for (int64_t i = 0; i < digits; i++) {
-            unit /= 10;
-        }
-        rounded += is_up && rounded < x ? unit : !is_up && rounded > x ? -unit : 0;
+    if (is_common) {
+        struct text t = {text, 0};
+        t.n = decimal_print_fixed(x, (uint32_t)digits, text);
+        out->u.f = decimal_parse(t, &steps);
+    } else {
+        double unit = decimal_powers[digits];
+        x *= unit;
+        out->u.f = (text_is(str_text(method), "ceil") ? math_ceil(x) : math_floor(x)) / unit;
     }
-    out->u.f = rounded;
-    return chat_work(&j->c, steps + 100);
+    return chat_work(&j->c, steps + DECIMAL_STEPS);
 }
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
@@ -398,7 +421,7 @@ static int filter_length(struct jinja *j, struct call *k, struct value *out)
     case VALUE_UNDEFINED:
         break;
     case VALUE_STRING:
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 16));
+        SLM_TRY(chat_work(&j->c, v.u.s->n / 4));
         n = str_points(v.u.s);
         break;
     case VALUE_LIST:
@@ -489,6 +512,17 @@ static int filter_attribute(struct jinja *j, struct value v, struct value attrib
     return SLM_OK;
 }
 
+/* The same; otherwise where that is undefined. */
+static int filter_attribute_or(struct jinja *j, struct value v, struct value attribute,
+                               struct value otherwise, struct value *out)
+{
+    SLM_TRY(filter_attribute(j, v, attribute, out));
+    if (out->kind == VALUE_UNDEFINED && otherwise.kind != VALUE_MISSING) {
+        *out = otherwise;
+    }
+    return SLM_OK;
+}
+
 static int filter_join(struct jinja *j, struct call *k, struct value *out)
 {
     struct builder b = builder_begin(&j->c);
@@ -512,7 +546,7 @@ static int filter_join(struct jinja *j, struct call *k, struct value *out)
 
 static int filter_items(struct jinja *j, struct call *k, struct value *out)
 {
-    struct function items = {"items", method_entries, NULL, 0, METHOD_ITEMS};
+    struct function items = {"items", method_entries, NULL, 0, VALUE_VIEW_ITEMS};
     struct call call = *k;
     if (k->self.kind == VALUE_UNDEFINED) {
         struct list *empty;
@@ -553,12 +587,12 @@ static int filter_fold(struct jinja *j, struct value v, int case_counts, struct 
 }
 
 static int filter_make_keys(struct jinja *j, const struct list *l, struct value attribute,
-                            int case_counts, struct filter_keys *out)
+                            struct value otherwise, int case_counts, struct filter_keys *out)
 {
     out->items = l;
     CHAT_TAKE(&j->c, out->keys, struct value, l->n);
     for (uint32_t i = 0; i < l->n; i++) {
-        SLM_TRY(filter_attribute(j, l->items[i], attribute, &out->keys[i]));
+        SLM_TRY(filter_attribute_or(j, l->items[i], attribute, otherwise, &out->keys[i]));
         SLM_TRY(filter_fold(j, out->keys[i], case_counts, &out->keys[i]));
     }
     return SLM_OK;
@@ -578,13 +612,36 @@ static int filter_sorted(struct jinja *j, const struct filter_keys *f, int is_re
     return SLM_OK;
 }
 
+/* "a,b": by a, and where these are equal by b. */
+static int filter_sort_key(struct jinja *j, struct value item, struct value attribute,
+                           int case_counts, struct value *out)
+{
+    struct str comma = {",", NULL, 1, CHAT_CONTENT};
+    struct list *names;
+    SLM_TRY(list_make(&j->c, 0, &names));
+    if (attribute.kind == VALUE_STRING) {
+        SLM_TRY(text_split(&j->c, attribute.u.s, &comma, -1, names));
+    } else {
+        SLM_TRY(list_push(&j->c, names, attribute));
+    }
+    for (uint32_t i = 0; i < names->n; i++) {
+        struct value *key = &names->items[i];
+        SLM_TRY(filter_attribute(j, item, *key, key));
+        SLM_TRY(filter_fold(j, *key, case_counts, key));
+    }
+    *out = value_list(names, VALUE_LIST);
+    return SLM_OK;
+}
+
 static int filter_sort(struct jinja *j, struct call *k, struct value *out)
 {
     struct filter_keys f;
-    const struct list *l;
     struct list *sorted;
-    SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(filter_make_keys(j, l, k->arg[2], call_flag(k, 1, 0), &f));
+    SLM_TRY(jinja_iterate(j, k->self, &f.items));
+    CHAT_TAKE(&j->c, f.keys, struct value, f.items->n);
+    for (uint32_t i = 0; i < f.items->n; i++) {
+        SLM_TRY(filter_sort_key(j, f.items->items[i], k->arg[2], call_flag(k, 1, 0), &f.keys[i]));
+    }
     SLM_TRY(filter_sorted(j, &f, call_flag(k, 0, 0), &sorted));
     *out = value_list(sorted, VALUE_LIST);
     return SLM_OK;
@@ -594,13 +651,14 @@ static int filter_dictsort(struct jinja *j, struct call *k, struct value *out)
 {
     struct filter_keys f;
     struct list *sorted;
+    struct value none = value_of_kind(VALUE_MISSING);
     int by_value = value_is_text(k->arg[1], "value");
     SLM_TRY(filter_items(j, k, out));
     if (k->self.kind == VALUE_UNDEFINED) {
         return method_undefined(j, k->self, NULL);
     }
-    SLM_TRY(
-        filter_make_keys(j, out->u.l, value_int(by_value, CHAT_TEMPLATE), call_flag(k, 0, 0), &f));
+    SLM_TRY(filter_make_keys(j, out->u.l, value_int(by_value, CHAT_TEMPLATE), none,
+                             call_flag(k, 0, 0), &f));
     SLM_TRY(filter_sorted(j, &f, call_flag(k, 2, 0), &sorted));
     *out = value_list(sorted, VALUE_LIST);
     return SLM_OK;
@@ -614,7 +672,8 @@ static int filter_unique(struct jinja *j, struct call *k, struct value *out)
     const struct list *l;
     struct filter_keys f;
     SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(filter_make_keys(j, l, k->arg[1], call_flag(k, 0, 0), &f));
+    SLM_TRY(
+        filter_make_keys(j, l, k->arg[1], value_of_kind(VALUE_MISSING), call_flag(k, 0, 0), &f));
     SLM_TRY(dict_make(&j->c, &seen));
     SLM_TRY(list_make(&j->c, 0, &result));
     for (uint32_t i = 0; i < l->n; i++) {
@@ -638,9 +697,9 @@ static int filter_groupby(struct jinja *j, struct call *k, struct value *out)
     struct list *in_order;
     struct list *groups;
     SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(filter_make_keys(j, l, k->arg[0], call_flag(k, 2, 0), &f));
+    SLM_TRY(filter_make_keys(j, l, k->arg[0], k->arg[1], call_flag(k, 2, 0), &f));
     SLM_TRY(filter_sorted(j, &f, 0, &in_order));
-    SLM_TRY(filter_make_keys(j, in_order, k->arg[0], call_flag(k, 2, 0), &sorted));
+    SLM_TRY(filter_make_keys(j, in_order, k->arg[0], k->arg[1], call_flag(k, 2, 0), &sorted));
     SLM_TRY(list_make(&j->c, 0, &groups));
     for (uint32_t i = 0; i < in_order->n; i++) {
         struct value pair;
@@ -651,9 +710,10 @@ static int filter_groupby(struct jinja *j, struct call *k, struct value *out)
         }
         if (!equal) {
             struct value key;
-            SLM_TRY(filter_attribute(j, in_order->items[i], k->arg[0], &key));
+            SLM_TRY(filter_attribute_or(j, in_order->items[i], k->arg[0], k->arg[1], &key));
             SLM_TRY(list_make(&j->c, 0, &group));
             SLM_TRY(list_pair(&j->c, key, value_list(group, VALUE_LIST), &pair));
+            pair.mark = VALUE_GROUP;
             SLM_TRY(list_push(&j->c, groups, pair));
         }
         group = groups->items[groups->n - 1].u.l->items[1].u.l;
@@ -672,7 +732,8 @@ static int filter_extreme(struct jinja *j, struct call *k, struct value *out)
     const struct list *l;
     uint32_t best = 0;
     SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(filter_make_keys(j, l, k->arg[1], call_flag(k, 0, 0), &f));
+    SLM_TRY(
+        filter_make_keys(j, l, k->arg[1], value_of_kind(VALUE_MISSING), call_flag(k, 0, 0), &f));
     for (uint32_t i = 1; i < l->n; i++) {
         int order = 0;
         SLM_TRY(value_order(&j->c, f.keys[i], f.keys[best], 0, &order));
@@ -719,8 +780,7 @@ static int filter_batch(struct jinja *j, struct call *k, struct value *out)
         for (int64_t end = i + size; i < end; i++) {
             SLM_TRY(list_push(&j->c, row, l->items[i]));
         }
-        while (call_has(k, 1) &&
-               (is_slice ? long_rows > 0 && r >= long_rows && row->n == size : row->n < n)) {
+        while (call_has(k, 1) && (is_slice ? r >= long_rows && row->n == size : row->n < n)) {
             SLM_TRY(list_push(&j->c, row, k->arg[1]));
         }
         SLM_TRY(list_push(&j->c, rows, value_list(row, VALUE_LIST)));
@@ -768,7 +828,8 @@ static int filter_rest(struct jinja *j, const struct call *k, uint32_t skip, str
 static int filter_map(struct jinja *j, struct call *k, struct value *out)
 {
     const struct value *attribute = filter_named(k, "attribute");
-    const struct value *otherwise = filter_named(k, "default");
+    const struct value *given = filter_named(k, "default");
+    struct value otherwise = given != NULL ? *given : value_of_kind(VALUE_MISSING);
     const struct list *l;
     struct list *result;
     struct call inner;
@@ -782,8 +843,7 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
     for (uint32_t i = 0; i < l->n; i++) {
         struct value v;
         if (attribute != NULL) {
-            SLM_TRY(filter_attribute(j, l->items[i], *attribute, &v));
-            v = v.kind == VALUE_UNDEFINED && otherwise != NULL ? *otherwise : v;
+            SLM_TRY(filter_attribute_or(j, l->items[i], *attribute, otherwise, &v));
         } else {
             inner.self = l->items[i];
             SLM_TRY(jinja_filter(j, k->positional->items[0].u.s, &inner, &v));
@@ -867,7 +927,7 @@ static const struct function filter_table[] = {
     {"attr", filter_attr, "name", 1, 0},
     {"batch", filter_batch, "linecount fill_with", 1, 0},
     {"capitalize", filter_case, "", 0, TEXT_CAPITALIZE},
-    {"center", filter_center, "width", 0, '^'},
+    {"center", filter_center, "width", 0, 'c'},
     {"count", filter_length, "", 0, 0},
     {"d", filter_default, "default_value boolean", 0, 0},
     {"default", filter_default, "default_value boolean", 0, 0},

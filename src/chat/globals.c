@@ -33,7 +33,7 @@ static int test_kind(struct jinja *j, struct call *k, struct value *out)
         value_is_number(v),
         v.kind == VALUE_STRING,
         v.kind == VALUE_DICT,
-        walked || v.kind == VALUE_UNDEFINED,
+        (walked && !value_is_view(v)) || v.kind == VALUE_UNDEFINED,
         walked || v.kind == VALUE_UNDEFINED || v.kind == VALUE_ITERATOR || v.kind == VALUE_LOOP,
         v.kind == VALUE_MACRO || v.kind == VALUE_METHOD,
     };
@@ -184,7 +184,7 @@ static int global_dict(struct jinja *j, struct call *k, struct value *out)
     if (k->positional->n > 0) {
         struct value from = k->positional->items[0];
         const struct list *pairs;
-        struct function items = {k->function->name, method_entries, NULL, 0, METHOD_ITEMS};
+        struct function items = {k->function->name, method_entries, NULL, 0, VALUE_VIEW_ITEMS};
         if (from.kind == VALUE_DICT) {
             struct call inner = *k;
             inner.function = &items;

@@ -415,6 +415,7 @@ static int json_write_scalar(struct builder *b, struct value v)
             const char *name = math_is_nan(v.u.f) ? "NaN" : v.u.f < 0 ? "-Infinity" : "Infinity";
             return builder_text(b, name, CHAT_CONTENT);
         }
+        SLM_TRY(chat_work(b->c, DECIMAL_STEPS));
         return builder_bytes(b, text, decimal_print(v.u.f, text), CHAT_CONTENT);
     default:
         return chat_fail(b->c, "%s has no form in JSON", value_kind_name(v));
@@ -492,7 +493,7 @@ static int json_write(struct builder *b, struct value v, const struct json_style
     if (v.kind == VALUE_STRING) {
         return json_write_string(b, v.u.s, style->is_ascii);
     }
-    if (value_is_list(v)) {
+    if (value_is_list(v) && !value_is_view(v)) {
         return json_write_list(b, v.u.l, style, depth);
     }
     return v.kind == VALUE_DICT ? json_write_dict(b, v.u.d, style, depth) : json_write_scalar(b, v);

@@ -190,8 +190,8 @@ static int lex_raw(struct lexer *l, size_t end, char sign, struct token *token)
     size_t behind = 0;
     lex_count_lines(l, end);
     l->at_line_start = 0;
-    if (sign != '+') {
-        lex_skip_after(l, sign == '-');
+    if (sign == '-') { /* the newline behind this tag, and this one alone, stays */
+        lex_skip_after(l, 1);
     }
     for (at = l->at; at < l->t.n; at++) {
         if (lex_is_at(l, at, "{%") && lex_is_bare_tag(l, at, "endraw", &behind, &end_sign)) {
@@ -237,7 +237,8 @@ static int lex_outside(struct lexer *l, struct token *token)
         char sign = 0;
         if (l->t.s[tag + 1] == '#') {
             SLM_TRY(lex_comment(l));
-        } else if (l->t.s[tag + 1] == '%' && lex_is_bare_tag(l, tag, "raw", &behind, &sign)) {
+        } else if (l->t.s[tag + 1] == '%' && lex_is_bare_tag(l, tag, "raw", &behind, &sign) &&
+                   sign != '+') {
             SLM_TRY(lex_raw(l, behind, sign, token));
             if (token->text.n > 0) {
                 return SLM_OK;
@@ -314,35 +315,56 @@ static int lex_string(struct lexer *l, struct token *token)
     return SLM_OK;
 }
 
-static size_t lex_digits(const struct lexer *l, size_t at)
+static int lex_is_digit(const struct lexer *l, size_t at, int base)
 {
-    while (at < l->t.n && ((l->t.s[at] >= '0' && l->t.s[at] <= '9') ||
-                           (l->t.s[at] == '_' && at + 1 < l->t.n && l->t.s[at + 1] >= '0' &&
-                            l->t.s[at + 1] <= '9'))) {
+    int digit = at < l->t.n ? vocab_hex_digit((uint8_t)l->t.s[at]) : -1;
+    return digit >= 0 && digit < base;
+}
+
+/* The end of digits with single underscores between them. */
+static size_t lex_digits(const struct lexer *l, size_t at, int base)
+{
+    while (lex_is_digit(l, at, base) ||
+           (at < l->t.n && l->t.s[at] == '_' && lex_is_digit(l, at + 1, base))) {
         at++;
     }
     return at;
 }
 
+/* 16, 8 or 2 for what begins with 0x, 0o or 0b, else 10. */
+static int lex_base(struct text t)
+{
+    char c = t.n > 2 && t.s[0] == '0' ? (char)(t.s[1] | 32) : 0;
+    return c == 'x' ? 16 : c == 'o' ? 8 : c == 'b' ? 2 : 10;
+}
+
 static void lex_number(struct lexer *l, struct token *token)
 {
     size_t from = l->at;
-    size_t at = lex_digits(l, from);
+    struct text rest = {l->t.s + from, l->t.n - from};
+    int base = lex_base(rest);
+    size_t at = lex_digits(l, base == 10 ? from : from + 2, base);
     size_t more = at + 1;
+    int is_attribute = from > 0 && l->t.s[from - 1] == '.'; /* list.0.1 */
     token->kind = LEX_INTEGER;
-    if (at < l->t.n && l->t.s[at] == '.' && lex_digits(l, at + 1) > at + 1) {
+    token->text.s = l->t.s + from;
+    token->text.n = at - from;
+    l->at = at;
+    if (base != 10 || is_attribute) {
+        return;
+    }
+    if (at < l->t.n && l->t.s[at] == '.' && lex_is_digit(l, at + 1, 10)) {
         token->kind = LEX_FLOAT;
-        at = lex_digits(l, at + 1);
+        at = lex_digits(l, at + 1, 10);
         more = at + 1;
     }
     if (at < l->t.n && (l->t.s[at] == 'e' || l->t.s[at] == 'E')) {
         more += more < l->t.n && (l->t.s[more] == '+' || l->t.s[more] == '-') ? 1 : 0;
-        if (lex_digits(l, more) > more) {
+        if (lex_is_digit(l, more, 10)) {
             token->kind = LEX_FLOAT;
-            at = lex_digits(l, more);
+            at = lex_digits(l, more, 10);
         }
     }
-    token->text.s = l->t.s + from;
     token->text.n = at - from;
     l->at = at;
 }

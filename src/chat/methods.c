@@ -74,7 +74,8 @@ static int method_partition(struct jinja *j, struct call *k, struct value *out)
     return SLM_OK;
 }
 
-/* Bytes of the slice that arguments first and first + 1 cut out. */
+/* Bytes of the slice that arguments first and first + 1 cut out; from above to: not even an empty
+ * one. */
 static int method_range(struct jinja *j, const struct call *k, int32_t first, uint32_t *from,
                         uint32_t *to)
 {
@@ -82,13 +83,14 @@ static int method_range(struct jinja *j, const struct call *k, int32_t first, ui
     int64_t n = str_points(s);
     int64_t a;
     int64_t b;
-    SLM_TRY(chat_work(&j->c, s->n / 16));
+    SLM_TRY(chat_work(&j->c, s->n / 2));
     SLM_TRY(call_integer(j, k, first, 0, &a));
     SLM_TRY(call_integer(j, k, first + 1, n, &b));
-    a = min_i64(max_i64(a < 0 ? a + n : a, 0), n);
+    a = max_i64(a < 0 ? a + n : a, 0);
     b = min_i64(max_i64(b < 0 ? b + n : b, 0), n);
-    *from = str_offset(s, (uint64_t)a);
-    *to = str_offset(s, (uint64_t)max_i64(a, b));
+    int is_range = a <= b;
+    *from = is_range ? str_offset(s, (uint64_t)a) : 1;
+    *to = is_range ? str_offset(s, (uint64_t)b) : 0;
     return SLM_OK;
 }
 
@@ -111,8 +113,8 @@ static int method_edge(struct jinja *j, struct call *k, struct value *out)
         if (parts->items[i].kind != VALUE_STRING) {
             return call_fail(j, k, "a string is", parts->items[i]);
         }
-        out->u.i |= method_has_edge(k->self.u.s, str_text(parts->items[i].u.s), from, to,
-                                    k->function->variant);
+        out->u.i |= from <= to && method_has_edge(k->self.u.s, str_text(parts->items[i].u.s), from,
+                                                  to, k->function->variant);
     }
     return SLM_OK;
 }
@@ -147,8 +149,9 @@ static int method_find(struct jinja *j, struct call *k, struct value *out)
         return call_fail(j, k, "a string is", k->arg[0]);
     }
     SLM_TRY(method_range(j, k, 1, &from, &to));
-    uint32_t at = is_last ? text_find_last(&j->c, s, str_text(part), from, to)
-                          : str_find(&j->c, s, str_text(part), from, to);
+    uint32_t at = from > to ? to + 1
+                  : is_last ? text_find_last(&j->c, s, str_text(part), from, to)
+                            : str_find(&j->c, s, str_text(part), from, to);
     if (at <= to) {
         struct str before = {s->s, NULL, at, CHAT_CONTENT};
         *out = value_int(str_points(&before), CHAT_CONTENT);
@@ -164,16 +167,23 @@ static int method_count(struct jinja *j, struct call *k, struct value *out)
 {
     const struct str *s = k->self.u.s;
     const struct str *part;
+    uint32_t from;
+    uint32_t to;
     int64_t n = 0;
     SLM_TRY(call_string(j, k, 0, &part));
+    if (part == NULL) {
+        return call_fail(j, k, "a string is", k->arg[0]);
+    }
+    SLM_TRY(method_range(j, k, 1, &from, &to));
     SLM_TRY(chat_work(&j->c, s->n));
-    if (part == NULL || part->n == 0) {
-        n = (int64_t)str_points(s) + 1;
-    } else {
-        for (uint32_t at = str_find(&j->c, s, str_text(part), 0, s->n); at <= s->n;
-             at = str_find(&j->c, s, str_text(part), at + part->n, s->n)) {
-            n++;
-        }
+    if (part->n == 0 && from <= to) {
+        struct str range = {s->s + from, NULL, to - from, CHAT_CONTENT};
+        n = (int64_t)str_points(&range) + 1;
+    }
+    while (part->n > 0 && from <= to) {
+        uint32_t at = str_find(&j->c, s, str_text(part), from, to);
+        n += at <= to;
+        from = at <= to ? at + part->n : at;
     }
     *out = value_int(n, CHAT_CONTENT);
     return SLM_OK;
@@ -257,7 +267,7 @@ static int method_format_part(struct jinja *j, const struct call *k, uint32_t *a
                               struct builder *b)
 {
     const struct str *s = k->self.u.s;
-    struct text_spec spec = {' ', 0, 0, 0, 0, 0, -1, 0};
+    struct text_spec spec = {' ', 0, 0, 0, 0, 0, 0, -1, 0};
     uint32_t end = str_find(&j->c, s, text_of("}"), *at, s->n);
     struct value v;
     if (s->s[*at] == '}' || end > s->n) {
@@ -305,7 +315,7 @@ static int method_format(struct jinja *j, struct call *k, struct value *out)
 static int method_pad(struct jinja *j, struct call *k, struct value *out)
 {
     struct builder b = builder_begin(&j->c);
-    struct text_spec spec = {' ', (char)k->function->variant, 0, 0, 0, 0, -1, 0};
+    struct text_spec spec = {' ', (char)k->function->variant, 0, 0, 0, 0, 0, -1, 0};
     const struct str *fill;
     int64_t width;
     uint32_t length = 1;
@@ -374,8 +384,8 @@ static int method_is(struct jinja *j, struct call *k, struct value *out)
 static const struct function method_strings[] = {
     {"capitalize", method_case, "", 0, TEXT_CAPITALIZE},
     {"casefold", method_case, "", 0, TEXT_LOWER},
-    {"center", method_pad, "width fillchar", 1, '^'},
-    {"count", method_count, "sub", 1, 0},
+    {"center", method_pad, "width fillchar", 1, 'c'},
+    {"count", method_count, "sub start end", 1, 0},
     {"endswith", method_edge, "suffix start end", 1, TEXT_RIGHT},
     {"find", method_find, "sub start end", 1, METHOD_FIND},
     {"format", method_format, NULL, 0, 0},
@@ -424,24 +434,21 @@ static int method_get(struct jinja *j, struct call *k, struct value *out)
     return SLM_OK;
 }
 
-#define METHOD_KEYS 0
-#define METHOD_VALUES 1
-#define METHOD_ITEMS 2
-
 static int method_entries(struct jinja *j, struct call *k, struct value *out)
 {
     const struct dict *d = k->self.u.d;
     struct list *l;
     SLM_TRY(list_make(&j->c, d->n, &l));
     for (uint32_t i = 0; i < d->n; i++) {
-        struct value v =
-            k->function->variant == METHOD_KEYS ? d->entries[i].key : d->entries[i].value;
-        if (k->function->variant == METHOD_ITEMS) {
+        struct value v = k->function->variant == (int32_t)VALUE_VIEW_KEYS ? d->entries[i].key
+                                                                          : d->entries[i].value;
+        if (k->function->variant == (int32_t)VALUE_VIEW_ITEMS) {
             SLM_TRY(list_pair(&j->c, d->entries[i].key, d->entries[i].value, &v));
         }
         SLM_TRY(list_push(&j->c, l, v));
     }
     *out = value_list(l, VALUE_LIST);
+    out->mark = (uint32_t)k->function->variant;
     return SLM_OK;
 }
 
@@ -479,11 +486,16 @@ static int method_refuse(struct jinja *j, struct call *k, struct value *out)
 }
 
 static const struct function method_dicts[] = {
-    {"clear", method_refuse, NULL, 0, 0},         {"copy", method_copy, "", 0, 0},
-    {"get", method_get, "key default", 1, 0},     {"items", method_entries, "", 0, METHOD_ITEMS},
-    {"keys", method_entries, "", 0, METHOD_KEYS}, {"pop", method_refuse, NULL, 0, 0},
-    {"popitem", method_refuse, NULL, 0, 0},       {"setdefault", method_refuse, NULL, 0, 0},
-    {"update", method_refuse, NULL, 0, 0},        {"values", method_entries, "", 0, METHOD_VALUES},
+    {"clear", method_refuse, NULL, 0, 0},
+    {"copy", method_copy, "", 0, 0},
+    {"get", method_get, "key default", 1, 0},
+    {"items", method_entries, "", 0, VALUE_VIEW_ITEMS},
+    {"keys", method_entries, "", 0, VALUE_VIEW_KEYS},
+    {"pop", method_refuse, NULL, 0, 0},
+    {"popitem", method_refuse, NULL, 0, 0},
+    {"setdefault", method_refuse, NULL, 0, 0},
+    {"update", method_refuse, NULL, 0, 0},
+    {"values", method_entries, "", 0, VALUE_VIEW_VALUES},
 };
 
 static const struct function method_lists[] = {
@@ -550,6 +562,36 @@ static struct value method_loop_value(const struct loop *loop, struct text name)
     return value_of_kind(VALUE_MISSING);
 }
 
+/* ---- Macros ---------------------------------------------------------------------------------- */
+
+static int method_macro(struct jinja *j, const struct node *node, struct text name,
+                        struct value *out)
+{
+    static const struct {
+        const char *name;
+        uint32_t uses;
+    } flags[] = {{"caller", PARSE_USES_CALLER},
+                 {"catch_kwargs", PARSE_USES_KWARGS},
+                 {"catch_varargs", PARSE_USES_VARARGS}};
+    for (int32_t i = 0; i < SLM_COUNT(flags); i++) {
+        if (text_is(name, flags[i].name)) {
+            *out = value_bool((node->op & flags[i].uses) != 0);
+        }
+    }
+    if (text_is(name, "name") && node->name != NULL) {
+        *out = value_string(node->name);
+    }
+    if (text_is(name, "arguments")) {
+        struct list *l;
+        SLM_TRY(list_make(&j->c, 0, &l));
+        for (const struct node *p = node->a; p != NULL; p = p->next) {
+            SLM_TRY(list_push(&j->c, l, value_string(p->name)));
+        }
+        *out = value_list(l, VALUE_TUPLE);
+    }
+    return SLM_OK;
+}
+
 /* ---- "." and "[]" ---------------------------------------------------------------------------- */
 
 static const struct function *method_of(struct value v, struct text name)
@@ -560,7 +602,7 @@ static const struct function *method_of(struct value v, struct text name)
     case VALUE_DICT:
         return function_find(method_dicts, SLM_COUNT(method_dicts), name);
     case VALUE_LIST:
-        return function_find(method_lists, SLM_COUNT(method_lists), name);
+        return value_is_view(v) ? NULL : function_find(method_lists, SLM_COUNT(method_lists), name);
     case VALUE_LOOP:
         return function_find(method_loops, SLM_COUNT(method_loops), name);
     default:
@@ -604,8 +646,12 @@ static int jinja_attribute(struct jinja *j, struct value v, const struct str *na
         SLM_TRY(dict_find_text(&j->c, v.u.d, str_text(name), out));
     } else if (v.kind == VALUE_LOOP) {
         *out = method_loop_value((const struct loop *)v.u.p, str_text(name));
-    } else if (v.kind == VALUE_MACRO && text_is(str_text(name), "name")) {
-        *out = value_string(((const struct macro *)v.u.p)->node->name);
+    } else if (v.kind == VALUE_TUPLE && v.mark == VALUE_GROUP) {
+        if (text_is(str_text(name), "grouper") || text_is(str_text(name), "list")) {
+            *out = v.u.l->items[name->s[0] == 'l'];
+        }
+    } else if (v.kind == VALUE_MACRO) {
+        SLM_TRY(method_macro(j, ((const struct macro *)v.u.p)->node, str_text(name), out));
     }
     if (out->kind == VALUE_MISSING) {
         *out = value_undefined(name);
@@ -623,7 +669,7 @@ static int jinja_item(struct jinja *j, struct value v, struct value index, struc
     }
     if (v.kind == VALUE_DICT) {
         SLM_TRY(value_find_key(&j->c, v.u.d, index, out));
-    } else if (value_is_integer(index) && value_is_list(v)) {
+    } else if (value_is_integer(index) && value_is_list(v) && !value_is_view(v)) {
         int64_t i = index.u.i < 0 ? index.u.i + v.u.l->n : index.u.i;
         if (i >= 0 && i < v.u.l->n) {
             *out = v.u.l->items[i];
@@ -631,7 +677,7 @@ static int jinja_item(struct jinja *j, struct value v, struct value index, struc
     } else if (value_is_integer(index) && v.kind == VALUE_STRING) {
         int64_t n = str_points(v.u.s);
         int64_t i = index.u.i < 0 ? index.u.i + n : index.u.i;
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 8));
+        SLM_TRY(chat_work(&j->c, v.u.s->n / 2));
         if (i >= 0 && i < n) {
             const struct str *s;
             uint32_t from = str_offset(v.u.s, (uint64_t)i);

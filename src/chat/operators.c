@@ -37,6 +37,25 @@ static int jinja_concat_lists(struct jinja *j, struct value a, struct value b, s
     return SLM_OK;
 }
 
+/* What a float is computed with becomes one; two whole numbers of which one is too large do not. */
+static int jinja_reals(struct jinja *j, struct value *a, struct value *b)
+{
+    struct value *const both[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        uint64_t steps = 0;
+        if (both[i]->kind != VALUE_BIG) {
+            continue;
+        }
+        if (both[1 - i]->kind != VALUE_FLOAT) {
+            return jinja_overflow(j);
+        }
+        const struct str *s = both[i]->u.s;
+        *both[i] = value_float(decimal_parse(str_text(s), &steps), both[i]->mark);
+        SLM_TRY(chat_work(&j->c, steps + s->n / 16));
+    }
+    return SLM_OK;
+}
+
 static int jinja_add(struct jinja *j, struct value a, struct value b, struct value *out)
 {
     unsigned mark = a.mark | b.mark;
@@ -62,11 +81,12 @@ static int jinja_add(struct jinja *j, struct value a, struct value b, struct val
         *out = value_int(x + y, mark);
         return SLM_OK;
     }
-    if (value_is_number(a) && value_is_number(b) && a.kind != VALUE_BIG && b.kind != VALUE_BIG) {
+    if (value_is_number(a) && value_is_number(b)) {
+        SLM_TRY(jinja_reals(j, &a, &b));
         *out = value_float(value_real(a) + value_real(b), mark);
         return SLM_OK;
     }
-    if (value_is_list(a) && a.kind == b.kind) {
+    if (value_is_list(a) && a.kind == b.kind && !value_is_view(a) && !value_is_view(b)) {
         return jinja_concat_lists(j, a, b, out);
     }
     return jinja_operands(j, LEX_OP('+', 0), a, b);
@@ -105,33 +125,81 @@ static int jinja_multiply_int(int64_t x, int64_t y, int64_t *out)
     return 1;
 }
 
-static int jinja_power(struct jinja *j, struct value a, struct value b, struct value *out)
+static int jinja_power_real(struct jinja *j, double x, double y, double *out)
 {
-    int64_t n = value_is_integer(b) ? b.u.i : -1;
-    if (n < 0 || n > 1024) {
-        return chat_fail(&j->c, "**: an exponent from 0 to 1024 is expected");
+    int is_whole = math_floor(y) - y >= 0;
+    int is_odd = is_whole && math_floor(y / 2) - y / 2 < 0;
+    if (!(x < 0 || x > 0) && y < 0) {
+        return chat_fail(&j->c, "division by zero");
     }
-    int64_t whole = 1;
-    double real = 1;
-    for (int64_t i = 0; i < n; i++) {
-        real *= value_real(a);
-        if (value_is_integer(a) && !jinja_multiply_int(whole, a.u.i, &whole)) {
-            return jinja_overflow(j);
-        }
+    if (x < 0 && !is_whole) {
+        return chat_fail(&j->c, "**: a power that is no real number");
     }
-    *out = value_is_integer(a) ? value_int(whole, a.mark | b.mark)
-                               : value_float(real, a.mark | b.mark);
+    *out = !(y < 0 || y > 0) ? 1 : x < 0 || x > 0 ? math_pow(x < 0 ? -x : x, y) : 0;
+    if (!math_is_finite(*out)) {
+        return chat_fail(&j->c, "**: a number that is too large");
+    }
+    *out = x < 0 && is_odd ? -*out : *out;
     return SLM_OK;
 }
 
-/* Towards minus infinity. */
-static double jinja_floor(double x)
+static int jinja_power(struct jinja *j, struct value a, struct value b, struct value *out)
 {
-    if (!filter_fits_int(x)) {
-        return x;
+    int64_t whole = 1;
+    double real = 1;
+    if (!value_is_integer(a) || !value_is_integer(b) || b.u.i < 0) {
+        SLM_TRY(jinja_power_real(j, value_real(a), value_real(b), &real));
+        *out = value_float(real, a.mark | b.mark);
+        return SLM_OK;
     }
-    double whole = (double)(int64_t)x;
-    return whole > x ? whole - 1 : whole;
+    if (b.u.i > 1024) {
+        return chat_fail(&j->c, "**: an exponent of at most 1024 is expected");
+    }
+    for (int64_t i = 0; i < b.u.i; i++) {
+        if (!jinja_multiply_int(whole, a.u.i, &whole)) {
+            return jinja_overflow(j);
+        }
+    }
+    *out = value_int(whole, a.mark | b.mark);
+    return SLM_OK;
+}
+
+/* What is left of x above 0 when y above 0 has been taken away as often as it can be. Exact. */
+static double jinja_rest(double x, double y)
+{
+    double part = y;
+    while (part <= x / 2) {
+        part *= 2;
+    }
+    for (; part >= y; part /= 2) {
+        x -= x >= part ? part : 0;
+    }
+    return x;
+}
+
+/* x // y and x % y, whose sign is that of y. */
+static int jinja_divide_real(struct jinja *j, uint32_t op, double x, double y, double *out)
+{
+    if (!math_is_finite(x) || !math_is_finite(y)) {
+        return chat_fail(&j->c, "a division of what is no finite number");
+    }
+    double rest = jinja_rest(x < 0 ? -x : x, y < 0 ? -y : y);
+    rest = x < 0 ? -rest : rest;
+    double quotient = (x - rest) / y;
+    if ((rest < 0 || rest > 0) && (rest < 0) != (y < 0)) {
+        rest += y;
+        quotient -= 1;
+    }
+    double whole = math_floor(quotient);
+    whole += quotient - whole > 0.5;
+    if (!(rest < 0 || rest > 0)) {
+        rest = y < 0 ? -0.0 : 0.0;
+    }
+    if (!(quotient < 0 || quotient > 0)) {
+        whole = (x / y) * 0; /* a zero with the sign of the true quotient */
+    }
+    *out = op == LEX_OP('%', 0) ? rest : whole;
+    return chat_work(&j->c, 600);
 }
 
 static int jinja_divide_int(struct jinja *j, uint32_t op, struct value a, struct value b,
@@ -155,6 +223,7 @@ static int jinja_arithmetic(struct jinja *j, uint32_t op, struct value a, struct
 {
     unsigned mark = a.mark | b.mark;
     int whole = value_is_integer(a) && value_is_integer(b);
+    SLM_TRY(jinja_reals(j, &a, &b));
     double x = value_real(a);
     double y = value_real(b);
     if (op == LEX_OP('*', '*')) {
@@ -184,8 +253,11 @@ static int jinja_arithmetic(struct jinja *j, uint32_t op, struct value a, struct
     if (op != LEX_OP('/', 0) && whole) {
         return jinja_divide_int(j, op, a, b, out);
     }
-    double quotient = op == LEX_OP('/', 0) ? x / y : jinja_floor(x / y);
-    *out = value_float(op == LEX_OP('%', 0) ? x - quotient * y : quotient, mark);
+    double real = x / y;
+    if (op != LEX_OP('/', 0)) {
+        SLM_TRY(jinja_divide_real(j, op, x, y, &real));
+    }
+    *out = value_float(real, mark);
     return SLM_OK;
 }
 
@@ -193,8 +265,7 @@ static int jinja_arithmetic(struct jinja *j, uint32_t op, struct value a, struct
 static int jinja_percent(struct jinja *j, struct value a, struct value b, struct value *out)
 {
     const struct str *s;
-    int is_tuple = b.kind == VALUE_TUPLE;
-    SLM_TRY(text_percent(&j->c, a.u.s, is_tuple ? b.u.l->items : &b, is_tuple ? b.u.l->n : 1, &s));
+    SLM_TRY(text_percent(&j->c, a.u.s, b, &s));
     *out = value_string(s);
     return SLM_OK;
 }
@@ -222,7 +293,7 @@ static int jinja_binary(struct jinja *j, uint32_t op, struct value a, struct val
     if (op == LEX_OP('%', 0) && a.kind == VALUE_STRING) {
         return jinja_percent(j, a, b, out);
     }
-    if (!value_is_number(a) || !value_is_number(b) || a.kind == VALUE_BIG || b.kind == VALUE_BIG) {
+    if (!value_is_number(a) || !value_is_number(b)) {
         return jinja_operands(j, op, a, b);
     }
     return jinja_arithmetic(j, op, a, b, out);

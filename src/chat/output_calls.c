@@ -181,12 +181,32 @@ static int output_member(struct output_reader *r, struct value v, const char *co
 
 static int output_is_tool(struct output_reader *r, struct text name, int *is_known);
 
+#define OUTPUT_NAMES 2 /* members that may be the name, and */
+#define OUTPUT_IDS 3   /* the id */
+
+/* Whether an object is no more than a name and an id: then it may be a call without arguments. */
+static int output_has_only(struct value v, const char *const *names, const char *const *ids)
+{
+    for (uint32_t i = 0; i < v.u.d->n; i++) {
+        struct value key = v.u.d->entries[i].key;
+        int is_known = value_is_text(key, "function") || value_is_text(key, "type");
+        for (int32_t k = 0; k < OUTPUT_IDS; k++) {
+            is_known |=
+                value_is_text(key, ids[k]) || (k < OUTPUT_NAMES && value_is_text(key, names[k]));
+        }
+        if (!is_known) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static int output_json_call(struct output_reader *r, struct value v, int is_bare)
 {
     static const char *const functions[] = {"function"};
-    static const char *const names[] = {"name", "tool_name"};
+    static const char *const names[OUTPUT_NAMES] = {"name", "tool_name"};
     static const char *const arguments[] = {"arguments", "parameters"};
-    static const char *const ids[] = {"id", "tool_call_id", "call_id"};
+    static const char *const ids[OUTPUT_IDS] = {"id", "tool_call_id", "call_id"};
     struct value inner, name, args, id;
     struct text no_id = {"", 0};
     int is_known = 1;
@@ -204,6 +224,9 @@ static int output_json_call(struct output_reader *r, struct value v, int is_bare
         name = inner; /* {"function": "NAME", "parameters": ...} */
     }
     if (name.kind != VALUE_STRING || (is_bare && args.kind != VALUE_DICT)) {
+        return OUTPUT_NONE;
+    }
+    if (args.kind == VALUE_UNDEFINED && !output_has_only(v, names, ids)) {
         return OUTPUT_NONE;
     }
     if (is_bare) {
@@ -227,6 +250,14 @@ static int output_read_json(struct output_reader *r, struct text t, int is_bare)
     return v.u.l->n > 0 ? SLM_OK : OUTPUT_NONE;
 }
 
+/* Cuts a name at the first of these characters. */
+static void output_stop(struct text *name, const char *stops)
+{
+    for (size_t i = 0; stops != NULL && i < name->n; i++) {
+        name->n = text_has_char(stops, name->s[i]) ? i : name->n;
+    }
+}
+
 /* ---- A name, then JSON ----------------------------------------------------------------------- */
 
 static int output_read_named(struct output_reader *r, struct text t)
@@ -235,28 +266,24 @@ static int output_read_named(struct output_reader *r, struct text t)
     struct text name;
     struct text id = {"", 0};
     struct value arguments;
-    SLM_TRY(output_until(&t, s->args, &name));
-    if (s->separator != NULL && output_find(name, 0, s->separator) < name.n) {
-        SLM_TRY(output_until(&name, s->separator, &id));
+    SLM_TRY(output_until(&t, s->named.args, &name));
+    if (s->named.separator != NULL && output_find(name, 0, s->named.separator) < name.n) {
+        SLM_TRY(output_until(&name, s->named.separator, &id));
         id = output_trim(id);
         id.n = text_is(id, "function") ? 0 : id.n; /* a kind of call, not an id */
     }
-    if (s->id_mark != NULL && output_find(name, 0, s->id_mark) < name.n) {
+    if (s->named.id_mark != NULL && output_find(name, 0, s->named.id_mark) < name.n) {
         struct text front;
-        SLM_TRY(output_until(&name, s->id_mark, &front));
+        SLM_TRY(output_until(&name, s->named.id_mark, &front));
         id = name;
         name = front;
     }
     name = output_trim(name);
-    if (s->prefix != NULL) {
+    if (s->named.prefix != NULL) {
         id = name;
-        output_skip(&name, s->prefix);
+        output_skip(&name, s->named.prefix);
     }
-    for (size_t i = 0; s->stops != NULL && i < name.n; i++) {
-        for (const char *stop = s->stops; *stop != 0; stop++) {
-            name.n = name.s[i] == *stop ? i : name.n;
-        }
-    }
+    output_stop(&name, s->named.stops);
     SLM_TRY(json_parse(r->c, "arguments", t, &arguments));
     return output_add_call(r, name, output_trim(id), arguments);
 }
@@ -387,18 +414,19 @@ static int output_tag(struct output_reader *r, struct text *t, struct value prop
     struct text text;
     struct value schema, v;
     const struct str *name;
-    SLM_TRY(output_until(t, s->key_end, &key));
-    if (s->value_open != NULL) {
-        SLM_TRY(output_until(t, s->value_open, &between));
+    SLM_TRY(output_until(t, s->tags.key_end, &key));
+    if (s->tags.value_open != NULL) {
+        SLM_TRY(output_until(t, s->tags.value_open, &between));
     }
-    SLM_TRY(output_until(t, s->value_close, &text));
+    SLM_TRY(output_until(t, s->tags.value_close, &text));
     key = output_trim(key);
     schema = value_undefined(NULL);
     if (properties.kind == VALUE_DICT) {
         SLM_TRY(dict_find_text(r->c, properties.u.d, key, &schema));
     }
-    SLM_TRY(output_tag_value(r, output_trim_lines(text), schema,
-                             text_contains(between, "string=\"false\""), &v));
+    int is_json = text_contains(between, "string=\"false\"") ||
+                  (text_contains(between, "type=\"") && !text_contains(between, "type=\"string\""));
+    SLM_TRY(output_tag_value(r, output_trim_lines(text), schema, is_json, &v));
     SLM_TRY(str_wrap(r->c, key, CHAT_CONTENT, &name));
     return key.n > 0 ? dict_push(r->c, d, value_string(name), v) : OUTPUT_NONE;
 }
@@ -412,22 +440,23 @@ static int output_read_tags(struct output_reader *r, struct text t)
     struct text no_id = {"", 0};
     struct value tool, properties;
     struct dict *d;
-    if (s->name_end != NULL) {
-        SLM_TRY(output_until(&t, s->name_end, &name));
+    if (s->tags.name_end != NULL) {
+        SLM_TRY(output_until(&t, s->tags.name_end, &name));
     } else {
-        size_t key = output_find(t, 0, s->key_open);
-        size_t end = output_find(t, 0, s->end);
+        size_t key = output_find(t, 0, s->tags.key_open);
+        size_t end = output_find(t, 0, s->tags.end);
         name = t;
         name.n = key < end ? key : end;
         t = output_behind(t, name.n);
     }
     name = output_trim(name);
+    output_stop(&name, s->named.stops);
     SLM_TRY(output_tool(r, name, &tool));
     SLM_TRY(output_member(r, tool, parameters, SLM_COUNT(parameters), &tool));
     SLM_TRY(output_member(r, tool, members, 1, &properties));
     SLM_TRY(dict_make(r->c, &d));
-    while (!output_skip(&t, s->end)) {
-        if (!output_skip(&t, s->key_open)) {
+    while (!output_skip(&t, s->tags.end)) {
+        if (!output_skip(&t, s->tags.key_open)) {
             return OUTPUT_NONE;
         }
         SLM_TRY(output_tag(r, &t, properties, d));
@@ -446,14 +475,14 @@ static int output_json_text(struct builder *b, struct text t)
 }
 
 /* From behind a bracket or a comma: the key of an object, which stands there bare. */
-static int output_gemma_key(struct builder *b, struct text *t)
+static int output_gemma_key(struct builder *b, struct text *t, const char *quote)
 {
     struct text key;
     if (output_skip(t, "}")) {
         return builder_text(b, "}", CHAT_CONTENT);
     }
-    int is_quoted = output_skip(t, "<|\"|>");
-    SLM_TRY(output_until(t, is_quoted ? "<|\"|>" : ":", &key));
+    int is_quoted = output_skip(t, quote);
+    SLM_TRY(output_until(t, is_quoted ? quote : ":", &key));
     if (is_quoted && !output_skip(t, ":")) {
         return OUTPUT_NONE;
     }
@@ -464,6 +493,7 @@ static int output_gemma_key(struct builder *b, struct text *t)
 static int output_read_gemma(struct output_reader *r, struct text t)
 {
     struct builder b = builder_begin(r->c);
+    const char *quote = r->style->tags.value_open;
     uint8_t is_object[LIMIT_JSON_DEPTH + 2];
     uint32_t depth = 1;
     struct text name, text;
@@ -472,11 +502,11 @@ static int output_read_gemma(struct output_reader *r, struct text t)
     SLM_TRY(output_until(&t, "{", &name));
     is_object[1] = 1;
     SLM_TRY(builder_text(&b, "{", CHAT_CONTENT));
-    SLM_TRY(output_gemma_key(&b, &t));
+    SLM_TRY(output_gemma_key(&b, &t, quote));
     while (t.n > 0) {
         char c = t.s[0];
-        if (output_skip(&t, "<|\"|>")) {
-            SLM_TRY(output_until(&t, "<|\"|>", &text));
+        if (output_skip(&t, quote)) {
+            SLM_TRY(output_until(&t, quote, &text));
             SLM_TRY(output_json_text(&b, text));
             continue;
         }
@@ -492,7 +522,7 @@ static int output_read_gemma(struct output_reader *r, struct text t)
         }
         if (c == '{' || (c == ',' && depth > 0 && is_object[depth])) {
             uint32_t before = b.n;
-            SLM_TRY(output_gemma_key(&b, &t));
+            SLM_TRY(output_gemma_key(&b, &t, quote));
             depth -= b.n == before + 1 && depth > 0; /* it was empty */
         }
     }
@@ -504,25 +534,61 @@ static int output_read_gemma(struct output_reader *r, struct text t)
 
 /* ---- Python ---------------------------------------------------------------------------------- */
 
-/* Behind the quote: a string with Python's escapes. */
+/* Behind "\\x", "\\u" or "\\U": the character whose digits stand there. 0 if they do not. */
+static int output_python_digits(struct text *t, char kind, uint32_t *point)
+{
+    uint32_t n = kind == 'x' ? 2 : kind == 'u' ? 4 : 8;
+    if (parse_escape_digits(*t, 0, n, 16, point) != n || *point > 0x10ffff) {
+        return 0;
+    }
+    *t = output_behind(*t, n);
+    return 1;
+}
+
+/* The same, and both halves of a pair, as JSON writes them. */
+static int output_python_point(struct text *t, char kind, uint32_t *point)
+{
+    uint32_t low = 0;
+    if (!output_python_digits(t, kind, point)) {
+        return 0;
+    }
+    struct text rest = output_behind(*t, t->n < 2 ? 0 : 2);
+    int is_pair = *point >= 0xd800 && *point < 0xdc00 && t->n >= 2 && t->s[0] == '\\' &&
+                  t->s[1] == 'u' && output_python_digits(&rest, 'u', &low);
+    if (is_pair && low >= 0xdc00 && low < 0xe000) {
+        *point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
+        *t = rest;
+    }
+    *point = *point >= 0xd800 && *point < 0xe000 ? UNICODE_BAD : *point;
+    return 1;
+}
+
+/* Behind the quote: a string with Python's escapes; an unknown one stands for itself. */
 static int output_python_string(struct builder *b, struct text *t, char quote)
 {
-    static const char from[] = "nrt0";
-    static const char to[] = "\n\r\t";
+    static const char from[] = "nrt0\\'\"";
+    static const char to[] = "\n\r\t\0\\'\"";
     struct builder inner = builder_begin(b->c);
     const struct str *s;
     while (t->n > 0 && t->s[0] != quote) {
-        char c = t->s[0];
-        *t = output_behind(*t, 1);
-        if (c == '\\' && t->n > 0) {
-            char next = t->s[0];
-            for (int i = 0; i < 4; i++) {
-                c = next == from[i] ? to[i] : c;
-            }
-            c = next == '\\' || next == '\'' || next == '"' ? next : c;
-            *t = output_behind(*t, c != '\\' || next == '\\');
+        struct text one = {t->s, 1};
+        char next = t->s[0] == '\\' && t->n > 1 ? t->s[1] : 0;
+        struct text digits = output_behind(*t, next != 0 ? 2 : 1);
+        uint32_t point = 0;
+        if (text_has_char("xuU", next) && output_python_point(&digits, next, &point)) {
+            SLM_TRY(builder_point(&inner, point, CHAT_CONTENT));
+            *t = digits;
+            continue;
         }
-        SLM_TRY(builder_bytes(&inner, &c, 1, CHAT_CONTENT));
+        for (size_t i = 0; next != 0 && i + 1 < sizeof from; i++) {
+            if (next == from[i]) {
+                one.s = to + i;
+                *t = output_behind(*t, 1);
+                break;
+            }
+        }
+        SLM_TRY(builder_bytes(&inner, one.s, 1, CHAT_CONTENT));
+        *t = output_behind(*t, 1);
     }
     if (t->n == 0) {
         return OUTPUT_NONE;
@@ -556,9 +622,11 @@ static int output_python_value(struct output_reader *r, struct text *t, struct v
             SLM_TRY(output_python_string(&b, t, c));
             continue;
         }
-        depth += c == '(' || c == '[' || c == '{';
-        depth -= c == ')' || c == ']' || c == '}';
-        c = c == '(' ? '[' : c == ')' ? ']' : c;
+        if (c == '(') { /* a tuple, or no more than brackets around a value */
+            return OUTPUT_NONE;
+        }
+        depth += c == '[' || c == '{';
+        depth -= c == ']' || c == '}';
         SLM_TRY(builder_bytes(&b, &c, 1, CHAT_CONTENT));
     }
     SLM_TRY(builder_end(&b, &s));
@@ -596,6 +664,16 @@ static int output_read_python(struct output_reader *r, struct text t)
     return output_skip(&t, "]") && output_trim(t).n == 0 ? SLM_OK : OUTPUT_NONE;
 }
 
+static int output_read_lines(struct output_reader *r, struct text t)
+{
+    t.n -= string_length(r->style->tags.end); /* the scan ended there */
+    do {
+        SLM_TRY(output_python_call(r, &t));
+        output_skip(&t, ",");
+    } while (output_trim(t).n > 0);
+    return SLM_OK;
+}
+
 /* ---- All of them ----------------------------------------------------------------------------- */
 
 static int output_read_form(struct output_reader *r, struct text t)
@@ -606,7 +684,7 @@ static int output_read_form(struct output_reader *r, struct text t)
     struct text first = output_trim(t);
     switch (s->form) {
     case OUTPUT_JSON:
-        if (s->args != NULL && first.n > 0 && first.s[0] != '{' && first.s[0] != '[') {
+        if (s->named.args != NULL && first.n > 0 && first.s[0] != '{' && first.s[0] != '[') {
             return output_read_named(r, t);
         }
         return output_read_json(r, t, is_bare && s->is_bare);
@@ -616,6 +694,8 @@ static int output_read_form(struct output_reader *r, struct text t)
         return output_read_tags(r, t);
     case OUTPUT_GEMMA:
         return output_read_gemma(r, t);
+    case OUTPUT_LINES:
+        return output_read_lines(r, t);
     default:
         return output_read_python(r, t);
     }

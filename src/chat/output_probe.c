@@ -42,8 +42,16 @@ struct probe {
     struct slm_chat_template *chat_template;
     const struct output_reasoning *reasoning; /* what is found */
     const struct output_calls *calls;
+    const struct output_reasoning *unused; /* what stands in an answer without a thought in it */
     slm_error *err;
 };
+
+/* Names under which templates take tools besides "tools", and what else they ask for then. */
+static const char *const probe_extras[2] = {
+    "{\"thinking\": false, \"xml_tools\": " PROBE_TOOLS ", \"functions\": \"" PROBE_TOOL
+    "\", \"datetime\": \"now\"}",
+    "{\"thinking\": true, \"xml_tools\": " PROBE_TOOLS ", \"functions\": \"" PROBE_TOOL
+    "\", \"datetime\": \"now\"}"};
 
 /* A refusal by the template is no error: *prompt stays NULL. */
 static int probe_render(struct probe *p, const char *answer, const char *system, int32_t thinking,
@@ -56,9 +64,12 @@ static int probe_render(struct probe *p, const char *answer, const char *system,
     o.add_generation_prompt = answer == NULL;
     o.enable_thinking = thinking;
     o.now = 0;
-    o.extra = thinking == 1 ? "{\"thinking\": true}" : "{\"thinking\": false}";
-    o.extra_size = thinking != SLM_AUTO ? string_length(o.extra) : 0;
-    o.extra = thinking != SLM_AUTO ? o.extra : NULL;
+    if (with_tools) {
+        o.extra = probe_extras[thinking == 1];
+    } else if (thinking != SLM_AUTO) {
+        o.extra = thinking == 1 ? "{\"thinking\": true}" : "{\"thinking\": false}";
+    }
+    o.extra_size = o.extra != NULL ? string_length(o.extra) : 0;
     o.tools = with_tools ? PROBE_TOOLS : NULL;
     o.tools_size = with_tools ? string_length(PROBE_TOOLS) : 0;
     size_t n = format_text(messages, sizeof messages, "[%s" PROBE_USER "%s%s%s]", system,
@@ -141,6 +152,8 @@ static int probe_answer(struct probe *p, struct text begun, struct text whole)
             m->reasoning = r;
             SLM_TRY(probe_reads(p, answer, output_ends_open(r, begun), SLM_CHAT_REASONING, &reads));
             p->reasoning = reads ? r : NULL;
+            int is_there = text_contains(answer, r->opens[0]) && text_contains(answer, r->close);
+            p->unused = p->unused == NULL && is_there ? r : p->unused;
         }
     }
     return SLM_OK;
@@ -170,14 +183,28 @@ static int probe_has(struct text t, const char *part)
     return part == NULL || text_contains(t, part);
 }
 
+/* Whether the opening of a call stands there, and behind it what may be JSON where that has to be:
+ * another syntax may be about the same tag. */
+static int probe_shows(struct text t, const struct output_calls *c)
+{
+    for (size_t at = 0; (at = output_find(t, at, c->opens[0])) < t.n; at++) {
+        struct text rest = output_behind(t, at + string_length(c->opens[0]));
+        int is_object = output_skip(&rest, "{");
+        if (c->form != OUTPUT_JSON || output_skip(&rest, is_object ? "\"" : "[")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* What a prompt tells the model about calls and reasoning. */
 static void probe_hints(struct probe *p, struct text t)
 {
     for (int32_t i = 0; p->calls == NULL && i < SLM_COUNT(output_calls_table); i++) {
         const struct output_calls *c = &output_calls_table[i];
-        int has = probe_has(t, c->wraps[0]) && probe_has(t, c->opens[0]) &&
-                  probe_has(t, c->closers[0]) && probe_has(t, c->key_open) &&
-                  probe_has(t, c->end) && probe_has(t, c->args);
+        int has = probe_has(t, c->wraps[0]) && probe_shows(t, c) && probe_has(t, c->closers[0]) &&
+                  probe_has(t, c->tags.key_open) && probe_has(t, c->tags.end) &&
+                  probe_has(t, c->named.args);
         p->calls = (c->hint != NULL ? text_contains(t, c->hint) : has) ? c : NULL;
     }
     for (int32_t i = 0; i < SLM_COUNT(output_reasonings); i++) {
@@ -231,10 +258,10 @@ static int probe_prompts(struct probe *p)
 /* Sets the styles of o; it is empty before and to be reset behind. */
 static int probe_template(struct slm_chat_output *o, struct slm_chat_template *t, slm_error *err)
 {
-    struct probe p = {o, t, NULL, NULL, err};
+    struct probe p = {o, t, NULL, NULL, NULL, err};
     SLM_TRY(probe_answers_all(&p));
     SLM_TRY(probe_prompts(&p));
-    o->machine.reasoning = p.reasoning;
+    o->machine.reasoning = p.reasoning != NULL ? p.reasoning : p.unused;
     o->machine.calls = p.calls;
     return SLM_OK;
 }

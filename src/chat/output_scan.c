@@ -38,6 +38,7 @@ struct output_sink {
 #define CALL_KEY 10        /* TAGS: up to key_end */
 #define CALL_VALUE_OPEN 11 /* TAGS: up to value_open */
 #define CALL_VALUE 12      /* TAGS: up to value_close */
+#define CALL_LINES 13      /* LINES: up to end */
 
 #define CALL_MORE 0
 #define CALL_DONE 1 /* the byte was its last */
@@ -137,11 +138,11 @@ static int call_put_json(struct output_call_scan *s, uint8_t b)
     }
 }
 
-/* Strings stand between two <|"|>. */
+/* Strings stand between two delimiters. */
 static int call_put_gemma(struct output_call_scan *s, uint8_t b)
 {
     call_push_tail(s, b);
-    if (call_ends(s, "<|\"|>")) {
+    if (call_ends(s, s->style->tags.value_open)) {
         s->quote = (uint8_t)!s->quote;
         s->n_tail = 0;
     } else if (s->quote == 0 && (b == '{' || b == '[')) {
@@ -174,6 +175,16 @@ static int call_put_python(struct output_call_scan *s, uint8_t b)
     return CALL_MORE;
 }
 
+/* Calls one behind the other; a bracket without its other half makes it none. */
+static int call_put_lines(struct output_call_scan *s, uint8_t b)
+{
+    call_push_tail(s, b);
+    if (s->quote == 0 && call_ends(s, s->style->tags.end)) {
+        return s->depth == 1 ? CALL_DONE : CALL_BAD;
+    }
+    return call_put_python(s, b) == CALL_MORE ? CALL_MORE : CALL_BAD;
+}
+
 /* The first byte of what the form says that is no blank. */
 static int call_put_body(struct output_call_scan *s, uint8_t b)
 {
@@ -182,8 +193,13 @@ static int call_put_body(struct output_call_scan *s, uint8_t b)
     if (s->phase == CALL_ARGS) {
         opens = b == '{';
     }
+    if (c->form == OUTPUT_LINES) {
+        call_enter(s, CALL_LINES);
+        s->depth = 1;
+        return CALL_MORE; /* the caller puts the byte again */
+    }
     if (s->phase == CALL_BODY && (c->form == OUTPUT_TAGS || c->form == OUTPUT_NAMED ||
-                                  c->form == OUTPUT_GEMMA || (c->args != NULL && !opens))) {
+                                  c->form == OUTPUT_GEMMA || (c->named.args != NULL && !opens))) {
         call_enter(s, c->form == OUTPUT_TAGS ? CALL_NAME : CALL_HEADER);
         return CALL_MORE; /* the caller puts the byte again */
     }
@@ -207,21 +223,36 @@ static int call_put_header(struct output_call_scan *s, uint8_t b)
     if (c->form == OUTPUT_GEMMA && b == '{') {
         call_enter(s, CALL_GEMMA);
         s->depth = 1;
-    } else if (c->form != OUTPUT_GEMMA && call_ends(s, c->args)) {
+    } else if (c->form != OUTPUT_GEMMA && call_ends(s, c->named.args)) {
         call_enter(s, CALL_ARGS);
+    } else if (b == '{') { /* what stands in the header is not given out: no arguments there */
+        return CALL_BAD;
     }
     return s->n_phase > OUTPUT_HEADER ? CALL_BAD : CALL_MORE;
 }
 
+/* Whether a tag has begun that is not this one. */
+static int call_strays(const struct output_call_scan *s, const char *tag)
+{
+    size_t n = string_length(tag);
+    for (size_t at = 0; at < s->n_tail; at++) {
+        size_t size = s->n_tail - at;
+        if (s->tail[at] == '<' && (size > n || memcmp(s->tail + at, tag, size) != 0)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int call_put_between(struct output_call_scan *s, uint8_t b)
 {
-    const char *next[2] = {s->style->key_open, s->style->end};
+    const char *next[2] = {s->style->tags.key_open, s->style->tags.end};
     if (s->n_tail == 0 && output_is_blank(b)) {
         return CALL_MORE;
     }
     call_push_tail(s, b);
     int found = call_expects(s, next, 2);
-    if (found == OUTPUT_IS_WHOLE && call_ends(s, s->style->end)) {
+    if (found == OUTPUT_IS_WHOLE && call_ends(s, s->style->tags.end)) {
         return CALL_DONE;
     }
     if (found == OUTPUT_IS_WHOLE) {
@@ -236,27 +267,29 @@ static int call_put_tags(struct output_call_scan *s, uint8_t b)
     call_push_tail(s, b);
     switch (s->phase) {
     case CALL_NAME:
-        if (c->name_end == NULL && call_ends(s, c->end)) {
+        if (c->tags.name_end == NULL && call_ends(s, c->tags.end)) {
             return CALL_DONE;
         }
-        if (c->name_end == NULL && call_ends(s, c->key_open)) {
+        if (c->tags.name_end == NULL && call_ends(s, c->tags.key_open)) {
             call_enter(s, CALL_KEY);
-        } else if (call_ends(s, c->name_end)) {
+        } else if (call_ends(s, c->tags.name_end)) {
             call_enter(s, CALL_BETWEEN);
         }
         break;
     case CALL_KEY:
-        if (call_ends(s, c->key_end)) {
-            call_enter(s, c->value_open != NULL ? CALL_VALUE_OPEN : CALL_VALUE);
+        if (call_ends(s, c->tags.key_end)) {
+            call_enter(s, c->tags.value_open != NULL ? CALL_VALUE_OPEN : CALL_VALUE);
         }
         break;
     case CALL_VALUE_OPEN:
-        if (call_ends(s, c->value_open)) {
+        if (call_ends(s, c->tags.value_open)) {
             call_enter(s, CALL_VALUE);
+        } else if (call_strays(s, c->tags.value_open)) {
+            return CALL_BAD;
         }
         break;
     default:
-        if (call_ends(s, c->value_close)) {
+        if (call_ends(s, c->tags.value_close)) {
             call_enter(s, CALL_BETWEEN);
         }
         return CALL_MORE;
@@ -293,7 +326,8 @@ static int call_put(struct output_call_scan *s, uint8_t b)
     case CALL_ARGS: {
         int32_t phase = s->phase;
         int status = call_put_body(s, b);
-        int again = phase == CALL_BODY && (s->phase == CALL_HEADER || s->phase == CALL_NAME);
+        int again = phase == CALL_BODY &&
+                    (s->phase == CALL_HEADER || s->phase == CALL_NAME || s->phase == CALL_LINES);
         return again ? call_put(s, b) : status;
     }
     case CALL_JSON:
@@ -306,6 +340,8 @@ static int call_put(struct output_call_scan *s, uint8_t b)
         return call_put_python(s, b);
     case CALL_BETWEEN:
         return call_put_between(s, b);
+    case CALL_LINES:
+        return call_put_lines(s, b);
     default:
         return call_put_tags(s, b);
     }
@@ -321,7 +357,7 @@ static int call_put(struct output_call_scan *s, uint8_t b)
 #define OUTPUT_FOLLOWS 6 /* the same, if nothing but line breaks stands between it and a call */
 #define OUTPUT_AGAIN 7   /* the same for the beginning of reasoning that has begun */
 
-#define OUTPUT_DELIMITERS 20
+#define OUTPUT_DELIMITERS 24
 
 struct output_delimiter {
     const char *text;

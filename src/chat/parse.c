@@ -250,6 +250,13 @@ static int parse_number(struct parser *p, struct node *node)
     struct text plain = {digits, n};
     if (p->l.next.kind == LEX_FLOAT) {
         node->constant = value_float(decimal_parse(plain, &steps), CHAT_TEMPLATE);
+    } else if (lex_base(plain) != 10) {
+        struct text behind = {plain.s + 2, plain.n - 2};
+        int64_t value = 0;
+        if (decimal_parse_whole(behind, lex_base(plain), &value) < 0) {
+            return lex_fail(&p->l, "a whole number beyond 64 bits");
+        }
+        node->constant = value_int(value, CHAT_TEMPLATE);
     } else {
         SLM_TRY(json_integer(p->c, plain, CHAT_TEMPLATE, &node->constant));
     }
@@ -450,11 +457,19 @@ static int parse_postfix(struct parser *p, struct node **inner)
     }
 }
 
-/* A name, perhaps with dots, which no filter or test here has. */
+/* A name, perhaps with dots, which no filter or test here has: an error when it is used. */
 static int parse_filter_name(struct parser *p, const struct str **name)
 {
+    struct text t = p->l.next.text;
     SLM_TRY(parse_word(p, name, "a name is"));
-    return parse_is_char(p, '.') ? parse_fail(p, "a name without dots is") : SLM_OK;
+    while (parse_is_char(p, '.')) {
+        const struct str *part = NULL;
+        SLM_TRY(parse_next(p));
+        SLM_TRY(parse_word(p, &part, "a name is"));
+        t.n = (size_t)(part->s - t.s) + part->n;
+        SLM_TRY(str_wrap(p->c, t, CHAT_TEMPLATE, name));
+    }
+    return SLM_OK;
 }
 
 /* |name(arguments), once more for each. */
@@ -686,7 +701,7 @@ static int parse_expression(struct parser *p, struct node **out)
     SLM_TRY(parse_or(p, out));
     int found = 0;
     SLM_TRY(parse_skip_name(p, "if", &found));
-    if (found) {
+    while (found) { /* a if b if c: the one before is what the next decides on */
         struct node *cond;
         SLM_TRY(parse_node(p, NODE_COND, &cond));
         cond->a = *out;
@@ -696,7 +711,7 @@ static int parse_expression(struct parser *p, struct node **out)
         if (found) {
             SLM_TRY(parse_expression(p, &cond->c));
         }
-        /* a if b else c if d ..: the rest is in c; another "if" behind c belongs to it. */
+        SLM_TRY(parse_skip_name(p, "if", &found));
     }
     p->depth--;
     return SLM_OK;

@@ -74,6 +74,7 @@ static int print_scalar(struct builder *b, struct value v)
     case VALUE_BIG:
         return builder_str(b, v.u.s);
     default:
+        SLM_TRY(chat_work(b->c, DECIMAL_STEPS));
         return builder_bytes(b, text, decimal_print(v.u.f, text), v.mark);
     }
 }
@@ -92,6 +93,12 @@ static int print_value(struct builder *b, struct value v, int is_repr, int32_t d
         return is_repr ? print_quoted(b, v.u.s) : builder_str(b, v.u.s);
     case VALUE_LIST:
     case VALUE_TUPLE:
+        if (value_is_view(v)) {
+            SLM_TRY(builder_text(b, value_kind_name(v), CHAT_CONTENT));
+            SLM_TRY(builder_text(b, "(", CHAT_CONTENT));
+            SLM_TRY(print_list(b, v.u.l, 0, depth));
+            return builder_text(b, ")", CHAT_CONTENT);
+        }
         return print_list(b, v.u.l, v.kind == VALUE_TUPLE, depth);
     case VALUE_DICT:
         return print_dict(b, v.u.d, depth);
@@ -385,16 +392,24 @@ static int text_split_right(struct chat *c, const struct str *s, const struct st
     return SLM_OK;
 }
 
+/* What ends a line for str.splitlines of Python, but \r, which may be half of an end. */
+static int text_is_line_end(uint32_t point)
+{
+    return (point >= '\n' && point <= '\f') || (point >= 0x1c && point <= 0x1e) || point == 0x85 ||
+           point == 0x2028 || point == 0x2029;
+}
+
 static int text_split_lines(struct chat *c, const struct str *s, int keep_ends, struct list *l)
 {
     uint32_t from = 0;
+    uint32_t length = 1;
     SLM_TRY(chat_work(c, s->n / 16));
-    for (uint32_t at = 0; at < s->n; at++) {
-        if (s->s[at] == '\n' || s->s[at] == '\r') {
-            uint32_t end = at + (s->s[at] == '\r' && at + 1 < s->n && s->s[at + 1] == '\n' ? 2 : 1);
-            SLM_TRY(text_push(c, l, s, from, keep_ends ? end : at));
-            from = end;
-            at = end - 1;
+    for (uint32_t at = 0; at < s->n; at += length) {
+        uint32_t point = str_point(s, at, &length);
+        if (point == '\r' || text_is_line_end(point)) {
+            length += point == '\r' && at + 1 < s->n && s->s[at + 1] == '\n' ? 1 : 0;
+            SLM_TRY(text_push(c, l, s, from, keep_ends ? at + length : at));
+            from = at + length;
         }
     }
     return from < s->n ? text_push(c, l, s, from, s->n) : SLM_OK;
@@ -412,10 +427,11 @@ static int text_has_char(const char *set, char c)
 /* What stands behind ':' in "{:>8.2f}" and behind '%' in "%-8.2f". */
 struct text_spec {
     uint32_t fill;
-    char align; /* '<' '>' '^', or 0 */
+    char align; /* '<' '>' '^', 'c' as str.center() does, or 0 */
     char sign;  /* '+' ' ' or 0 */
     int zero;
-    int grouped;
+    int alternate; /* 0x in front */
+    char group;    /* between three digits, or 0 */
     uint32_t width;
     int32_t precision; /* -1: none */
     char type;
@@ -427,7 +443,10 @@ static int text_pad(struct builder *b, const struct str *s, const struct text_sp
     uint32_t n = str_points(s);
     uint32_t pad = spec->width > n ? spec->width - n : 0;
     char align = spec->align != 0 ? spec->align : default_align;
-    uint32_t left = align == '>' ? pad : align == '^' ? pad / 2 : 0;
+    uint32_t left = align == '>'   ? pad
+                    : align == '^' ? pad / 2
+                    : align == 'c' ? pad / 2 + (pad & spec->width & 1)
+                                   : 0;
     for (uint32_t i = 0; i < pad; i++) {
         if (i == left) {
             SLM_TRY(builder_str(b, s));
@@ -435,6 +454,42 @@ static int text_pad(struct builder *b, const struct str *s, const struct text_sp
         SLM_TRY(builder_point(b, spec->fill, CHAT_CONTENT));
     }
     return left >= pad ? builder_str(b, s) : SLM_OK;
+}
+
+/* Of x, X, o and b; 0 for other types. */
+static uint64_t text_base(char type)
+{
+    return type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 0;
+}
+
+static int text_format_base(struct chat *c, struct value v, const struct text_spec *spec,
+                            const struct str **out)
+{
+    struct builder b = builder_begin(c);
+    char digits[64];
+    size_t at = sizeof digits;
+    if (!value_is_integer(v)) {
+        return chat_fail(c, "%s is no whole number to be formatted", value_kind_name(v));
+    }
+    uint64_t base = text_base(spec->type);
+    uint64_t rest = v.u.i < 0 ? 0 - (uint64_t)v.u.i : (uint64_t)v.u.i;
+    const char *all = spec->type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
+    do {
+        digits[--at] = all[rest % base];
+        rest /= base;
+    } while (rest > 0);
+    if (v.u.i < 0 || spec->sign != 0) {
+        SLM_TRY(builder_bytes(&b, v.u.i < 0 ? "-" : &spec->sign, 1, v.mark));
+    }
+    if (spec->alternate) {
+        char prefix[2] = {'0', spec->type};
+        SLM_TRY(builder_bytes(&b, prefix, 2, v.mark));
+    }
+    for (size_t n = b.n + sizeof digits - at; spec->zero && n < spec->width; n++) {
+        SLM_TRY(builder_text(&b, "0", v.mark));
+    }
+    SLM_TRY(builder_bytes(&b, digits + at, sizeof digits - at, v.mark));
+    return builder_end(&b, out);
 }
 
 static int text_format_digits(struct chat *c, struct value v, const struct text_spec *spec,
@@ -447,9 +502,14 @@ static int text_format_digits(struct chat *c, struct value v, const struct text_
         *out = v.u.s;
         return SLM_OK;
     }
-    if (spec->type == 'x' || spec->type == 'X' || spec->type == 'o' || spec->type == 'b' ||
-        spec->type == 'e' || spec->type == 'g' || spec->type == 'c' || spec->type == '%') {
+    if (text_base(spec->type) > 0) {
+        return text_format_base(c, v, spec, out);
+    }
+    if (spec->type != 0 && !text_has_char("dfF", spec->type)) {
         return chat_fail(c, "numbers are not formatted as '%c' here", spec->type);
+    }
+    if (spec->type == 0 && spec->precision >= 0 && v.kind == VALUE_FLOAT) {
+        return chat_fail(c, "a precision without 'f' behind it");
     }
     int is_real =
         spec->type == 'f' || spec->type == 'F' || (v.kind == VALUE_FLOAT && spec->type != 'd');
@@ -480,8 +540,8 @@ static int text_format_digits(struct chat *c, struct value v, const struct text_
         whole++;
     }
     for (size_t i = first; i < n; i++) {
-        if (spec->grouped && i > first && i < whole && (whole - i) % 3 == 0) {
-            SLM_TRY(builder_text(&b, ",", v.mark));
+        if (spec->group != 0 && i > first && i < whole && (whole - i) % 3 == 0) {
+            SLM_TRY(builder_bytes(&b, &spec->group, 1, v.mark));
         }
         SLM_TRY(builder_bytes(&b, text + i, 1, v.mark));
     }
@@ -491,7 +551,7 @@ static int text_format_digits(struct chat *c, struct value v, const struct text_
 static int text_format_value(struct builder *b, struct value v, const struct text_spec *spec)
 {
     const struct str *s;
-    int is_number = value_is_number(v) && v.kind != VALUE_BOOL;
+    int is_number = value_is_number(v) && (v.kind != VALUE_BOOL || spec->width > 0);
     if (spec->type == 's' || spec->type == 'r' || (!is_number && spec->type == 0)) {
         struct builder r = builder_begin(b->c);
         SLM_TRY(print_value(&r, v, spec->type == 'r', 0));
@@ -517,43 +577,65 @@ static uint32_t text_read_number(const struct str *s, uint32_t *at, uint32_t to)
     return n;
 }
 
-/* "%s and %5.1f" % values */
-static int text_percent(struct chat *c, const struct str *s, const struct value *values, uint32_t n,
+/* Behind "%": flags, width, precision, type. */
+static void text_read_percent(const struct str *s, uint32_t *at, struct text_spec *spec)
+{
+    for (; *at < s->n && text_has_char("-0+ #", s->s[*at]); (*at)++) {
+        char flag = s->s[*at];
+        spec->align = flag == '-' ? '<' : spec->align;
+        spec->zero |= flag == '0';
+        spec->alternate |= flag == '#';
+        spec->sign = flag == '+' || flag == ' ' ? flag : spec->sign;
+    }
+    spec->width = text_read_number(s, at, s->n);
+    if (*at < s->n && s->s[*at] == '.') {
+        (*at)++;
+        spec->precision = (int32_t)text_read_number(s, at, s->n);
+    }
+    spec->type = *at < s->n ? s->s[(*at)++] : 0;
+    spec->type = spec->type == 'i' || spec->type == 'u' ? 'd' : spec->type;
+    spec->align = spec->align == 0 ? '>' : spec->align;
+}
+
+/* "%s and %5.1f" % values, "%(name)s" % dict. Values that have indices need not all be used. */
+static int text_percent(struct chat *c, const struct str *s, struct value values,
                         const struct str **out)
 {
     struct builder b = builder_begin(c);
+    struct list one = {&values, 1, 1};
+    const struct list *l = values.kind == VALUE_TUPLE ? values.u.l : &one;
+    int may_rest =
+        values.kind == VALUE_LIST || values.kind == VALUE_DICT || values.kind == VALUE_UNDEFINED;
     uint32_t used = 0;
     for (uint32_t at = 0; at < s->n;) {
-        struct text_spec spec = {' ', 0, 0, 0, 0, 0, -1, 0};
+        struct text_spec spec = {' ', 0, 0, 0, 0, 0, 0, -1, 0};
+        struct value v = value_of_kind(VALUE_MISSING);
         uint32_t percent = str_find(c, s, text_of("%"), at, s->n);
         SLM_TRY(builder_part(&b, s, at, percent > s->n ? s->n : percent));
         if (percent > s->n) {
             break;
         }
         at = percent + 1;
-        for (; at < s->n && text_has_char("-0+ #", s->s[at]); at++) {
-            spec.align = s->s[at] == '-' ? '<' : spec.align;
-            spec.zero |= s->s[at] == '0';
-            spec.sign = s->s[at] == '+' || s->s[at] == ' ' ? s->s[at] : spec.sign;
+        if (at < s->n && s->s[at] == '(' && values.kind == VALUE_DICT) {
+            uint32_t end = str_find(c, s, text_of(")"), at, s->n);
+            struct text name = {s->s + at + 1, end > s->n ? 0 : end - at - 1};
+            SLM_TRY(dict_find_text(c, values.u.d, name, &v));
+            at = end > s->n ? s->n : end + 1;
+        } else if (used < l->n) {
+            v = l->items[used];
         }
-        spec.width = text_read_number(s, &at, s->n);
-        if (at < s->n && s->s[at] == '.') {
-            at++;
-            spec.precision = (int32_t)text_read_number(s, &at, s->n);
-        }
-        spec.type = at < s->n ? s->s[at++] : 0;
-        spec.type = spec.type == 'i' || spec.type == 'u' ? 'd' : spec.type;
+        text_read_percent(s, &at, &spec);
         if (spec.type == '%') {
             SLM_TRY(builder_part(&b, s, at - 1, at));
             continue;
         }
-        if (used >= n || spec.type == 0) {
+        if (v.kind == VALUE_MISSING || spec.type == 0) {
             return chat_fail(c, "not enough values for the format");
         }
-        spec.align = spec.align == 0 ? '>' : spec.align;
-        SLM_TRY(text_format_value(&b, values[used++], &spec));
+        used++;
+        SLM_TRY(text_format_value(&b, v, &spec));
     }
-    if (used < n) {
+    if (used < l->n && !may_rest) {
         return chat_fail(c, "more values than the format has places for");
     }
     return builder_end(&b, out);
@@ -576,14 +658,17 @@ static void text_read_spec(const struct str *s, uint32_t at, uint32_t to, struct
         spec->sign = s->s[at] == '-' ? 0 : s->s[at];
         at++;
     }
+    if (at < to && s->s[at] == '#') {
+        spec->alternate = 1;
+        at++;
+    }
     if (at < to && s->s[at] == '0') {
         spec->zero = 1;
         at++;
     }
     spec->width = text_read_number(s, &at, to);
-    if (at < to && s->s[at] == ',') {
-        spec->grouped = 1;
-        at++;
+    if (at < to && (s->s[at] == ',' || s->s[at] == '_')) {
+        spec->group = s->s[at++];
     }
     if (at < to && s->s[at] == '.') {
         at++;

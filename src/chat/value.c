@@ -374,9 +374,19 @@ static int builder_end(struct builder *b, const struct str **out)
 /* A string that is HTML already: "+" escapes what is added to it. */
 #define VALUE_SAFE 1u
 
+/* What keys(), values() and items() give: walked over like a list, but without indices. */
+#define VALUE_VIEW_KEYS 1u
+#define VALUE_VIEW_VALUES 2u
+#define VALUE_VIEW_ITEMS 3u
+
+/* A tuple of groupby, whose parts have names. */
+#define VALUE_GROUP 1u
+
 struct value {
     int32_t kind;
-    uint32_t mark; /* of a scalar: where its text would come from; of a string: VALUE_SAFE */
+    uint32_t
+        mark; /* of a scalar: where its text would come from; of a string: VALUE_SAFE; of a list:
+                      VALUE_VIEW of a dictionary, or 0; of a tuple: VALUE_GROUP, or 0 */
     union {
         int64_t i;
         double f;
@@ -491,6 +501,11 @@ static int value_is_list(struct value v)
     return v.kind == VALUE_LIST || v.kind == VALUE_TUPLE;
 }
 
+static int value_is_view(struct value v)
+{
+    return v.kind == VALUE_LIST && v.mark != 0;
+}
+
 static int value_is_text(struct value v, const char *s)
 {
     return v.kind == VALUE_STRING && text_is(str_text(v.u.s), s);
@@ -517,7 +532,23 @@ static const char *value_kind_name(struct value v)
     static const char *const names[] = {
         "undefined", "None",      "bool", "int",       "int",  "float", "str",      "list",
         "tuple",     "generator", "dict", "namespace", "loop", "macro", "function", "missing"};
-    return names[v.kind];
+    static const char *const views[] = {"dict_keys", "dict_values", "dict_items"};
+    return value_is_view(v) ? views[v.mark - 1] : names[v.kind];
+}
+
+/* -v of an integer beyond 64 bits. */
+static int value_negate_big(struct chat *c, struct value v, struct value *out)
+{
+    const struct str *s = v.u.s;
+    char *text;
+    int is_negative = s->s[0] == '-';
+    SLM_TRY(chat_work(c, s->n / 16));
+    CHAT_TAKE(c, text, char, s->n + 1u);
+    text[0] = '-';
+    memcpy(text + !is_negative, s->s + is_negative, s->n - (uint32_t)is_negative);
+    struct text t = {text, is_negative ? s->n - 1u : s->n + 1u};
+    *out = v;
+    return str_wrap(c, t, s->mark, &out->u.s);
 }
 
 static int value_truth(struct value v)

@@ -10,13 +10,12 @@
  * The state is that of the convolution and then a matrix of each value head. c->mix holds
  * [n_batch][q, k, v, z], behind them [n_batch][beta, alpha] and [n_batch][o].
  *
- * A task runs a head over all tokens of a segment. There is no chunked form, on purpose: the kernel
- * takes a few columns of the state, which stay in the first cache, through many tokens and does 4 S^2
- * multiplications for each. Chunks of C tokens want 3 S^2 + 2 C S, which is as many for S = 128 and
- * C = 64, in products too small to run at full speed. So a prompt gives the same bits as its tokens
- * one at a time, and there is one path to test. */
+ * A task runs a head over the tokens of a segment, up to DELTA_CHUNK at a time: one after the other,
+ * in whose kernel a few columns of the state stay in the first cache, or from delta_chunk_min tokens on
+ * as products of matrices (Yang et al. 2024, kernels/kernels.h), where the machine has fast ones. Of
+ * the two only the first gives a prompt the same bits as its tokens one at a time: it is what
+ * SLM_CONTEXT_BATCH_INVARIANT and SLM_CONTEXT_EXACT have. */
 
-#define DELTA_TOKENS 32 /* whose keys are made ready together */
 /* Rows are often a power of two long: all would meet in the same sets of a cache. */
 #define DELTA_ROW_PAD 16
 
@@ -53,11 +52,15 @@ static int64_t delta_row_floats(const struct hparams *h)
     return s.row + s.gates + s.values;
 }
 
-static int64_t delta_part_bytes(const struct hparams *h)
+/* What kernels want, behind q, k and gates of DELTA_CHUNK tokens; delta_split wants a row. */
+static int64_t delta_part_bytes(const struct slm_model *m)
 {
-    struct delta_sizes s = delta_sizes_of(h);
-    int64_t head = DELTA_COLUMNS * s.head + DELTA_TOKENS * (2 * s.head + 2);
-    return max_i64(head, s.row) * (int64_t)sizeof(float);
+    struct delta_sizes s = delta_sizes_of(&m->hparams);
+    int64_t kernel = DELTA_COLUMNS * s.head;
+    if (m->kernels.delta_chunk_min <= DELTA_CHUNK) {
+        kernel = max_i64(kernel, delta_chunk_floats(s.head));
+    }
+    return max_i64(DELTA_CHUNK * (2 * s.head + 2) + kernel, s.row) * (int64_t)sizeof(float);
 }
 
 struct delta_run {
@@ -117,6 +120,12 @@ static void delta_normalise(const struct slm_model *m, float *y, const float *x,
     }
 }
 
+/* Only one token after the other will do. */
+static int delta_in_order(const struct slm_context *c)
+{
+    return (c->flags & (SLM_CONTEXT_BATCH_INVARIANT | SLM_CONTEXT_EXACT)) != 0;
+}
+
 /* Runs the delta rule over n tokens from `first` of the batch; job has the state. */
 static void delta_tokens(const struct delta_run *r, int32_t head, int64_t first, int64_t n,
                          float *scratch, struct kernel_delta_job *job)
@@ -127,16 +136,16 @@ static void delta_tokens(const struct delta_run *r, int32_t head, int64_t first,
     int32_t key_head =
         h->delta_is_tiled ? head % h->n_ssm_group : head / (h->n_ssm_head / h->n_ssm_group);
     float root = (float)(1 / math_sqrt((wide_float)size));
-    float *q = scratch + DELTA_COLUMNS * size;
-    float *k = q + DELTA_TOKENS * size;
-    float *gates = k + DELTA_TOKENS * size;
+    float *q = scratch;
+    float *k = q + DELTA_CHUNK * size;
+    float *gates = k + DELTA_CHUNK * size;
     for (int64_t t = 0; t < n; t++) {
         const float *row = r->rows + (first + t) * r->s.row + key_head * size;
         delta_normalise(m, q + t * size, row, size, root * root);
         delta_normalise(m, k + t * size, row + r->s.keys, size, root);
         delta_gates(r, first + t, head, gates + 2 * t);
     }
-    job->scratch = scratch;
+    job->scratch = gates + DELTA_CHUNK * 2;
     job->n_token = n;
     job->q = q;
     job->k = k;
@@ -145,7 +154,11 @@ static void delta_tokens(const struct delta_run *r, int32_t head, int64_t first,
     job->v_stride = r->s.row;
     job->o = r->out + first * r->s.values + head * size;
     job->o_stride = r->s.values;
-    m->kernels.delta_net(job);
+    if (n >= m->kernels.delta_chunk_min && !delta_in_order(r->c)) {
+        m->kernels.delta_chunk(job);
+    } else {
+        m->kernels.delta_net(job);
+    }
     for (int64_t t = 0; t < n; t++) {
         float *o = job->o + t * r->s.values;
         const float *z = r->rows + (first + t) * r->s.row + r->s.conv + head * size;
@@ -169,8 +182,8 @@ static void delta_head(void *arg, int32_t tile, int32_t part)
     job.to = states_replace(&c->states, s->sequence, s->position, at, n, &job.from);
     job.n_key = job.n_value = r->s.head;
     job.is_far = states_are_far(&c->states);
-    for (int32_t t = 0; t < s->n_tokens; t += DELTA_TOKENS) {
-        delta_tokens(r, head, s->first + t, min_i32(DELTA_TOKENS, s->n_tokens - t),
+    for (int32_t t = 0; t < s->n_tokens; t += DELTA_CHUNK) {
+        delta_tokens(r, head, s->first + t, min_i32(DELTA_CHUNK, s->n_tokens - t),
                      (float *)context_scratch(c, part), &job);
         job.from = job.to;
     }

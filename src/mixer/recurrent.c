@@ -4,17 +4,18 @@
  * scratch, and gets at states through states_open (src/states.c). */
 
 typedef int64_t (*recurrent_size_fn)(const struct hparams *h);
+typedef int64_t (*recurrent_part_fn)(const struct slm_model *m);
 
 struct recurrent_mixer {
     recurrent_size_fn state_floats; /* of a layer, for a sequence */
     recurrent_size_fn row_floats;   /* of c->mix, for a token */
-    recurrent_size_fn part_bytes;   /* of a thread's scratch; NULL: none */
+    recurrent_part_fn part_bytes;   /* of a thread's scratch; NULL: none */
     void (*run)(struct slm_context *c, const struct layer *l, float *x);
 };
 
 #define RECURRENT_ROW(is_in, state, row, part, run)                                                \
     {                                                                                              \
-        (is_in) ? state : NULL, (is_in) ? row : NULL, (is_in) ? part : (recurrent_size_fn)NULL,    \
+        (is_in) ? state : NULL, (is_in) ? row : NULL, (is_in) ? part : (recurrent_part_fn)NULL,    \
             (is_in) ? run : NULL                                                                   \
     }
 
@@ -46,6 +47,6 @@ static void recurrent_bind(struct slm_model *m, struct layer *l)
     m->n_state_floats += (n + STATE_FLOATS_ALIGN - 1) / STATE_FLOATS_ALIGN * STATE_FLOATS_ALIGN;
     m->n_mix_max = max_i64(m->n_mix_max, mixer->row_floats(h));
     if (mixer->part_bytes != NULL) {
-        m->mix_part_bytes = max_i64(m->mix_part_bytes, mixer->part_bytes(h));
+        m->mix_part_bytes = max_i64(m->mix_part_bytes, mixer->part_bytes(m));
     }
 }

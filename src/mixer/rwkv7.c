@@ -45,9 +45,9 @@ static int64_t rwkv7_row_floats(const struct hparams *h)
 }
 
 /* removal, insertion, old: [head] each */
-static int64_t rwkv7_part_bytes(const struct hparams *h)
+static int64_t rwkv7_part_bytes(const struct slm_model *m)
 {
-    return 3 * (int64_t)h->rwkv_head * (int64_t)sizeof(float);
+    return 3 * (int64_t)m->hparams.rwkv_head * (int64_t)sizeof(float);
 }
 
 struct rwkv7_run {

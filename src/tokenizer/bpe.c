@@ -24,7 +24,7 @@ static uint32_t bpe_rank(const struct encoder *e, const struct merge_symbol *lef
 static int32_t bpe_find(const struct encoder *e, struct text t)
 {
     int32_t token = vocab_find(e->v, t);
-    return (vocab_attributes(e->v, token) & TOKEN_GUARDED) != 0 ? -1 : token;
+    return (vocab_attributes(e->v, token) & (TOKEN_GUARDED | TOKEN_MARKUP)) != 0 ? -1 : token;
 }
 
 /* What is no token is looked up byte by byte; bytes that are none are left out. */
@@ -111,29 +111,41 @@ static int bpe_push_raw(struct encoder *e, const struct merge_symbol *symbol, sl
 
 static const struct merge_kind bpe_kind_raw = {bpe_rank, bpe_push_raw};
 
+static int bpe_lowers(const struct vocab *v)
+{
+    return (v->pretokenizer->flags & PRE_LOWER) != 0 && v->normalizer.lowercase;
+}
+
 /* A symbol for each character. */
-static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
+static int bpe_encode_word(struct encoder *e, struct text word, slm_error *err)
 {
     uint32_t flags = e->v->pretokenizer->flags;
-    int lower = (flags & PRE_LOWER) != 0 && e->v->normalizer.lowercase;
-    const uint8_t *s = (const uint8_t *)piece.s;
-    /* Newlines alone are one token if there is such a token, whether merges lead there or not. */
-    int32_t whole = s[0] == '\n' ? bpe_find(e, piece) : -1;
-    if (whole >= 0) {
-        return encoder_push(e, whole, err);
-    }
-    for (size_t at = 0, size = 1; at < piece.n; at += size) {
-        uint32_t point = lower ? unicode_decode(s + at, piece.n - at, &size) : 0;
+    int lower = bpe_lowers(e->v);
+    const uint8_t *s = (const uint8_t *)word.s;
+    for (size_t at = 0, size = 1; at < word.n; at += size) {
+        uint32_t point = lower ? unicode_decode(s + at, word.n - at, &size) : 0;
         if (lower && unicode_lower(point) != point) {
             uint8_t text[4];
             size_t n = unicode_encode(unicode_lower(point), text);
             SLM_TRY(merge_add(e, &bpe_kind_raw, text, n, text[0], text[n - 1], err));
         } else {
-            SLM_TRY(spm_add_char(e, &bpe_kind_raw, s + at, piece.n - at, (flags & PRE_SPACES) != 0,
+            SLM_TRY(spm_add_char(e, &bpe_kind_raw, s + at, word.n - at, (flags & PRE_SPACES) != 0,
                                  &size, err));
         }
     }
     return merge_flush(e, &bpe_kind_raw, err);
+}
+
+static int bpe_encode_raw(struct encoder *e, struct text piece, slm_error *err)
+{
+    /* Newlines alone are one token if there is such a token, whether merges lead there or not. */
+    int32_t whole = piece.s[0] == '\n' ? bpe_find(e, piece) : -1;
+    if (whole >= 0) {
+        return encoder_push(e, whole, err);
+    }
+    /* The table of joins knows no lower case: such pieces are short. */
+    return bpe_lowers(e->v) ? word_encode(e, piece, bpe_encode_word, err)
+                            : words_encode(e, piece, bpe_encode_word, err);
 }
 
 /* ---- All pieces ------------------------------------------------------------------------------ */
@@ -154,7 +166,8 @@ static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err)
         if ((e->v->pretokenizer->flags & PRE_NO_WHITE) != 0 && pre_is_white(piece)) {
             continue;
         }
-        SLM_TRY(is_raw ? bpe_encode_raw(e, piece, err) : bpe_encode_bytes(e, piece, err));
+        SLM_TRY(is_raw ? bpe_encode_raw(e, piece, err)
+                       : word_encode(e, piece, bpe_encode_bytes, err));
     }
     return SLM_OK;
 }

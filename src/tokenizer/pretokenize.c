@@ -22,12 +22,25 @@ struct pre_char {
     size_t size;   /* in bytes; 0 at the end of the piece */
 };
 
-static struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
+static struct pre_char pre_wide_char_at(const uint8_t *s, size_t at, size_t end)
 {
     struct pre_char c = {0, 0, 0};
+    c.point = unicode_decode(s + at, end - at, &c.size);
+    c.type = unicode_class(c.point);
+    return c;
+}
+
+/* Most of a text are ASCII, and every stage looks at all of it. */
+static inline struct pre_char pre_char_at(const uint8_t *s, size_t at, size_t end)
+{
+    struct pre_char c = {0, 0, 0};
+    if (at < end && s[at] >= 0x80) {
+        return pre_wide_char_at(s, at, end);
+    }
     if (at < end) {
-        c.point = unicode_decode(s + at, end - at, &c.size);
-        c.type = unicode_class(c.point);
+        c.point = s[at];
+        c.type = unicode_class_ascii(s[at]);
+        c.size = 1;
     }
     return c;
 }
@@ -57,14 +70,14 @@ struct pre_set {
     const struct pre_range *ranges;
 };
 
+/* Ranges are in order. */
 static int pre_in_ranges(const struct pre_range *ranges, int32_t n, uint32_t point)
 {
-    for (int32_t i = 0; i < n; i++) {
-        if (point >= ranges[i].first && point <= ranges[i].last) {
-            return 1;
-        }
+    int32_t i = 0;
+    while (i < n && ranges[i].last < point) {
+        i++;
     }
-    return 0;
+    return i < n && ranges[i].first <= point;
 }
 
 static int pre_set_has(const struct pre_set *set, struct pre_char c)
@@ -533,26 +546,26 @@ static const struct pre_words pre_words_kimi = {
 
 static const struct pre_range pre_digits[] = {{'0', '9'}};
 static const struct pre_range pre_newline[] = {{'\n', '\n'}};
-static const struct pre_range pre_newlines[] = {{'\r', '\r'}, {'\n', '\n'}};
-/* The symbols of ASCII without the accent, which comes last. */
-static const struct pre_range pre_symbols[] = {{'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'},
-                                               {'|', '|'}, {'~', '~'}, {'`', '`'}};
-static const struct pre_range pre_cjk[] = {{0x4e00, 0x9fa5}, {0x3040, 0x30ff}};
-static const struct pre_range pre_cjk_wide[] = {
-    {0x4e00, 0x9fa5}, {0x800, 0x4e00}, {0xac00, 0xd7ff}};
+static const struct pre_range pre_newlines[] = {{'\n', '\n'}, {'\r', '\r'}};
+static const struct pre_range pre_symbols[] = {{'$', '$'}, {'+', '+'}, {'<', '>'},
+                                               {'^', '^'}, {'|', '|'}, {'~', '~'}};
+static const struct pre_range pre_symbols_accent[] = {
+    {'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'`', '`'}, {'|', '|'}, {'~', '~'}};
+static const struct pre_range pre_cjk[] = {{0x3040, 0x30ff}, {0x4e00, 0x9fa5}};
+static const struct pre_range pre_cjk_wide[] = {{0x800, 0x9fa5}, {0xac00, 0xd7ff}};
 static const struct pre_range pre_asian[] = {
-    {0x4e00, 0x9fff}, {0x3400, 0x4dbf}, {0xf900, 0xfaff}, {0x3040, 0x309f}, {0x30a0, 0x30ff},
-    {0xff65, 0xff9f}, {0x2f00, 0x2fdf}, {0x0e40, 0x0e7f}, {0x0e80, 0x0eff}, {0x1780, 0x17ff},
-    {0x1000, 0x109f}, {0xaa60, 0xaa7f}, {0xa9e0, 0xa9ff}, {0xac00, 0xd7af}, {0x1100, 0x11ff}};
+    {0x0e40, 0x0e7f}, {0x0e80, 0x0eff}, {0x1000, 0x109f}, {0x1100, 0x11ff}, {0x1780, 0x17ff},
+    {0x2f00, 0x2fdf}, {0x3040, 0x309f}, {0x30a0, 0x30ff}, {0x3400, 0x4dbf}, {0x4e00, 0x9fff},
+    {0xa9e0, 0xa9ff}, {0xaa60, 0xaa7f}, {0xac00, 0xd7af}, {0xf900, 0xfaff}, {0xff65, 0xff9f}};
 static const struct pre_range pre_bloom_not[] = {
-    {'(', '('},       {'|', '|'},       {'.', '.'},       {',', ','},       {'!', '!'},
-    {'?', '?'},       {0x2026, 0x2026}, {0x3002, 0x3002}, {0xff0c, 0xff0c}, {0x3001, 0x3001},
-    {0x0964, 0x0964}, {0x06d4, 0x06d4}, {0x060c, 0x060c}, {')', ')'}};
+    {'!', '!'},       {'(', ')'},       {',', ','},       {'.', '.'},       {'?', '?'},
+    {'|', '|'},       {0x060c, 0x060c}, {0x06d4, 0x06d4}, {0x0964, 0x0964}, {0x2026, 0x2026},
+    {0x3001, 0x3001}, {0x3002, 0x3002}, {0xff0c, 0xff0c}};
 
-static const struct pre_range pre_hangul[] = {{0xac00, 0xd7a3}, {0x3131, 0x318e}};
+static const struct pre_range pre_hangul[] = {{0x3131, 0x318e}, {0xac00, 0xd7a3}};
 static const struct pre_range pre_cjk_punct[] = {
-    {0xff01, 0xff01}, {0x2026, 0x2026}, {0x201c, 0x201d}, {0x2018, 0x2019}, {0x2014, 0x2014},
-    {0xff1a, 0xff1a}, {0xff1b, 0xff1b}, {0xff0c, 0xff0c}, {0x3001, 0x303f}, {0xfe30, 0xfe4f}};
+    {0x2014, 0x2014}, {0x2018, 0x2019}, {0x201c, 0x201d}, {0x2026, 0x2026}, {0x3001, 0x303f},
+    {0xfe30, 0xfe4f}, {0xff01, 0xff01}, {0xff0c, 0xff0c}, {0xff1a, 0xff1b}};
 static const struct pre_range pre_bopomofo[] = {{0x3105, 0x312f}};
 
 /* Letters that have a case, as of some Unicode before ours. */
@@ -579,7 +592,7 @@ static const struct pre_range pre_letters_deepseek[] = {
     {0xff41, 0xff5a},   {0x10400, 0x1044f}, {0x104b0, 0x104d3}, {0x104d8, 0x104fb},
     {0x10c80, 0x10cb2}, {0x10cc0, 0x10cf2}, {0x118a0, 0x118df}, {0x1e900, 0x1e943}};
 static const struct pre_range pre_punct_deepseek[] = {
-    {'!', '/'}, {':', '~'}, {0xff01, 0xff0f}, {0xff1a, 0xff5e}, {0x2018, 0x201f}, {0x3000, 0x3002}};
+    {'!', '/'}, {':', '~'}, {0x2018, 0x201f}, {0x3000, 0x3002}, {0xff01, 0xff0f}, {0xff1a, 0xff5e}};
 static const struct pre_range pre_ascii_punct[] = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
 
 static const struct pre_run pre_run_number = {{UNICODE_NUMBER, 0, 0, NULL}, 1, 1, 0};
@@ -589,7 +602,7 @@ static const struct pre_run pre_run_digits3 = {{0, 0, 1, pre_digits}, 3, 3, 0};
 static const struct pre_run pre_run_newline = {{0, 0, 2, pre_newlines}, 1, 1, 0};
 static const struct pre_run pre_run_newlines = {{0, 0, 1, pre_newline}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_punct_falcon = {
-    {UNICODE_PUNCT, 0, 7, pre_symbols}, 1, PRE_MANY, 0};
+    {UNICODE_PUNCT, 0, 7, pre_symbols_accent}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_punct_default = {
     {UNICODE_PUNCT, 0, 6, pre_symbols}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_letters = {
@@ -597,13 +610,13 @@ static const struct pre_run pre_run_letters = {
 static const struct pre_run pre_run_punct = {
     {UNICODE_PUNCT, 0, 0, NULL}, 1, PRE_MANY, UNICODE_WHITE};
 static const struct pre_run pre_run_cjk = {{0, 0, 2, pre_cjk}, 1, PRE_MANY, 0};
-static const struct pre_run pre_run_cjk_wide = {{0, 0, 3, pre_cjk_wide}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_wide = {{0, 0, 2, pre_cjk_wide}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_asian = {{0, 0, 15, pre_asian}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_bloom = {
-    {UNICODE_WHITE, 1, 14, pre_bloom_not}, 1, PRE_MANY, ' '};
+    {UNICODE_WHITE, 1, 13, pre_bloom_not}, 1, PRE_MANY, ' '};
 
 static const struct pre_run pre_run_hangul = {{0, 0, 2, pre_hangul}, 1, PRE_MANY, 0};
-static const struct pre_run pre_run_cjk_punct = {{0, 0, 10, pre_cjk_punct}, 1, PRE_MANY, 0};
+static const struct pre_run pre_run_cjk_punct = {{0, 0, 9, pre_cjk_punct}, 1, PRE_MANY, 0};
 static const struct pre_run pre_run_bopomofo = {{0, 0, 1, pre_bopomofo}, 1, PRE_MANY, 0};
 
 static const struct pre_run pre_run_letters_deepseek = {
@@ -699,6 +712,7 @@ static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
 #define PRE_FORCE_BOS 64u /* whatever the file says */
 #define PRE_LOWER 128u    /* lower case, if tokenizer.ggml.normalizer.lowercase says so */
 #define PRE_NO_WHITE 256u /* pieces of white space are dropped */
+#define PRE_CLEAN 512u    /* SLM_TEXT_CLEAN has something to do */
 
 struct pretokenizer {
     const char *name; /* tokenizer.ggml.pre */
@@ -708,21 +722,21 @@ struct pretokenizer {
 
 /* The first row is for files without the key, and for names that are not here. */
 static const struct pretokenizer pretokenizers[] = {
-    {"default", &pre_default, 0},
-    {"llama3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"llama-v3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"llama-bpe", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"falcon3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"falcon-h1", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"pixtral", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"midm-2.0", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"lfm2", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"jina-v5-nano", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"dbrx", &pre_llama3, 0},
-    {"smaug-bpe", &pre_llama3, 0},
-    {"chatglm-bpe", &pre_llama3, PRE_NO_BOS},
-    {"glm4", &pre_llama3, PRE_NO_BOS},
-    {"minicpm5", &pre_minicpm5, PRE_IGNORE_MERGES},
+    {"default", &pre_default, PRE_CLEAN},
+    {"llama3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"llama-v3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"llama-bpe", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"falcon3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"falcon-h1", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"pixtral", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"midm-2.0", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"lfm2", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"jina-v5-nano", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
+    {"dbrx", &pre_llama3, PRE_CLEAN},
+    {"smaug-bpe", &pre_llama3, PRE_CLEAN},
+    {"chatglm-bpe", &pre_llama3, PRE_NO_BOS | PRE_CLEAN},
+    {"glm4", &pre_llama3, PRE_NO_BOS | PRE_CLEAN},
+    {"minicpm5", &pre_minicpm5, PRE_IGNORE_MERGES | PRE_CLEAN},
     {"qwen2", &pre_qwen2, 0},
     {"deepseek-r1-qwen", &pre_qwen2, 0},
     {"kormo", &pre_qwen2, 0},
@@ -730,38 +744,38 @@ static const struct pretokenizer pretokenizers[] = {
     {"hunyuan", &pre_qwen2, 0},
     {"solar-open", &pre_qwen2, 0},
     {"grok-2", &pre_qwen2, 0},
-    {"megrez", &pre_qwen2, 0},
-    {"stablelm2", &pre_qwen2, 0},
+    {"megrez", &pre_qwen2, PRE_CLEAN},
+    {"stablelm2", &pre_qwen2, PRE_CLEAN},
     {"bailingmoe", &pre_qwen2, 0},
     {"bailingmoe2", &pre_qwen2, 0},
     {"llada-moe", &pre_qwen2, 0},
     {"ufakzeka", &pre_ufakzeka, 0},
     {"qwen35", &pre_qwen35, 0},
-    {"gpt-2", &pre_gpt2, 0},
-    {"phi-2", &pre_gpt2, 0},
-    {"jina-es", &pre_gpt2, 0},
-    {"jina-de", &pre_gpt2, 0},
-    {"jina-v2-es", &pre_gpt2, 0},
-    {"jina-v2-de", &pre_gpt2, 0},
-    {"gigachat", &pre_gpt2, 0},
-    {"a.x-4.0", &pre_gpt2, 0},
-    {"mellum", &pre_gpt2, 0},
-    {"modern-bert", &pre_gpt2, 0},
-    {"mpt", &pre_gpt2, 0},
-    {"olmo", &pre_gpt2, 0},
-    {"jais", &pre_gpt2, 0},
-    {"exaone4", &pre_gpt2, 0},
-    {"jina-v1-en", &pre_gpt2, PRE_ADD_SEP},
-    {"jina-v2-code", &pre_gpt2, PRE_ADD_SEP},
-    {"roberta-bpe", &pre_gpt2, PRE_ADD_SEP},
+    {"gpt-2", &pre_gpt2, PRE_CLEAN},
+    {"phi-2", &pre_gpt2, PRE_CLEAN},
+    {"jina-es", &pre_gpt2, PRE_CLEAN},
+    {"jina-de", &pre_gpt2, PRE_CLEAN},
+    {"jina-v2-es", &pre_gpt2, PRE_CLEAN},
+    {"jina-v2-de", &pre_gpt2, PRE_CLEAN},
+    {"gigachat", &pre_gpt2, PRE_CLEAN},
+    {"a.x-4.0", &pre_gpt2, PRE_CLEAN},
+    {"mellum", &pre_gpt2, PRE_CLEAN},
+    {"modern-bert", &pre_gpt2, PRE_CLEAN},
+    {"mpt", &pre_gpt2, PRE_CLEAN},
+    {"olmo", &pre_gpt2, PRE_CLEAN},
+    {"jais", &pre_gpt2, PRE_CLEAN},
+    {"exaone4", &pre_gpt2, PRE_CLEAN},
+    {"jina-v1-en", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
+    {"jina-v2-code", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
+    {"roberta-bpe", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
     {"trillion", &pre_gpt2, 0},
     {"granite-docling", &pre_gpt2, 0},
-    {"starcoder", &pre_starcoder, 0},
-    {"refact", &pre_starcoder, 0},
-    {"codeshell", &pre_starcoder, 0},
-    {"exaone", &pre_starcoder, 0},
-    {"minerva-7b", &pre_starcoder, 0},
-    {"mellum2", &pre_starcoder, 0},
+    {"starcoder", &pre_starcoder, PRE_CLEAN},
+    {"refact", &pre_starcoder, PRE_CLEAN},
+    {"codeshell", &pre_starcoder, PRE_CLEAN},
+    {"exaone", &pre_starcoder, PRE_CLEAN},
+    {"minerva-7b", &pre_starcoder, PRE_CLEAN},
+    {"mellum2", &pre_starcoder, PRE_CLEAN},
     {"smollm", &pre_starcoder, 0},
     {"command-r", &pre_starcoder, 0},
     {"tekken", &pre_tekken, PRE_IGNORE_MERGES | PRE_ADD_BOS},
@@ -773,7 +787,7 @@ static const struct pretokenizer pretokenizers[] = {
     {"granite-embed-multi-97m", &pre_gpt4o, PRE_IGNORE_MERGES},
     {"tiny_aya", &pre_tiny_aya, 0},
     {"cohere2moe", &pre_tiny_aya, 0},
-    {"falcon", &pre_falcon, 0},
+    {"falcon", &pre_falcon, PRE_CLEAN},
     {"deepseek-coder", &pre_deepseek_coder, 0},
     {"deepseek-v3", &pre_deepseek3, 0},
     {"hunyuan-dense", &pre_deepseek3, 0},
@@ -783,20 +797,20 @@ static const struct pretokenizer pretokenizers[] = {
     {"youtu", &pre_youtu, PRE_IGNORE_MERGES},
     {"seed-coder", &pre_seed_coder, 0},
     {"poro-chat", &pre_bloom, 0},
-    {"bloom", &pre_bloom, 0},
-    {"gpt3-finnish", &pre_bloom, 0},
+    {"bloom", &pre_bloom, PRE_CLEAN},
+    {"gpt3-finnish", &pre_bloom, PRE_CLEAN},
     {"viking", &pre_viking, 0},
     {"superbpe", &pre_superbpe, 0},
     {"laguna", &pre_laguna, 0},
-    {"gemma4", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS},
-    {"granite-embed-multi-311m", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS},
+    {"gemma4", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN},
+    {"granite-embed-multi-311m", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN},
     {"sarvam-moe", &pre_lines, PRE_RAW | PRE_SPACES},
-    {"whitespace", &pre_whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE},
+    {"whitespace", &pre_whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE | PRE_CLEAN},
     {"deepseek-llm", &pre_deepseek_llm, 0},
     {"chameleon", &pre_chameleon, PRE_ADD_BOS},
     {"kimi-k2", &pre_kimi, 0},
-    {"jais-2", &pre_jais2, 0},
-    {"exaone-moe", &pre_exaone_moe, 0},
+    {"jais-2", &pre_jais2, PRE_CLEAN},
+    {"exaone-moe", &pre_exaone_moe, PRE_CLEAN},
     {"afmoe", &pre_afmoe, 0},
 };
 

@@ -2,8 +2,9 @@
  *
  * Special tokens are found before anything else, on the raw bytes, the longest first over the whole
  * text: control and unknown tokens only where the caller asks (SLM_TEXT_SPECIAL), user-defined ones
- * always. What lies between goes to the algorithm, whose lookups never yield a control token. So
- * text without that flag cannot produce one, whatever it says. vocab.c has the structs. */
+ * always; in a chat's content only those that are no markup. What lies between goes to the
+ * algorithm, whose lookups never yield a control token or markup. So text cannot produce one,
+ * whatever it says. vocab.c has the structs. */
 
 /* ---- The automaton --------------------------------------------------------------------------- */
 
@@ -161,15 +162,63 @@ static void special_list(const struct vocab *v, struct specials *s, const uint32
     }
 }
 
-/* Both automata for the special tokens order[0..n-1], sorted by text. */
+/* ---- Markup ---------------------------------------------------------------------------------- */
+
+/* Elements of HTML that vocabularies have as tokens and people as text. */
+static const char *const special_html[] = {
+    "a",  "b",     "blockquote", "body",  "br",    "caption", "code", "div",  "em",    "h1",
+    "h2", "h3",    "h4",         "h5",    "h6",    "head",    "hr",   "html", "i",     "img",
+    "li", "ol",    "p",          "pre",   "span",  "strong",  "sub",  "sup",  "table", "tbody",
+    "td", "tfoot", "th",         "thead", "title", "tr",      "u",    "ul"};
+
+static int special_is_html(struct text name)
+{
+    for (int32_t i = 0; i < SLM_COUNT(special_html); i++) {
+        if (text_is(name, special_html[i])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Many files have tokens that frame messages, reasoning and calls as user-defined: <|start|> of
+ * gpt-oss, <|tool_response> of Gemma 4, <tool_call> of Qwen. What they have in common is <...>, but
+ * for HTML, or [WORD] in capitals. */
+static int special_is_markup(struct text t)
+{
+    if (t.n < 3 || (t.s[0] != '<' && t.s[0] != '[')) {
+        return 0;
+    }
+    if (t.s[0] == '<') {
+        size_t slash = t.s[1] == '/' ? 1 : 0;
+        struct text name = {t.s + 1 + slash, t.n - 2 - slash};
+        return t.s[t.n - 1] == '>' && !special_is_html(name);
+    }
+    for (size_t i = 1; i + 1 < t.n; i++) {
+        char c = t.s[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '/')) {
+            return 0;
+        }
+    }
+    return t.s[t.n - 1] == ']';
+}
+
+/* ---- Loading --------------------------------------------------------------------------------- */
+
+/* The automata for the special tokens order[0..n-1], sorted by text. */
 static int special_load(struct vocab *v, const uint32_t *order, uint32_t n, struct memory *m,
                         slm_error *err)
 {
     struct arena a = {NULL, 0, 0};
     v->special = special_count(v, order, n, 0);
     v->user = special_count(v, order, n, TOKEN_GUARDED);
+    v->plain = special_count(v, order, n, TOKEN_GUARDED | TOKEN_MARKUP);
+    int has_markup = v->plain.n < v->user.n;
     special_layout(&v->special, &a);
     special_layout(&v->user, &a);
+    if (has_markup) {
+        special_layout(&v->plain, &a);
+    }
     v->special_block = a.overflow ? NULL : memory_take(m, a.used);
     if (v->special_block == NULL) {
         return memory_error(m, a.used, "special tokens", err);
@@ -182,6 +231,12 @@ static int special_load(struct vocab *v, const uint32_t *order, uint32_t n, stru
     special_layout(&v->user, &a);
     special_list(v, &v->special, order, n, 0);
     special_list(v, &v->user, order, n, TOKEN_GUARDED);
+    if (has_markup) {
+        special_layout(&v->plain, &a);
+        special_list(v, &v->plain, order, n, TOKEN_GUARDED | TOKEN_MARKUP);
+    } else {
+        v->plain = v->user;
+    }
     return SLM_OK;
 }
 
@@ -192,6 +247,9 @@ static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err
     uint32_t used = 0;
     for (int32_t i = 0; i < v->n_token; i++) {
         n += (v->attributes[i] & TOKEN_SPECIAL) != 0;
+        if ((v->attributes[i] & TOKEN_USER) != 0 && special_is_markup(vocab_text(v, i))) {
+            v->attributes[i] |= TOKEN_MARKUP;
+        }
     }
     if (n == 0) {
         return SLM_OK;
@@ -273,13 +331,6 @@ static int special_add(struct special_walk *w, struct special_match match, slm_e
     return SLM_OK;
 }
 
-/* Some files have tokens that frame messages as user-defined: gpt-oss has <|start|>. They are told by
- * how they end, which the shorter ones that a token ends with have in common with it. */
-static int special_is_structure(const uint8_t *bytes, uint32_t end)
-{
-    return end >= 2 && bytes[end - 2] == '|' && bytes[end - 1] == '>';
-}
-
 /* Reads a text that has marks: two automata side by side. The one of all special tokens begins anew
  * behind each byte of content, so that whatever it finds has none. */
 static int special_scan_marked(struct special_walk *w, slm_error *err)
@@ -291,7 +342,7 @@ static int special_scan_marked(struct special_walk *w, slm_error *err)
         if (w->users->n > 0) {
             user_node = special_step(w->users, user_node, bytes[at]);
             struct special_match match = {at + 1, w->users->nodes[user_node].longest, 1};
-            if (match.special != 0 && !special_is_structure(bytes, at + 1)) {
+            if (match.special != 0) {
                 SLM_TRY(special_add(w, match, err));
             }
         }
@@ -456,7 +507,7 @@ static int special_begin(struct special_walk *w, struct encoder *e, struct text 
     if ((e->flags & SLM_TEXT_SPECIAL) != 0 || e->marks != NULL) {
         w->specials = &e->v->special;
     }
-    w->users = e->marks != NULL ? &e->v->user : NULL;
+    w->users = e->marks != NULL ? &e->v->plain : NULL;
     if (w->specials->n > 0) {
         SLM_TRY(w->users != NULL ? special_scan_marked(w, err) : special_scan(w, err));
     }

@@ -218,7 +218,8 @@ static int32_t spm_find(const struct encoder *e, uint32_t start, uint32_t size)
 {
     struct text t = {(const char *)e->text.data + start, size};
     int32_t token = size > e->v->text_max ? -1 : vocab_find(e->v, t);
-    return (vocab_attributes(e->v, token) & (TOKEN_GUARDED | TOKEN_BYTE)) != 0 ? -1 : token;
+    unsigned kept_out = TOKEN_GUARDED | TOKEN_MARKUP | TOKEN_BYTE;
+    return (vocab_attributes(e->v, token) & kept_out) != 0 ? -1 : token;
 }
 
 /* The higher the score, the lower the rank. */
@@ -267,21 +268,44 @@ static int spm_add_char(struct encoder *e, const struct merge_kind *kind, const 
         unicode_decode(s, n, size);
         last = s[*size - 1];
     }
-    if ((s[0] == ' ' && spaces) || (*size == 3 && memcmp(s, space, 3) == 0)) {
+    if (spaces && (s[0] == ' ' || (*size == 3 && memcmp(s, space, 3) == 0))) {
         return merge_add(e, kind, space, 3, ' ', ' ', err);
     }
     return merge_add(e, kind, s, *size, s[0], last, err);
 }
 
-static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
+static int spm_encode_word(struct encoder *e, struct text word, slm_error *err)
 {
-    const uint8_t *s = (const uint8_t *)fragment.s;
-    size_t size = 1;
-    if (e->v->add_space_prefix && e->after_special && fragment.n > 0) {
-        SLM_TRY(spm_add_char(e, &spm_kind, (const uint8_t *)" ", 1, 1, &size, err));
-    }
-    for (size_t at = 0; at < fragment.n; at += size) {
-        SLM_TRY(spm_add_char(e, &spm_kind, s + at, fragment.n - at, 1, &size, err));
+    const uint8_t *s = (const uint8_t *)word.s;
+    for (size_t at = 0, size = 1; at < word.n; at += size) {
+        SLM_TRY(spm_add_char(e, &spm_kind, s + at, word.n - at, 1, &size, err));
     }
     return merge_flush(e, &spm_kind, err);
+}
+
+static int spm_encode(struct encoder *e, struct text fragment, slm_error *err)
+{
+    size_t size = 0;
+    if (e->v->add_space_prefix && e->after_special && fragment.n > 0) {
+        SLM_TRY(spm_add_char(e, &spm_kind, (const uint8_t *)" ", 1, 1, &size, err));
+        struct text word = {fragment.s, word_end(e->v, fragment, 0)};
+        SLM_TRY(spm_encode_word(e, word, err)); /* with a space that is not in the text */
+        fragment.s += word.n;
+        fragment.n -= word.n;
+    }
+    return words_encode(e, fragment, spm_encode_word, err);
+}
+
+static int spm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err)
+{
+    (void)g;
+    (void)m;
+    (void)err;
+    for (int32_t i = 0; i < v->n_token; i++) {
+        if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
+            struct text t = vocab_text(v, i);
+            vocab_note_joins(v, t.s, t.n, 1);
+        }
+    }
+    return SLM_OK;
 }

@@ -100,7 +100,9 @@ static int tokenize_marked(const struct vocab *v, struct memory *m, struct text 
     e.m = m;
     e.flags = flags;
     e.marks = marks;
-    int status = encode_text(&e, t, err);
+    e.base = t.s;
+    int status = words_begin(&e, t.n, err);
+    status = status == SLM_OK ? encode_text(&e, t, err) : status;
     if (status == SLM_OK) {
         *needed = e.n_tokens;
         status = tokens == NULL ? SLM_OK : tokenizer_room(e.n_tokens, capacity, "tokens", err);
@@ -108,8 +110,8 @@ static int tokenize_marked(const struct vocab *v, struct memory *m, struct text 
             memcpy(tokens, e.tokens.data, e.n_tokens * sizeof *tokens);
         }
     }
-    struct scratch *all[] = {&e.text,    &e.symbols, &e.ranks, &e.tree,
-                             &e.matches, &e.best,    &e.parts, &e.tokens};
+    struct scratch *all[] = {&e.text, &e.symbols, &e.ranks,  &e.tree, &e.matches,
+                             &e.best, &e.parts,   &e.tokens, &e.words};
     for (int32_t i = 0; i < SLM_COUNT(all); i++) {
         memory_give(m, all[i]->data, all[i]->size);
     }
@@ -239,9 +241,60 @@ static void detokenize_all(const struct vocab *v, const int32_t *tokens, size_t 
     }
 }
 
-static int detokenize_text(const struct vocab *v, const int32_t *tokens, size_t n_tokens,
-                           uint32_t flags, char *text, size_t capacity, size_t *needed,
-                           slm_error *err)
+/* Texts that lose the spaces in them, in three passes as BERT's tokenizer for Python has them. */
+#define CLEAN_PASSES 3
+static const char *const clean_texts[CLEAN_PASSES][5] = {
+    {" ?", " !", " .", " ,", NULL}, {" ' ", NULL}, {" 's", " 'm", " 're", " 've", NULL}};
+
+static const char *clean_find(const char *const *texts, const char *s, size_t n)
+{
+    for (; *texts != NULL; texts++) {
+        size_t size = string_length(*texts);
+        if (size <= n && memcmp(s, *texts, size) == 0) {
+            return *texts;
+        }
+    }
+    return NULL;
+}
+
+/* Cleans a text where it lies. Returns what is left of its n bytes. */
+static size_t clean_spaces(char *s, size_t n)
+{
+    for (int pass = 0; pass < CLEAN_PASSES; pass++) {
+        size_t used = 0;
+        for (size_t at = 0; at < n;) {
+            const char *found = s[at] == ' ' ? clean_find(clean_texts[pass], s + at, n - at) : NULL;
+            size_t size = found != NULL ? string_length(found) : 1;
+            for (size_t i = 0; i < size; i++) {
+                s[used] = s[at + i];
+                used += found == NULL || found[i] != ' ';
+            }
+            at += size;
+        }
+        n = used;
+    }
+    return n;
+}
+
+/* The same as detokenize_all, but cleaned: what is left is known only when all is there. */
+static int detokenize_clean(const struct vocab *v, struct memory *m, const int32_t *tokens,
+                            size_t n_tokens, uint32_t flags, size_t most, struct text_sink *out,
+                            slm_error *err)
+{
+    char *text = (char *)memory_take(m, most);
+    struct text_sink sink = {text, most, 0};
+    if (text == NULL) {
+        return memory_error(m, most, "the text", err);
+    }
+    detokenize_all(v, tokens, n_tokens, flags, &sink);
+    sink_put(out, (const uint8_t *)text, clean_spaces(text, most));
+    memory_give(m, text, most);
+    return SLM_OK;
+}
+
+static int detokenize_text(const struct vocab *v, struct memory *m, const int32_t *tokens,
+                           size_t n_tokens, uint32_t flags, char *text, size_t capacity,
+                           size_t *needed, slm_error *err)
 {
     struct text_sink count = {NULL, 0, 0};
     struct text_sink sink = {text, capacity, 0};
@@ -256,11 +309,20 @@ static int detokenize_text(const struct vocab *v, const int32_t *tokens, size_t 
         }
     }
     detokenize_all(v, tokens, n_tokens, flags, &count);
+    size_t most = count.n;
+    int cleans = (flags & SLM_TEXT_CLEAN) != 0 && v->cleans && most > 0;
+    if (cleans) {
+        count.n = 0;
+        SLM_TRY(detokenize_clean(v, m, tokens, n_tokens, flags, most, &count, err));
+    }
     *needed = count.n;
     if (text == NULL) {
         return SLM_OK;
     }
     SLM_TRY(tokenizer_room(count.n, capacity, "bytes", err));
+    if (cleans) {
+        return detokenize_clean(v, m, tokens, n_tokens, flags, most, &sink, err);
+    }
     detokenize_all(v, tokens, n_tokens, flags, &sink);
     return SLM_OK;
 }

@@ -1,8 +1,8 @@
 /* trie.c - the tokens that begin at a place of a text, found byte by byte.
  *
  * Owns one block: the nodes in order of depth, so that the children of a node stand together, in
- * order of their bytes. Built by way of lists of children, which no choice of texts can make longer
- * than 256; and quickly if the tokens come in order, because then a child is the last one. */
+ * order of their bytes. It is filled from the tokens in order, in which the nodes of one depth come in
+ * order too: so each has its final place when it is met. */
 
 struct trie {
     uint32_t n_nodes; /* 0: empty; node 0 is the root */
@@ -18,145 +18,159 @@ struct trie {
 
 /* A text by its first 8 bytes, the first one highest. */
 struct trie_key {
-    uint64_t key;
-    uint32_t index;
+    uint64_t key; /* once counted: how many bytes it has in common with the text before */
+    const char *s;
+    uint32_t size;
+    int32_t token;
 };
 
-static uint64_t trie_key_of(struct text t)
+static struct trie_key trie_key_of(struct text t, int32_t token)
 {
-    uint64_t key = 0;
+    struct trie_key k = {0, t.s, (uint32_t)t.n, token};
     for (size_t i = 0; i < 8; i++) {
-        key = key << 8 | (i < t.n ? (uint8_t)t.s[i] : 0);
+        k.key = k.key << 8 | (i < t.n ? (uint8_t)t.s[i] : 0);
     }
-    return key;
+    return k;
 }
 
-/* Sorts by one byte of the keys, and leaves equals in their order. */
-static void trie_sort_byte(const struct trie_key *from, struct trie_key *to, uint32_t n,
-                           unsigned shift)
+/* What a trie is made from: texts of which none is longer than `deepest`. */
+struct trie_plan {
+    struct trie_key *keys; /* [2 n] the first n are given, in any order */
+    uint32_t n;
+    uint32_t *order;  /* [n] */
+    unsigned n_bits;  /* 16, or 8 for few texts: keys are sorted by so many bits at once */
+    uint32_t *starts; /* [2^n_bits] */
+    uint32_t deepest;
+    uint32_t *next; /* [deepest + 2] how many nodes of each depth, then the next free one */
+    uint32_t *path; /* [deepest + 2] the node of each depth that the current text leads through */
+};
+
+/* Room for n texts. */
+static void trie_plan_layout(struct trie_plan *p, struct arena *a)
 {
-    uint32_t start[257] = {0};
-    for (uint32_t i = 0; i < n; i++) {
-        start[(from[i].key >> shift & 255) + 1]++;
+    p->keys = (struct trie_key *)arena_take(a, (uint64_t)p->n * 2, sizeof *p->keys);
+    p->order = (uint32_t *)arena_take(a, p->n, sizeof *p->order);
+    p->n_bits = p->n < 16384 ? 8 : 16;
+    p->starts = (uint32_t *)arena_take(a, (uint64_t)1 << p->n_bits, sizeof *p->starts);
+    p->next = (uint32_t *)arena_take(a, (uint64_t)p->deepest + 2, sizeof *p->next);
+    p->path = (uint32_t *)arena_take(a, (uint64_t)p->deepest + 2, sizeof *p->path);
+}
+
+#define TRIE_AHEAD 16u
+
+/* The texts of keys in order lie anywhere: who reads them asks for those to come. */
+static void trie_fetch(const struct trie_key *keys, uint32_t i, uint32_t n)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    if (i + TRIE_AHEAD < n) {
+        __builtin_prefetch(keys[i + TRIE_AHEAD].s);
     }
-    for (int b = 0; b < 256; b++) {
-        start[b + 1] += start[b];
+#else
+    (void)keys;
+    (void)i;
+    (void)n;
+#endif
+}
+
+/* Sorts by n_bits of the keys, and leaves equals in their order. starts has a place for each value
+ * they can have. */
+static void trie_sort_bits(const struct trie_key *from, struct trie_key *to, uint32_t n,
+                           unsigned shift, unsigned n_bits, uint32_t *starts)
+{
+    uint32_t used = 0;
+    uint32_t mask = (1u << n_bits) - 1;
+    memset(starts, 0, ((size_t)mask + 1) * sizeof *starts);
+    for (uint32_t i = 0; i < n; i++) {
+        starts[from[i].key >> shift & mask]++;
+    }
+    for (uint32_t digit = 0; digit <= mask; digit++) {
+        uint32_t count = starts[digit];
+        starts[digit] = used;
+        used += count;
     }
     for (uint32_t i = 0; i < n; i++) {
-        to[start[from[i].key >> shift & 255]++] = from[i];
+        to[starts[from[i].key >> shift & mask]++] = from[i];
     }
 }
 
-/* Writes the indices of the n texts of a table in order: by their first 8 bytes in 8 passes, the few
- * that have these in common by table_sort. keys has room for 2 n. */
-static void trie_order(const struct table *t, uint32_t *order, struct trie_key *keys, uint32_t n)
+static struct text trie_text_of(const void *keys, uint64_t i)
 {
-    struct trie_key *from = keys;
-    struct trie_key *to = keys + n;
-    for (uint32_t i = 0; i < n; i++) {
-        from[i].key = trie_key_of(t->text_of(t->owner, i));
-        from[i].index = i;
-    }
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        struct trie_key *sorted = to;
-        trie_sort_byte(from, to, n, shift);
-        to = from;
-        from = sorted;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        order[i] = from[i].index;
+    const struct trie_key *k = (const struct trie_key *)keys + i;
+    struct text t = {k->s, k->size};
+    return t;
+}
+
+/* Puts the keys in order: by their first 8 bytes in 4 or 8 passes, those that have these in common
+ * by table_sort. */
+static void trie_sort(const struct trie_plan *p)
+{
+    struct trie_key *keys = p->keys;
+    struct trie_key *spare = p->keys + p->n;
+    uint32_t *order = p->order;
+    uint32_t n = p->n;
+    struct table texts = table_make(NULL, 0, trie_text_of, keys);
+    for (unsigned shift = 0; shift < 64; shift += 2 * p->n_bits) {
+        trie_sort_bits(keys, spare, n, shift, p->n_bits, p->starts);
+        trie_sort_bits(spare, keys, n, shift + p->n_bits, p->n_bits, p->starts);
     }
     for (uint32_t start = 0, end = 0; start < n; start = end) {
-        while (end < n && from[end].key == from[start].key) {
-            end++;
+        while (end < n && keys[end].key == keys[start].key) {
+            order[end] = end;
+            trie_fetch(keys, end++, n);
         }
-        table_sort(t, order + start, end - start, (uint32_t *)(void *)to);
+        if (end - start > 1) {
+            table_sort(&texts, order + start, end - start, (uint32_t *)(void *)spare);
+            for (uint32_t i = start; i < end; i++) {
+                spare[i] = keys[order[i]];
+            }
+            memcpy(keys + start, spare + start, (end - start) * sizeof *keys);
+        }
     }
+}
+
+/* How many bytes neighbours in order begin with in common. */
+static uint32_t trie_common(const struct trie_key *a, const struct trie_key *b)
+{
+    uint32_t most = a->size < b->size ? a->size : b->size;
+    uint32_t n = 0;
+    if (a->key != b->key) {
+        while ((a->key ^ b->key) >> (56 - 8 * n) == 0) {
+            n++;
+        }
+        return n < most ? n : most; /* what a text is too short for are zeros */
+    }
+    while (n < most && a->s[n] == b->s[n]) {
+        n++;
+    }
+    return n;
 }
 
 /* ---- Building -------------------------------------------------------------------------------- */
 
-/* While it is built: children are lists in order of their bytes. */
-struct trie_node {
-    uint32_t child; /* the first */
-    uint32_t last;
-    uint32_t next;
-    int32_t token;
-    uint8_t byte;
-};
-
-struct trie_builder {
-    struct memory *m;
-    void *nodes; /* struct trie_node [n] */
-    uint64_t capacity;
-    uint64_t n;
-};
-
-static int trie_add_node(struct trie_builder *b, struct trie_node node, slm_error *err)
+/* Counts the nodes of each depth, then says where each depth begins. Returns how many there are. */
+static uint64_t trie_count(const struct trie_plan *p)
 {
-    SLM_TRY(gguf_grow(b->m, &b->nodes, &b->capacity, b->n, sizeof node, "tokens by bytes", err));
-    ((struct trie_node *)b->nodes)[b->n++] = node;
-    return SLM_OK;
-}
-
-static int trie_begin(struct trie_builder *b, struct memory *m, slm_error *err)
-{
-    struct trie_node root = {0, 0, 0, -1, 0};
-    memset(b, 0, sizeof *b);
-    b->m = m;
-    return trie_add_node(b, root, err);
-}
-
-static void trie_drop(struct trie_builder *b)
-{
-    memory_give(b->m, b->nodes, b->capacity * sizeof(struct trie_node));
-}
-
-/* The child of a node by this byte, made if there is none; 0 without memory. */
-static uint32_t trie_child(struct trie_builder *b, uint32_t node, uint8_t byte, slm_error *err)
-{
-    struct trie_node *nodes = (struct trie_node *)b->nodes;
-    uint32_t before = nodes[node].last;
-    uint32_t after = 0;
-    if (before != 0 && nodes[before].byte == byte) {
-        return before;
+    uint64_t used = 0;
+    struct trie_key last = {0, "", 0, -1};
+    for (uint32_t d = 0; d < p->deepest + 2; d++) {
+        p->next[d] = 0;
     }
-    if (before != 0 && nodes[before].byte > byte) {
-        before = 0;
-        after = nodes[node].child;
-        while (nodes[after].byte < byte) {
-            before = after;
-            after = nodes[after].next;
+    p->next[0] = 1;
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct trie_key k = p->keys[i];
+        trie_fetch(p->keys, i, p->n);
+        p->keys[i].key = trie_common(&last, &k);
+        for (uint32_t d = (uint32_t)p->keys[i].key + 1; d <= k.size; d++) {
+            p->next[d]++;
         }
-        if (nodes[after].byte == byte) {
-            return after;
-        }
+        last = k;
     }
-    struct trie_node child = {0, 0, after, -1, byte};
-    uint32_t made = (uint32_t)b->n;
-    if (trie_add_node(b, child, err) != SLM_OK) { /* the nodes may move */
-        return 0;
+    for (uint32_t d = 0; d < p->deepest + 2; d++) {
+        uint32_t n = p->next[d];
+        p->next[d] = (uint32_t)used;
+        used += n;
     }
-    nodes = (struct trie_node *)b->nodes;
-    *(before != 0 ? &nodes[before].next : &nodes[node].child) = made;
-    nodes[node].last = after == 0 ? made : nodes[node].last;
-    return made;
-}
-
-/* Of tokens with the same text the first stays. An empty text is never found. */
-static int trie_add(struct trie_builder *b, const uint8_t *s, size_t n, int32_t token,
-                    slm_error *err)
-{
-    uint32_t node = 0;
-    for (size_t i = 0; i < n; i++) {
-        node = trie_child(b, node, s[i], err);
-        if (node == 0) {
-            return SLM_E_MEMORY;
-        }
-    }
-    int32_t *last = &((struct trie_node *)b->nodes)[node].token;
-    *last = n > 0 && (*last < 0 || token < *last) ? token : *last;
-    return SLM_OK;
+    return used;
 }
 
 static void trie_layout(struct trie *t, struct arena *a)
@@ -167,47 +181,55 @@ static void trie_layout(struct trie *t, struct arena *a)
     t->bytes = (uint8_t *)arena_take(a, t->n_nodes, 1);
 }
 
-/* Numbers the nodes anew, all of one depth after another. Which old node a new one was is kept in
- * `first` until its turn comes. */
-static void trie_fill(struct trie *t, const struct trie_node *nodes)
+/* Makes the next node of a depth. Its children are the next ones one deeper, if it has any. */
+static void trie_add(struct trie *t, const struct trie_plan *p, uint32_t depth, uint8_t byte)
 {
-    uint32_t used = 1;
-    t->first[0] = 0;
-    t->token[0] = -1;
-    for (uint32_t node = 0; node < t->n_nodes; node++) {
-        uint32_t child = nodes[t->first[node]].child;
-        t->first[node] = used;
-        for (; child != 0; child = nodes[child].next) {
-            t->bytes[used] = nodes[child].byte;
-            t->token[used] = nodes[child].token;
-            t->start[nodes[child].byte] = node == 0 ? used : t->start[nodes[child].byte];
-            t->first[used++] = child;
-        }
-    }
-    SLM_ASSERT(used == t->n_nodes);
-    t->first[used] = used;
+    uint32_t node = p->next[depth]++;
+    p->path[depth] = node;
+    t->first[node] = p->next[depth + 1];
+    t->token[node] = -1;
+    t->bytes[node] = byte;
 }
 
-/* Frees what was built with, and on failure leaves nothing else. */
-static int trie_finish(struct trie *t, struct trie_builder *b, slm_error *err)
+/* Of tokens with the same text the first stays. An empty text is never found. */
+static void trie_fill(struct trie *t, const struct trie_plan *p)
+{
+    trie_add(t, p, 0, 0);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct trie_key *k = &p->keys[i];
+        trie_fetch(p->keys, i, p->n);
+        for (uint32_t d = (uint32_t)k->key + 1; d <= k->size; d++) {
+            uint8_t byte = (uint8_t)k->s[d - 1];
+            trie_add(t, p, d, byte);
+            if (d == 1) {
+                t->start[byte] = p->path[1];
+            }
+        }
+        int32_t *token = &t->token[p->path[k->size]];
+        *token = k->size > 0 && *token < 0 ? k->token : *token;
+    }
+    t->first[t->n_nodes] = t->n_nodes;
+}
+
+/* On failure nothing is left to free. */
+static int trie_build(struct trie *t, const struct trie_plan *p, struct memory *m, slm_error *err)
 {
     struct arena a = {NULL, 0, 0};
-    t->n_nodes = (uint32_t)b->n;
+    trie_sort(p);
+    uint64_t n_nodes = trie_count(p);
+    t->n_nodes = (uint32_t)n_nodes;
     trie_layout(t, &a);
-    t->block = a.overflow ? NULL : memory_take(b->m, a.used);
+    t->block = a.overflow || n_nodes >= UINT32_MAX ? NULL : memory_take(m, a.used);
     t->block_size = a.used;
     if (t->block == NULL) {
-        int status = memory_error(b->m, a.used, "tokens by bytes", err);
-        trie_drop(b);
         memset(t, 0, sizeof *t);
-        return status;
+        return memory_error(m, a.used, "tokens by bytes", err);
     }
-    memset(t->block, 0, (size_t)a.used);
     a.base = (uint8_t *)t->block;
     a.used = 0;
     trie_layout(t, &a);
-    trie_fill(t, (const struct trie_node *)b->nodes);
-    trie_drop(b);
+    memset(t->start, 0, 256 * sizeof *t->start);
+    trie_fill(t, p);
     return SLM_OK;
 }
 

@@ -88,10 +88,11 @@ static int ugm_add(struct encoder *e, struct ugm_text *t, struct text bytes, slm
     return SLM_OK;
 }
 
+/* Appends the normalised fragment to the *n bytes in e->text. */
 static int ugm_normalize(struct encoder *e, struct text fragment, size_t *n, slm_error *err)
 {
     const uint8_t *s = (const uint8_t *)fragment.s;
-    struct ugm_text t = {0, 0, 0};
+    struct ugm_text t = {*n, 0, 0};
     for (size_t at = 0, size = 0; at < fragment.n; at += size) {
         struct text unit = {fragment.s + at, 1};
         size = ugm_replace(&e->v->normalizer, s + at, fragment.n - at, &unit);
@@ -202,11 +203,10 @@ static int ugm_push(struct encoder *e, const struct ugm_best *best, size_t n, si
     return SLM_OK;
 }
 
-/* The best cut of a normalised text. Where no token reaches over a place, what stands before it is
- * decided: so memory is that of a word or two, mostly. */
-static int ugm_cut(struct encoder *e, struct text t, slm_error *err)
+/* The best cut of a word. Where no token reaches over a place, what stands before it is decided: so
+ * memory is that of a few tokens, mostly. first: see ugm_push. */
+static int ugm_cut(struct encoder *e, struct text t, size_t first, slm_error *err)
 {
-    size_t first = e->n_tokens;
     SLM_TRY(encoder_reserve(e, &e->symbols, 4096, 0, err));
     while (t.n > 0) {
         size_t at = 0;
@@ -227,12 +227,41 @@ static int ugm_cut(struct encoder *e, struct text t, slm_error *err)
     return SLM_OK;
 }
 
+/* Whether the unknown token is among those from `from` on: what came of them depends on what stood
+ * before. */
+static int ugm_has_unknown(const struct encoder *e, size_t from)
+{
+    const int32_t *tokens = (const int32_t *)e->tokens.data;
+    while (from < e->n_tokens && tokens[from] != e->v->unk) {
+        from++;
+    }
+    return from < e->n_tokens;
+}
+
 static int ugm_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
-    size_t n = 0;
+    size_t first = e->n_tokens;
+    size_t at = e->n_text;
+    size_t n = at;
     SLM_TRY(ugm_normalize(e, fragment, &n, err));
-    struct text whole = {(const char *)e->text.data, n};
-    return ugm_cut(e, whole, err);
+    e->n_text = (uint32_t)n;
+    e->base = (const char *)e->text.data;
+    while (at < n) {
+        struct text rest = {e->base + at, n - at};
+        struct text word = {rest.s, word_end(e->v, rest, 0)};
+        struct word *w = word_slot(e, word);
+        size_t before = e->n_tokens;
+        if (word_is(e, w, word)) {
+            SLM_TRY(word_repeat(e, w, err));
+        } else {
+            SLM_TRY(ugm_cut(e, word, first, err));
+            if (!ugm_has_unknown(e, before > first ? before - 1 : before)) {
+                word_note(e, w, word, before);
+            }
+        }
+        at += word.n;
+    }
+    return SLM_OK;
 }
 
 /* ---- Loading --------------------------------------------------------------------------------- */
@@ -265,8 +294,8 @@ static int ugm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm
     SLM_TRY(vocab_load_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &z->merge_spaces, err));
     SLM_TRY(ugm_load_charsmap(z, g, err));
     for (int32_t i = 0; i < v->n_token; i++) {
-        if ((v->attributes[i] & TOKEN_NORMAL) != 0 && f32_is_finite(vocab_score(v, i))) {
-            wide_float score = (wide_float)vocab_score(v, i);
+        wide_float score = (wide_float)vocab_score(v, i);
+        if ((v->attributes[i] & TOKEN_NORMAL) != 0 && f32_is_finite((float)score)) {
             lowest = !any || score < lowest ? score : lowest;
             any = 1;
         }

@@ -17,9 +17,11 @@
 #define TOKEN_CONTROL 8u
 #define TOKEN_USER 16u
 #define TOKEN_BYTE 32u
-#define TOKEN_LSTRIP 128u /* swallows white space before it */
-#define TOKEN_RSTRIP 256u /* swallows white space after it */
-#define TOKEN_END 1024u   /* generation ends here */
+#define TOKEN_LSTRIP 128u      /* swallows white space before it */
+#define TOKEN_RSTRIP 256u      /* swallows white space after it */
+#define TOKEN_END 1024u        /* generation ends here */
+#define TOKEN_MARKUP 2048u     /* user-defined, and written like what chat templates are made of */
+#define TOKEN_SUPPRESSED 4096u /* never sampled */
 /* Text from outside becomes one of these only where the caller asks for special tokens: merging
  * letters never yields them, whatever the vocabulary says. */
 #define TOKEN_GUARDED (TOKEN_UNKNOWN | TOKEN_CONTROL)
@@ -61,6 +63,7 @@ struct vocab;
 #define TOKENIZER_SPACE_PREFIX 4u
 #define TOKENIZER_MERGES 8u  /* has merges and a pre-tokenizer */
 #define TOKENIZER_SCORES 16u /* must have scores */
+#define TOKENIZER_CLEAN 64u  /* SLM_TEXT_CLEAN has something to do; PRE_CLEAN otherwise */
 #define TOKENIZER_SEP 32u    /* a text ends with sep, whatever the flags of the file */
 
 /* A value of tokenizer.ggml.model. Another algorithm is one more row, with its encode. */
@@ -109,6 +112,8 @@ struct vocab {
     int add_eos;
     int add_sep; /* between the texts of a pair */
     int add_space_prefix;
+    int cleans;            /* see SLM_TEXT_CLEAN */
+    int suppresses;        /* some token is TOKEN_SUPPRESSED */
     int begins_with_space; /* the first token of a text has a space that is not in the text */
     int32_t bos, eos, eot, eom, unk, sep, pad, mask; /* -1 where there is none */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
@@ -123,6 +128,7 @@ struct vocab {
     uint32_t text_max;       /* longest text in bytes */
     struct specials special; /* all */
     struct specials user;    /* those that are found without SLM_TEXT_SPECIAL */
+    struct specials plain; /* of these, those that are no markup: found in what is said in a chat */
     /* A bit for each two neighbouring characters that some merge may join, by the last byte of the one
      * and the first of the other: all text is cut where there is none. See vocab_edge. */
     uint8_t joins[256][32];
@@ -137,6 +143,7 @@ struct vocab {
 
 static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err);
 static int spm_encode(struct encoder *e, struct text fragment, slm_error *err);
+static int spm_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err);
 static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm_error *err);
 static int wpm_encode(struct encoder *e, struct text fragment, slm_error *err);
@@ -151,14 +158,14 @@ static int rwkv_load(struct vocab *v, const struct gguf *g, struct memory *m, sl
         PROFILE_TOKENIZER(name) ? load : (tokenizer_load_fn)NULL
 
 static const struct tokenizer_algorithm tokenizer_algorithms[] = {
-    {"llama", TOKENIZER_ROW(spm, spm_encode, NULL), NULL, 1, 2, 0, -1, -1, -1,
+    {"llama", TOKENIZER_ROW(spm, spm_encode, spm_load), NULL, 1, 2, 0, -1, -1, -1,
      TOKENIZER_ADD_BOS | TOKENIZER_SPACE_PREFIX, PIECE_SPACES},
     {"gpt2", TOKENIZER_ROW(bpe, bpe_encode, bpe_load), NULL, 11, 11, -1, -1, -1, -1,
      TOKENIZER_MERGES, PIECE_BYTES},
     {"gemma4", TOKENIZER_ROW(bpe, bpe_encode, bpe_load), "gemma4", -1, -1, -1, -1, -1, -1,
      TOKENIZER_MERGES, PIECE_SPACES},
     {"bert", TOKENIZER_ROW(wordpiece, wpm_encode, wpm_load), NULL, 101, -1, 100, 102, 0, 103,
-     TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP, PIECE_SPACES},
+     TOKENIZER_ADD_BOS | TOKENIZER_ADD_EOS | TOKENIZER_SEP | TOKENIZER_CLEAN, PIECE_SPACES},
     {"t5", TOKENIZER_ROW(unigram, ugm_encode, ugm_load), NULL, -1, 1, 2, -1, 0, -1,
      TOKENIZER_ADD_EOS | TOKENIZER_SCORES, PIECE_SPACES},
     {"rwkv", TOKENIZER_ROW(rwkv, rwkv_encode, rwkv_load), NULL, -1, -1, -1, -1, -1, -1, 0,
@@ -341,25 +348,29 @@ static int vocab_is_space_at(struct text t, size_t at)
            t.s[at + 2] == VOCAB_SPACE[2];
 }
 
-/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
- * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
- * text becomes such a character. */
-static int vocab_edge(const struct vocab *v, struct text t, int at_end)
+static int vocab_wide_edge(const struct vocab *v, struct text t, size_t at, int at_end)
 {
-    size_t at = at_end ? t.n - 1 : 0;
-    if (v->form == PIECE_BYTES && (uint8_t)t.s[at] >= 0x80) {
+    if (v->form == PIECE_BYTES) {
         size_t size = 1;
         while (at > 0 && ((uint8_t)t.s[at] & 0xc0) == 0x80) {
             at--;
         }
         return bpe_byte_of_char(unicode_decode((const uint8_t *)t.s + at, t.n - at, &size));
     }
-    uint8_t byte = (uint8_t)t.s[at];
-    if (byte >= 0x80 && v->form == PIECE_SPACES && t.n >= 3 &&
-        vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
+    if (v->form == PIECE_SPACES && t.n >= 3 && vocab_is_space_at(t, at_end ? t.n - 3 : 0)) {
         return ' ';
     }
-    return byte;
+    return (uint8_t)t.s[at];
+}
+
+/* What stands for the last character of a text in `joins`, or for the first (at_end 0): a byte of it,
+ * a space for U+2581, and of byte-level text the byte that the character stands for. -1: none, as no
+ * text becomes such a character. */
+static inline int vocab_edge(const struct vocab *v, struct text t, int at_end)
+{
+    size_t at = at_end ? t.n - 1 : 0;
+    uint8_t byte = (uint8_t)t.s[at];
+    return byte < 0x80 ? byte : vocab_wide_edge(v, t, at, at_end);
 }
 
 static void vocab_note_join(struct vocab *v, struct text left, struct text right)
@@ -614,7 +625,9 @@ static void vocab_default_ids(struct vocab *v)
     v->add_bos = (a->flags & TOKENIZER_ADD_BOS) != 0;
     v->add_eos = (a->flags & TOKENIZER_ADD_EOS) != 0;
     v->add_space_prefix = (a->flags & TOKENIZER_SPACE_PREFIX) != 0;
+    v->cleans = (a->flags & TOKENIZER_CLEAN) != 0;
     if (v->pretokenizer != NULL) {
+        v->cleans = (v->pretokenizer->flags & PRE_CLEAN) != 0;
         v->add_bos = (v->pretokenizer->flags & PRE_ADD_BOS) != 0;
         v->bos = (v->pretokenizer->flags & PRE_NO_BOS) != 0 ? -1 : v->bos;
         v->add_sep = (v->pretokenizer->flags & PRE_ADD_SEP) != 0;
@@ -725,6 +738,26 @@ static void vocab_find_ends(struct vocab *v)
     }
 }
 
+static int vocab_load_suppressed(struct vocab *v, const struct gguf *g, slm_error *err)
+{
+    static const char key[] = "tokenizer.ggml.suppress_tokens";
+    struct gguf_array ids = {0, 0, NULL, NULL, NULL};
+    int found = gguf_find_array(g, key, &ids);
+    if (found < 0 || (ids.count > 0 && !vocab_is_number(ids.type, 0))) {
+        SLM_FAIL(err, SLM_E_MODEL, -1, "%s is no array of integers", key);
+    }
+    for (uint64_t i = 0; i < ids.count; i++) {
+        int64_t id = gguf_array_i64(&ids, i);
+        if (id >= 0 && id < v->n_token) {
+            v->attributes[id] |= TOKEN_SUPPRESSED;
+            v->suppresses = 1;
+        } else {
+            v->ignored_key = key;
+        }
+    }
+    return SLM_OK;
+}
+
 /* Any case. */
 static int vocab_text_contains(struct text t, const char *part)
 {
@@ -783,15 +816,15 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
     }
 }
 
-/* Where tokens alone say what is merged: the characters of each. */
-static void vocab_note_joins(struct vocab *v, struct text t)
+/* Where tokens alone say what belongs together: the neighbouring characters of each, of which the
+ * second begins at `from` or behind. (Bytes within a character do no harm: nobody asks for them.) */
+static void vocab_note_joins(struct vocab *v, const char *s, size_t n, size_t from)
 {
-    for (size_t i = 1; i < t.n; i++) {
-        struct text left = {t.s, i};
-        struct text right = {t.s + i, t.n - i};
-        if (((uint8_t)t.s[i] & 0xc0) != 0x80) {
-            vocab_note_join(v, left, right);
-        }
+    struct text t = {s, n};
+    for (size_t i = from > 0 ? from : 1; i < n; i++) {
+        uint8_t a = i >= 3 && vocab_is_space_at(t, i - 3) ? ' ' : (uint8_t)s[i - 1];
+        uint8_t b = vocab_is_space_at(t, i) ? ' ' : (uint8_t)s[i];
+        v->joins[a][b / 8] |= (uint8_t)(1u << b % 8);
     }
 }
 
@@ -841,61 +874,55 @@ static int vocab_unescape(const uint8_t *s, size_t n, size_t *size)
     return s[1] == 't' ? '\t' : s[1] == 'n' ? '\n' : s[1] == 'r' ? '\r' : s[1];
 }
 
-/* The bytes that a token stands for, in `bytes`, or the text itself. */
-static struct text vocab_bytes(const struct vocab *v, uint32_t token, uint8_t *bytes)
+/* The bytes that a token stands for: its text, or the same without escapes at *bytes, which goes on
+ * behind them. */
+static struct text vocab_bytes(const struct vocab *v, int32_t token, uint8_t **bytes)
 {
-    struct text t = vocab_text(v, (int32_t)token);
+    struct text t = vocab_text(v, token);
+    struct text unescaped = {(const char *)*bytes, 0};
     if (v->form != PIECE_ESCAPES) {
         return t;
     }
-    size_t n = 0;
     for (size_t at = 0, size = 1; at < t.n; at += size) {
-        bytes[n++] = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+        *(*bytes)++ = (uint8_t)vocab_unescape((const uint8_t *)t.s + at, t.n - at, &size);
+        unescaped.n++;
     }
-    struct text unescaped = {(const char *)bytes, n};
     return unescaped;
-}
-
-static int vocab_fill_trie(struct vocab *v, unsigned types, const uint32_t *order, uint8_t *bytes,
-                           struct memory *m, slm_error *err)
-{
-    struct trie_builder b;
-    int status = trie_begin(&b, m, err);
-    for (int32_t i = 0; i < v->n_token && status == SLM_OK; i++) {
-        unsigned type = v->attributes[order[i]];
-        if ((type & types) != 0 && (type & TOKEN_GUARDED) == 0) {
-            struct text t = vocab_bytes(v, order[i], bytes);
-            status = trie_add(&b, (const uint8_t *)t.s, t.n, (int32_t)order[i], err);
-        }
-    }
-    if (status != SLM_OK) {
-        trie_drop(&b);
-        return status;
-    }
-    return trie_finish(&v->trie, &b, err);
 }
 
 /* The trie of the tokens of these types that text may become. */
 static int vocab_load_trie(struct vocab *v, unsigned types, struct memory *m, slm_error *err)
 {
     struct arena a = {NULL, 0, 0};
-    struct trie_key *keys = NULL;
-    uint32_t *order = NULL;
+    struct trie_plan plan = {NULL, (uint32_t)v->n_token, NULL, 0, NULL, v->text_max, NULL, NULL};
     uint8_t *bytes = NULL;
+    uint64_t n_bytes = 0;
+    for (int32_t i = 0; i < v->n_token && v->form == PIECE_ESCAPES; i++) {
+        n_bytes += vocab_text(v, i).n;
+    }
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
-        keys = (struct trie_key *)arena_take(&a, (uint64_t)v->n_token * 2, sizeof *keys);
-        order = (uint32_t *)arena_take(&a, (uint64_t)v->n_token, sizeof *order);
-        bytes = (uint8_t *)arena_take(&a, v->text_max, 1);
+        trie_plan_layout(&plan, &a);
+        bytes = (uint8_t *)arena_take(&a, n_bytes, 1);
         if (pass == 0) {
-            a.base = (uint8_t *)memory_take(m, a.used);
+            a.base = a.overflow ? NULL : (uint8_t *)memory_take(m, a.used);
         }
         if (a.base == NULL) {
             return memory_error(m, a.used, "tokens in order", err);
         }
     }
-    trie_order(&v->by_text, order, keys, (uint32_t)v->n_token);
-    int status = vocab_fill_trie(v, types, order, bytes, m, err);
+    plan.n = 0;
+    for (int32_t i = 0; i < v->n_token; i++) {
+        if ((v->attributes[i] & types) != 0 && (v->attributes[i] & TOKEN_GUARDED) == 0) {
+            plan.keys[plan.n++] = trie_key_of(vocab_bytes(v, i, &bytes), i);
+        }
+    }
+    int status = trie_build(&v->trie, &plan, m, err);
+    for (uint32_t i = 0; i < plan.n && v->algorithm->encode == ugm_encode; i++) {
+        const struct trie_key *k = &plan.keys[i];
+        trie_fetch(plan.keys, i, plan.n);
+        vocab_note_joins(v, k->s, k->size, (size_t)k->key);
+    }
     memory_give(m, a.base, a.used);
     return status;
 }
@@ -974,14 +1001,9 @@ static int vocab_fill(struct vocab *v, const struct gguf *g, struct memory *m, s
     SLM_TRY(vocab_load_ids(v, g, err));
     vocab_find_ends(v);
     vocab_patch_strips(v, g);
+    SLM_TRY(vocab_load_suppressed(v, g, err));
     vocab_find_bytes(v);
     SLM_TRY(vocab_load_specials(v, m, err));
-    int is_spm = PROFILE_TOKENIZER(spm) && v->algorithm->encode == spm_encode;
-    for (int32_t i = 0; i < v->n_token && is_spm; i++) {
-        if ((v->attributes[i] & (TOKEN_GUARDED | TOKEN_BYTE)) == 0) {
-            vocab_note_joins(v, vocab_text(v, i));
-        }
-    }
     SLM_TRY(v->algorithm->load != NULL ? v->algorithm->load(v, g, m, err) : SLM_OK);
     v->begins_with_space = v->add_space_prefix || v->normalizer.merge_spaces ||
                            (v->algorithm->flags & TOKENIZER_SEP) != 0;
@@ -1061,6 +1083,9 @@ struct encoder {
     struct scratch parts;
     struct scratch tokens;
     size_t n_tokens;
+    const char *base;     /* where the words lie: words.c */
+    struct scratch words; /* what they became */
+    uint32_t n_words;     /* slots, a power of two */
 };
 
 /* Makes a buffer at least `size` bytes long; the first `keep` of them stay. */

@@ -455,6 +455,10 @@ static void prompts(void)
          "\0\0\0the an the an the an the an the an the an the an the an the an the an the an "
          "the an the an the an the an the an the an");
     SAVE("prompt", "special", "\0\0\2\3<s></s><|control|>");
+    SAVE("prompt", "healed", "\0\0\2\x96the o");
+    SAVE("prompt", "healed-special", "\0\0\2\x80<|control|>t");
+    SAVE("prompt", "healed-cancel", "\0\0\x22\x82the t");
+    SAVE("prompt", "healed-bpe", "\x10\0\2\x82 an the t");
     SAVE("prompt", "limit-0", "\0\0\4\0the");
     SAVE("prompt", "limit-3", "\0\0\4\3the");
     SAVE("prompt", "empty", "");
@@ -580,6 +584,8 @@ static void templates(void)
     SAVE("template", "endless-loop",
          "{% set s = 'a' * 9999 %}{% for a in range(99999) %}{{ 'b' in s }}{% endfor %}\0[]");
     SAVE("template", "endless-macro", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}\0[]");
+    SAVE("template", "macro-in-its-default",
+         "{% macro m(x=m()) %}{{ x }}{% endmacro %}{{ m() }}\0[]");
     SAVE("template", "endless-text",
          "{% set ns = namespace(s='aaaa') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}"
          "{% endfor %}\0[]");
@@ -599,6 +605,26 @@ static void templates(void)
          "[[[[[[[[[[[[[[[[[[[[{\"a\":[[[[[[[[[[[[1]]]]]]]]]]]]}]]]]]]]]]]]]]]]]]]]]");
     SAVE("json", "open", "[{\"a\": [\"b");
     SAVE("json", "messages", "{\"messages\": [{\"role\": \"user\"}], \"tools\": []}");
+}
+
+/* The first three bytes are the styles of reasoning and calls, and how the text is cut. */
+static void outputs(void)
+{
+    SAVE("output", "bare", "\000\x18\001{\"name\": \"f\", \"parameters\": {}}; {\"name\": \"g\"");
+    SAVE("output", "gemma",
+         "\003\x11\x09<|channel>thought\nh<channel|><|tool_call>call:f{s:<|\"|>a<|\"|>,o:{k:[1,{}]}"
+         "}<tool_call|>");
+    SAVE("output", "hermes",
+         "\001\007\003<think>\na\n</think>\n\nb <tool_call>\n{\"name\": \"f\", \"arguments\": "
+         "{\"s\": \"</tool_call>\"}}\n</tool_call>");
+    SAVE(
+        "output", "mistral",
+        "\004\x08\001[THINK]h[/THINK][TOOL_CALLS]f[CALL_ID]c1[ARGS]{\"n\": 1}[TOOL_CALLS]g[ARGS]{");
+    SAVE("output", "python",
+         "\000\x12\x11<|tool_call_start|>[f(a='it\\'s', b=[1, True])]<|tool_call_end|>");
+    SAVE("output", "tags",
+         "\001\001\005x<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</"
+         "tool_call>");
 }
 
 int main(int argc, char **argv)
@@ -628,5 +654,6 @@ int main(int argc, char **argv)
     prompts_of_stages();
     scripts();
     templates();
+    outputs();
     return 0;
 }

@@ -137,7 +137,9 @@ static void read_request(struct fuzz_input *in, struct request *r, int32_t extra
     slm_generate_options_init(&r->options, sizeof r->options);
     r->sequence = (has & 1) != 0 && fuzz_u8(in) > 200 ? -1 : 0;
     if ((has & 2) != 0) {
-        r->options.flags = fuzz_u8(in) % 5;
+        uint8_t how = fuzz_u8(in);
+        r->options.flags = how % 5;
+        r->options.heal = how >= 128;
     }
     if ((has & 4) != 0) {
         r->options.max_tokens = (int8_t)fuzz_u8(in);

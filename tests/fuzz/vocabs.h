@@ -81,7 +81,7 @@ static TESTING_UNUSED void vocab_bpe(struct build *b)
 {
     static const char *const merged[] = {"\xC4\xA0t", "he", "\xC4\xA0the", "an", "12"};
     static const char *const merges[] = {"\xC4\xA0 t", "h e", "\xC4\xA0t he", "a n", "1 2"};
-    static const char *const last[2] = {"<user>", "<|endoftext|>"};
+    static const char *const last[2] = {"<td>", "<|endoftext|>"};
     size_t n = VOCAB_BPE_TOKENS;
     build_text(b, "tokenizer.ggml.model", "gpt2");
     build_text(b, "tokenizer.ggml.pre", "llama-bpe");

@@ -1,0 +1,3 @@
+module example.org/slm/examples/go
+
+go 1.19

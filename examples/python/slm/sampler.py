@@ -1,0 +1,155 @@
+"""How a token is chosen from logits."""
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ._convert import Pinned, int32
+from ._ffi import C, address, function, options, struct
+from ._handle import Gate, Handle
+from .errors import SlmArgumentError
+from .model import Model
+
+Stage = Tuple[Any, ...]
+
+# The values a stage takes, in the order in which they follow its name.
+_STAGES: Dict[str, Tuple[int, Tuple[str, ...]]] = {
+    "temperature": (C.STAGE_TEMPERATURE, ("value",)),
+    "top_k": (C.STAGE_TOP_K, ("n",)),
+    "top_p": (C.STAGE_TOP_P, ("value", "n")),
+    "min_p": (C.STAGE_MIN_P, ("value", "n")),
+    "penalties": (C.STAGE_PENALTIES, ("n", "repeat", "frequency", "presence")),
+    "logit_bias": (C.STAGE_LOGIT_BIAS, ()),
+}
+
+
+def _stage_struct(name: str, values: Sequence[Any], keep: List[Any]) -> Any:
+    if name not in _STAGES:
+        raise SlmArgumentError(C.E_ARGUMENT, f"there is no stage {name!r}, only {', '.join(_STAGES)}")
+    kind, names = _STAGES[name]
+    if name == "logit_bias":
+        (biases,) = values
+        table = (struct.slm_logit_bias * len(biases))()
+        for row, (token, bias) in zip(table, biases.items()):
+            row.fill(token=token, bias=bias)
+        keep.append(table)
+        return struct.slm_sampler_stage(kind=kind, n_biases=len(biases), biases=address(table))
+    if len(values) > len(names):
+        raise SlmArgumentError(C.E_ARGUMENT, f"the stage {name} takes {', '.join(names)}")
+    defaults = {"repeat": 1.0} if name == "penalties" else {}
+    return struct.slm_sampler_stage(kind=kind, **{**defaults, **dict(zip(names, values))})
+
+
+class Sampler(Handle):
+    """A chain of stages, each of which narrows or reweighs the candidates; then one is drawn.
+
+    Keywords give the usual chain, in the order penalties, logit_bias, top_k, top_p, min_p, temperature;
+    what is None is left out, and nothing at all is greedy.
+
+    temperature    logits are divided by it; 0 keeps only the best
+    top_k          keep the n best
+    top_p          keep the likeliest that together have it
+    min_p          keep what has at least this times the best probability
+    repeat_penalty, frequency_penalty, presence_penalty   over the last penalty_window tokens
+    logit_bias     token to what is added to its logit; -inf bans it
+    stages         instead: tuples in any order, ("top_k", 40), ("top_p", 0.9, at_least), ("min_p", 0.05,
+                   at_least), ("temperature", 0.7), ("penalties", window, repeat, frequency, presence),
+                   ("logit_bias", {token: bias})
+    seed           the same seed and logits give the same tokens everywhere
+
+    One thread at a time: another one gets SlmBusyError. Closing it ends no generation that uses it.
+    """
+
+    _what = "sampler"
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        temperature: Optional[float] = None,
+        top_k: Optional[int] = None,
+        top_p: Optional[float] = None,
+        min_p: Optional[float] = None,
+        repeat_penalty: Optional[float] = None,
+        frequency_penalty: Optional[float] = None,
+        presence_penalty: Optional[float] = None,
+        penalty_window: int = 64,
+        logit_bias: Optional[Mapping[int, float]] = None,
+        stages: Optional[Sequence[Stage]] = None,
+        seed: int = 0,
+    ) -> None:
+        chain: List[Stage] = list(stages or ())
+        penalties = repeat_penalty, frequency_penalty, presence_penalty
+        if any(value is not None for value in penalties):
+            repeat, frequency, presence = penalties
+            chain.append(
+                (
+                    "penalties",
+                    penalty_window,
+                    1.0 if repeat is None else repeat,
+                    frequency or 0,
+                    presence or 0,
+                )
+            )
+        named = {
+            "logit_bias": logit_bias,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "temperature": temperature,
+        }
+        chain += [(name, value) for name, value in named.items() if value is not None]
+        if stages is not None and len(chain) > len(stages):
+            raise TypeError("Sampler() takes stages or keywords for the usual chain")
+        keep: List[Any] = []
+        table = (struct.slm_sampler_stage * len(chain))()
+        for row, (name, *values) in zip(table, chain):
+            made = _stage_struct(name, values, keep)
+            ctypes.memmove(ctypes.byref(row), ctypes.byref(made), ctypes.sizeof(made))
+        opts = options("sampler", seed=seed)
+        out = ctypes.c_void_p()
+        with model._use() as pointer:
+            function.slm_sampler_create(
+                ctypes.byref(out),
+                pointer,
+                table,
+                len(chain),
+                ctypes.sizeof(struct.slm_sampler_stage),
+                ctypes.byref(opts),
+            )
+        self._keep_from(out, model)
+
+    def _keep_from(self, out: ctypes.c_void_p, model: Model) -> None:
+        assert out.value is not None
+        self.model = model
+        self._own(out.value, function.slm_sampler_free, (model._cell.keep,), Gate())
+
+    def clone(self) -> Sampler:
+        """A copy with the same history and random state, independent from then on."""
+        out = ctypes.c_void_p()
+        with self._use() as pointer:
+            function.slm_sampler_clone(ctypes.byref(out), pointer)
+        copy = Sampler.__new__(Sampler)
+        copy._keep_from(out, self.model)
+        return copy
+
+    def sample(self, logits: Any) -> int:
+        """A token for a row of logits, float32 [n_vocab]: what Context.logits gives, or any buffer of
+        floats. Changes nothing but the random state."""
+        if memoryview(logits).format not in ("f", "<f"):
+            raise TypeError("logits are float32")
+        row = Pinned(logits)
+        token = ctypes.c_int32()
+        with self._use() as pointer:
+            function.slm_sample(pointer, row.address, row.size // 4, ctypes.byref(token))
+        return token.value
+
+    def accept(self, token: int) -> None:
+        """Tells the chain which token became part of the text."""
+        with self._use() as pointer:
+            function.slm_sampler_accept(pointer, int32(token))
+
+    def rewind(self, n: Optional[int] = None) -> None:
+        """Takes the last n accepted tokens back, the random state included; None starts over."""
+        with self._use() as pointer:
+            function.slm_sampler_rewind(pointer, (1 << 31) - 1 if n is None else int32(n))

@@ -1,0 +1,206 @@
+"""Models: opening them, and what they tell."""
+import array
+import gc
+import mmap
+import pickle
+import tempfile
+import threading
+import unittest
+import weakref
+from pathlib import Path
+
+import slm
+
+from . import STORYTELLER
+
+
+class TestModel(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.model = slm.Model(STORYTELLER)
+
+    def test_info(self):
+        info = self.model.info
+        self.assertEqual((info.family, info.n_vocab > 100, info.is_causal), ("llama", True, 1))
+
+    def test_metadata_is_a_mapping(self):
+        metadata = self.model.metadata
+        self.assertEqual(metadata["general.architecture"], "llama")
+        self.assertEqual(len(list(metadata)), len(metadata))
+        tokens = metadata["tokenizer.ggml.tokens"]
+        self.assertEqual(len(tokens), self.model.info.n_vocab)
+        self.assertIsInstance(metadata["llama.attention.layer_norm_rms_epsilon"], float)
+        self.assertIsNone(metadata.get("no.such.key"))
+        with self.assertRaises(KeyError):
+            metadata["general.architecture\0"]
+        self.assertEqual(dict(metadata).keys(), set(metadata))
+
+    def test_tensors(self):
+        tensors = {tensor.name: tensor for tensor in self.model.tensors()}
+        self.assertEqual(len(tensors), self.model.info.n_tensors)
+        self.assertEqual(tensors["token_embd.weight"].shape[1], self.model.info.n_vocab)
+
+    def test_text_comes_back(self):
+        for text in "Once upon a time", "", "grüße \N{DOG FACE}", "a\0b":
+            tokens = self.model.tokenize(text)
+            self.assertEqual(self.model.detokenize(tokens), text)
+        self.assertEqual(self.model.tokenize("", bos=False), [])
+        long = "once upon a time " * 3000
+        self.assertEqual(
+            self.model.detokenize_bytes(array.array("i", self.model.tokenize(long))), long.encode()
+        )
+
+    def test_tokens(self):
+        info = self.model.token(self.model.info.eos_token)
+        self.assertTrue(info.is_end)
+        self.assertEqual(self.model.find_token(info.text), info.id)
+        self.assertIsNone(self.model.find_token("no such token"))
+
+    def test_plan_is_what_a_context_takes(self):
+        plan = self.model.plan(n_ctx=256, n_threads=1)
+        with slm.Context(self.model, n_ctx=256, n_threads=1) as context:
+            self.assertGreaterEqual(plan.context_heap_bytes, context.info.heap_bytes)
+
+    def test_wrong_arguments(self):
+        for wrong in (-1, 10**6, 2**31 - 1):
+            with self.assertRaises(slm.SlmArgumentError) as caught:
+                self.model.token(wrong)
+            self.assertEqual((caught.exception.name, caught.exception.status), ("SLM_E_ARGUMENT", -1))
+        with self.assertRaises(OverflowError):
+            self.model.token(2**40)
+        with self.assertRaises(OverflowError):
+            self.model.detokenize([2**40])
+        with self.assertRaises(TypeError):
+            self.model.detokenize(["a"])
+        with self.assertRaises(TypeError):
+            self.model.tokenize(5)
+        with self.assertRaises(TypeError):
+            slm.Model()
+        with self.assertRaises(ValueError):
+            slm.Model("a\0b")
+        with self.assertRaisesRegex(ValueError, "n_ctx"):
+            slm.Context(self.model, n_ctx=2**40)
+
+    def test_memory_in_place(self):
+        data = STORYTELLER.read_bytes()
+        with slm.Model(data=data) as from_bytes:
+            self.assertEqual(from_bytes.tokenize("a cat"), self.model.tokenize("a cat"))
+        with open(STORYTELLER, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        model = slm.Model(data=memoryview(mapped))
+        context = slm.Context(model, n_ctx=64)
+        model.close()
+        with self.assertRaises(BufferError):
+            mapped.close()  # the context reads it
+        self.assertTrue("".join(context.generate("Once", max_tokens=5)))
+        context.close()
+        del model, context
+        gc.collect()
+        mapped.close()
+
+    def test_data_is_let_go(self):
+        data = bytearray(STORYTELLER.read_bytes())
+        slm.Model(data=data, read=True).close()
+        gc.collect()
+        data.append(0)  # a BufferError while somebody holds it
+
+
+class TestBadModels(unittest.TestCase):
+    def check(self, data, kind, **options):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "bad.gguf"
+            path.write_bytes(data)
+            with self.assertRaises(kind) as caught:
+                slm.Model(path, **options)
+        self.assertTrue(caught.exception.message)
+        with self.assertRaises(kind):
+            slm.Model(data=data, **options)
+        return caught.exception
+
+    def test_corrupt_files(self):
+        data = STORYTELLER.read_bytes()
+        for size in 0, 3, 24, 5000, len(data) - 1:
+            error = self.check(data[:size], slm.SlmFormatError)
+            self.assertEqual(error.name, "SLM_E_FORMAT")
+        self.check(b"GGUF" + b"\xff" * 100, slm.SlmError)
+        for i in range(0, 4000, 97):  # damaged anywhere: a model or an exception, and no crash
+            broken = bytearray(data[:])
+            broken[i] ^= 0xFF
+            try:
+                slm.Model(data=broken).close()
+            except slm.SlmError:
+                pass
+
+    def test_missing_file(self):
+        with self.assertRaises(OSError) as caught:
+            slm.Model("/no/such/file.gguf")
+        self.assertEqual(caught.exception.name, "SLM_E_IO")
+        copy = pickle.loads(pickle.dumps(caught.exception))
+        self.assertEqual((copy.name, str(copy)), ("SLM_E_IO", str(caught.exception)))
+
+    def test_memory_cap(self):
+        with self.assertRaises(MemoryError):
+            slm.Model(STORYTELLER, max_bytes=1000)
+
+
+class TestLifetime(unittest.TestCase):
+    def test_closed(self):
+        model = slm.Model(STORYTELLER)
+        context = slm.Context(model, n_ctx=64)
+        sampler = slm.Sampler(model, temperature=1.0)
+        generation = context.generate("Once", sampler=sampler)
+        next(generation)
+        for handle in model, sampler, context:
+            handle.close()
+            handle.close()
+        next(generation)  # objects keep each other
+        generation.close()
+        for use in (
+            lambda: model.tokenize("a"),
+            lambda: model.metadata["a"],
+            lambda: slm.Context(model),
+            lambda: context.eval([1]),
+            lambda: context.info,
+            lambda: context.generate("a"),
+            lambda: sampler.accept(1),
+            lambda: sampler.clone(),
+            lambda: next(generation),
+            lambda: generation.stats,
+            lambda: generation.__enter__(),
+        ):
+            with self.assertRaises(slm.SlmClosedError):
+                use()
+        self.assertIn("closed", repr(model))
+
+    def test_garbage_is_collected(self):
+        model = slm.Model(STORYTELLER)
+        context = slm.Context(model, n_ctx=64)
+        generation = context.generate("Once", progress=lambda done, total: None)
+        next(generation)
+        cells = [handle._cell for handle in (model, context, generation)]
+        gone = weakref.ref(generation)
+        del model, context, generation
+        gc.collect()
+        self.assertIsNone(gone())
+        self.assertTrue(all(cell.closed and cell.users == 0 for cell in cells))
+
+    def test_closed_while_another_thread_computes(self):
+        model = slm.Model(STORYTELLER)
+        for _ in range(5):
+            context = slm.Context(model, n_ctx=2048, n_threads=1)
+            outcome = []
+
+            def work():
+                try:
+                    context.eval(model.tokenize("once upon a time " * 400))
+                    outcome.append("done")
+                except slm.SlmError as error:
+                    outcome.append(error.name)
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            while not context._cell.users and thread.is_alive():
+                pass
+            context.close()
+            thread.join()
+            self.assertEqual(len(outcome), 1)
