@@ -154,7 +154,7 @@ NO_SIMD   = attention chat_output collisions dequant heal json live_file math ma
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
-SLOW      = attention templates threads tokenizer
+SLOW      = attention heal templates threads tokenizer
 TEST_O    = $(if $(findstring -fsanitize,$(CFLAGS)),$(if $(filter-out $(SLOW),$(filter $(NO_SIMD),$*)),-O0))
 
 $(BUILD)/test_%: tests/test_%.c $(wildcard tests/*.h) $(LIB) | cmocka
