@@ -415,8 +415,8 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner warnings firmware $(PORTABLE) $(BINDINGS)
-CHECK_LONG = asan_golden vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK      = asan_gcc asan_inner warnings $(PORTABLE) $(BINDINGS)
+CHECK_LONG = asan_golden firmware vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
