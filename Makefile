@@ -174,17 +174,24 @@ GOLDEN_OTHERS  = $(foreach isa,avx2 avx_vnni avx512 avx512_vnni,\
                      "test_golden_$(isa)=$(BUILD)/test_golden --isa $(isa) --threads 1")
 OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
 INNER          = $(filter $(NO_SIMD:%=test_%) test_limits test_sweep,$(TESTS))
+# A minute each under sanitizers.
+TESTS_SLOW     = test_attention test_delta_net test_heal test_invariance
+TESTS_INNER    = $(filter-out $(TESTS_SLOW),$(INNER))
+TESTS_OUTER    = $(filter-out $(TESTS_SLOW) $(INNER),$(OTHERS))
 UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
 UNIT           = $(UNIT_OTHERS) $(KERNELS_GOLDEN)
 
 unit: $(addprefix $(BUILD)/,$(TESTS)) ## the C tests alone
 	@tests/run.sh $(BUILD) $(UNIT)
 
-unit-inner: $(addprefix $(BUILD)/,$(INNER)) # those that include slm.c
-	@tests/run.sh $(BUILD) $(foreach t,$(INNER),$(t)=$(BUILD)/$(t))
+unit-inner: $(addprefix $(BUILD)/,$(TESTS_INNER)) # those that include slm.c
+	@tests/run.sh $(BUILD) $(foreach t,$(TESTS_INNER),$(t)=$(BUILD)/$(t))
 
-unit-outer: $(addprefix $(BUILD)/,$(filter-out $(INNER),$(OTHERS)))
-	@tests/run.sh $(BUILD) $(filter-out $(foreach t,$(INNER),$(t)=$(BUILD)/$(t)),$(UNIT_OTHERS))
+unit-slow: $(addprefix $(BUILD)/,$(TESTS_SLOW))
+	@tests/run.sh $(BUILD) $(foreach t,$(TESTS_SLOW),$(t)=$(BUILD)/$(t))
+
+unit-outer: $(addprefix $(BUILD)/,$(TESTS_OUTER)) # and the fuzzers' corpus
+	@tests/run.sh $(BUILD) $(filter-out $(foreach t,$(INNER) $(TESTS_SLOW),$(t)=$(BUILD)/$(t)),$(UNIT_OTHERS))
 
 unit-others: $(addprefix $(BUILD)/,$(OTHERS))
 	@tests/run.sh $(BUILD) $(UNIT_OTHERS)
@@ -416,8 +423,8 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
 CHECK      = asan_gcc asan_inner warnings $(PORTABLE) $(BINDINGS)
-CHECK_LONG = asan_golden firmware vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
-SANITIZERS = asan_gcc asan_inner asan_golden asan_clang
+CHECK_LONG = asan_golden asan_slow firmware vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+SANITIZERS = asan_gcc asan_inner asan_slow asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
 HAVE     = $(foreach c,$(1),$(if $(shell command -v $(c)),$(c)))
@@ -441,6 +448,7 @@ config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
 config-clang_unit = $(call BUILT,unit,clang,-O2)
 config-asan_gcc   = $(call BUILT,unit-outer,gcc,$(ASAN))
 config-asan_inner = $(call BUILT,unit-inner,gcc,$(ASAN))
+config-asan_slow  = $(call BUILT,unit-slow,gcc,$(ASAN))
 config-asan_golden = $(call BUILT,kernels-golden,gcc,$(ASAN))
 config-asan_clang = $(call BUILT,unit,clang,$(ASAN))
 config-O0         = $(call BUILT,kernels-golden,$(CC),-O0 -DSLM_DEBUG)
@@ -501,6 +509,6 @@ clean: ## removes build/
 
 always:
 .DELETE_ON_ERROR:
-.PHONY: all help demo bench install cmocka unit unit-others unit-inner unit-outer kernels-golden test one-compiler-call \
+.PHONY: all help demo bench install cmocka unit unit-others unit-inner unit-slow unit-outer kernels-golden test one-compiler-call \
         check-symbols check-install dist check check-long check-sanitizers check-flags check-warnings memcheck \
         compile_commands format clean always
