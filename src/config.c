@@ -68,7 +68,8 @@ static int config_i32(const struct config *c, const char *name, int needed, int6
     return config_layer_i32(c, name, needed, low, high, 0, 0, out);
 }
 
-/* A finite number; above zero if `positive`. Absent: *out stays as it is, unless `needed`. */
+/* A finite number, as floats have it: one too small for them is 0. Above zero if `positive`. Absent:
+ * *out stays as it is, unless `needed`. */
 static int config_f64(const struct config *c, const char *name, int needed, int positive,
                       wide_float *out)
 {
@@ -83,6 +84,7 @@ static int config_f64(const struct config *c, const char *name, int needed, int 
         SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is %s", key,
                  found == 0 ? "missing" : "no number");
     }
+    value = (float)value != 0 ? value : 0;
     if (!f32_is_finite((float)value) || (positive && !(value > 0)) || value < 0) {
         SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is not a finite %s number", key,
                  positive ? "positive" : "non-negative");
