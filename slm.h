@@ -75,7 +75,8 @@
  *     the fork answers SLM_E_FORKED there; freeing it is allowed.
  *
  * Text
- *     UTF-8 with explicit lengths; nothing needs to be 0-terminated. Invalid UTF-8 is accepted.
+ *     UTF-8. Texts and JSON come with their size in bytes and need no 0 at the end; names, keys,
+ *     paths and stop strings are 0-terminated. Invalid UTF-8 is accepted.
  *
  * Mapped files
  *     slm_model_open maps the file and reads weights where they lie; all else is copied. Deleting or
@@ -138,11 +139,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLM_VERSION_MAJOR 0
-#define SLM_VERSION_MINOR 1
+#define SLM_VERSION_MAJOR 1
+#define SLM_VERSION_MINOR 0
 #define SLM_VERSION_PATCH 0
-#define SLM_VERSION "0.1.0"
-#define SLM_ABI 0 /* 0: the header may still change, with a line in CHANGES.md */
+#define SLM_VERSION "1.0.0"
+#define SLM_ABI 1 /* the major version: from 1 on only additions, see CHANGES.md */
 
 /* Compile-time switches, for slm.c and for every includer alike:
  *     SLM_PREFIX      another prefix for every function, such as -DSLM_PREFIX=acme_slm_, so that
@@ -302,11 +303,12 @@ typedef void *(*slm_alloc_fn)(void *user, void *ptr, size_t old_size, size_t new
 #define SLM_LOG_INFO 1
 #define SLM_LOG_WARN 2
 
-/* One line of English without newline, valid during the call. Without a callback slm is silent. */
+/* One line of English without newline, valid during the call. Without a callback slm is silent. A
+ * model's is called by whatever uses the model, until it and all that was made from it is freed. */
 typedef void (*slm_log_fn)(void *user, int32_t level, const char *message);
 
 /* How far a long call is: done of total (bytes when loading, tokens in prefill). Return 0 to go on,
- * anything else to stop with SLM_E_CANCELLED. */
+ * anything else to stop with SLM_E_CANCELLED; when done equals total there is nothing to stop. */
 typedef int32_t (*slm_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 /* Fills buffer with size bytes of file number `file` (0-based) from `offset`; returns the number of
@@ -339,15 +341,15 @@ SLM_API const char *slm_cpu_feature_name(int32_t index);
 
 typedef struct slm_encoding_info {
     uint32_t struct_size;
-    int32_t type;           /* the GGUF type id */
+    int32_t id;             /* the GGUF type id */
     const char *name;       /* "Q4_K"; static memory */
     int32_t block_elements; /* a row is a whole number of blocks */
     int32_t block_bytes;
 } slm_encoding_info;
 
-/* Describes tensor type `type`, or where name is not NULL the type of that name (any case).
- * SLM_E_UNSUPPORTED if there is no such type. Any thread. */
-SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info *info,
+/* Describes encoding `id`, or where name is not NULL the one of that name (any case).
+ * SLM_E_UNSUPPORTED if there is none. Any thread. */
+SLM_API int slm_encoding_find(int32_t id, const char *name, slm_encoding_info *info,
                               slm_error *err);
 
 /* ---- Model ----------------------------------------------------------------------------------- */
@@ -501,7 +503,7 @@ SLM_API int slm_model_get_info(const slm_model *model, slm_model_info *info, slm
  * UTF-8, valid as long as the model. */
 typedef struct slm_metadata {
     uint32_t struct_size;
-    int32_t type; /* SLM_TYPE_ of the value; of the elements if is_array */
+    int32_t value_type; /* SLM_TYPE_; of the elements if is_array */
     int32_t is_array;
     int32_t reserved;
     uint64_t count; /* elements of an array, else 1 */
@@ -511,6 +513,10 @@ typedef struct slm_metadata {
     double real;      /* every number as a double */
     const char *text; /* strings, else NULL */
     size_t text_size;
+    const void *data; /* all elements of an array of numbers or bools as they stand in the file:
+                         packed, little-endian, at any alignment, true is any byte but 0; else
+                         NULL */
+    size_t data_size; /* bytes */
 } slm_metadata;
 
 /* Metadata entry `index` in file order; `element` picks the element of an array (0 for others). An
@@ -524,11 +530,11 @@ SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, int
 
 typedef struct slm_tensor_info {
     uint32_t struct_size;
-    int32_t type;     /* for slm_encoding_find */
+    int32_t encoding; /* for slm_encoding_find */
     const char *name; /* not 0-terminated */
     size_t name_size;
-    const char *type_name;
-    int64_t shape[4]; /* fastest-varying dimension first, 1 where there is none */
+    const char *encoding_name; /* 0-terminated */
+    int64_t shape[4];          /* fastest-varying dimension first, 1 where there is none */
     int32_t n_dims;
     int32_t file;    /* which file of a split model */
     uint64_t offset; /* in that file */
@@ -591,7 +597,7 @@ SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, in
                              uint32_t flags, char *text, size_t capacity, size_t *needed,
                              slm_error *err);
 
-/* Types of tokens, as in the file. */
+/* Kinds of tokens, as in the file. */
 #define SLM_TOKEN_NORMAL 1
 #define SLM_TOKEN_UNKNOWN 2
 #define SLM_TOKEN_CONTROL 3
@@ -601,7 +607,7 @@ SLM_API int slm_decode_token(const slm_model *model, slm_text_stream *stream, in
 
 typedef struct slm_token_info {
     uint32_t struct_size;
-    int32_t type;   /* SLM_TOKEN_, 0 undefined */
+    int32_t kind;   /* SLM_TOKEN_, 0 undefined */
     int32_t is_end; /* 1 if generation ends at this token */
     float score;
     const char *text; /* as the vocabulary stores it, not 0-terminated; the model's */
@@ -624,7 +630,7 @@ SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size
  *
  *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {sizeof info};
  *     slm_chat_template_create(&t, model, NULL, 0, NULL, &err);
- *     slm_chat_render(t, "[{\"role\": \"user\", \"content\": \"Hello\"}]", size, NULL, &p, &err);
+ *     slm_chat_render(&p, t, "[{\"role\": \"user\", \"content\": \"Hello\"}]", size, NULL, &err);
  *     slm_chat_prompt_get_info(p, &info, &err);
  *     slm_tokenize_segments(model, info.segments, info.n_segments, info.segment_size,
  *                           SLM_TEXT_BOS, tokens, capacity, &needed, &err);
@@ -707,8 +713,8 @@ SLM_API int slm_chat_options_init(slm_chat_options *options, size_t size);
  * SLM_E_ARGUMENT: the JSON is wrong at byte err->position. SLM_E_TEMPLATE: the template fails or
  * refuses the conversation (the message is its own), with its line; or a limit is reached.
  * The prompt keeps the template. Any thread, with 128 KiB of stack. */
-SLM_API int slm_chat_render(const slm_chat_template *chat_template, const char *messages,
-                            size_t size, const slm_chat_options *options, slm_chat_prompt **prompt,
+SLM_API int slm_chat_render(slm_chat_prompt **prompt, const slm_chat_template *chat_template,
+                            const char *messages, size_t size, const slm_chat_options *options,
                             slm_error *err);
 
 #define SLM_SEGMENT_TEMPLATE 1 /* text in which special tokens are special tokens */
@@ -1034,10 +1040,11 @@ SLM_API int slm_eval_options_init(slm_eval_options *options, size_t size);
 SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, size_t span_size,
                      const slm_eval_options *options, slm_error *err);
 
-/* Row `index` (-1: the last) of the logits of the last slm_eval, [n_vocab], numbered in the order
- * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context. */
+/* Row `index` (-1: the last) of the logits of the last slm_eval, [*n_vocab], numbered in the order
+ * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context.
+ * n_vocab may be NULL; it is that of slm_model_info. */
 SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
-                       slm_error *err);
+                       int32_t *n_vocab, slm_error *err);
 
 /* ---- Embeddings ------------------------------------------------------------------------------ */
 
@@ -1080,7 +1087,8 @@ SLM_API int slm_embed_options_init(slm_embed_options *options, size_t size);
 
 /* Embeddings of texts[0..n_texts-1], each text_size bytes long (sizeof(slm_embed_text); as with
  * spans, this counts): a row a text, with NONE a row a token, one behind the other in the order of
- * the texts. capacity and *needed count floats. Texts share batches without padding, as many as
+ * the texts. A row is n_embd_out floats, with RANK n_outputs, as slm_model_info has them. capacity
+ * and *needed count floats. Texts share batches without padding, as many as
  * there are empty sequences, and room for in n_batch; other sequences are not touched, and those
  * used are empty again afterwards. The text of an encoder must fit one batch.
  * A pooling other than NONE and what the file says is SLM_E_ARGUMENT (the model was trained for one
@@ -1113,6 +1121,7 @@ typedef struct slm_sampler slm_sampler;
 #define SLM_STAGE_PENALTIES 5
 #define SLM_STAGE_LOGIT_BIAS 6
 
+/* (Like slm_candidate it tells no size, and stays as it is.) */
 typedef struct slm_logit_bias {
     int32_t token;
     float bias; /* added to the logit; -infinity bans the token */
@@ -1197,12 +1206,13 @@ typedef struct slm_generate_options {
                                      that end the text; copied */
     const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
     int32_t n_prompt_tokens;
-    int32_t special_pieces; /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
+    int32_t special_pieces;   /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
                                have no text */
-    int64_t deadline_ns;    /* for each slm_generate_next: nanoseconds it may take, default
+    int64_t deadline_ns;      /* for each slm_generate_next: nanoseconds it may take, default
                               SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
-    const int32_t *cancel;  /* kept; polled between layers: SLM_E_CANCELLED, call again to go on */
-    slm_progress_fn progress; /* during prefill */
+    const int32_t *cancel;    /* kept until slm_generate_end; polled between layers:
+                               SLM_E_CANCELLED, call again to go on */
+    slm_progress_fn progress; /* kept, with progress_user, until slm_generate_end: during prefill */
     void *progress_user;
     const slm_chat_output *chat_output; /* its styles, and whether the answer begins inside
                               reasoning, are read during the call, after slm_chat_output_begin:
@@ -1241,9 +1251,12 @@ SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, 
 
 typedef struct slm_piece {
     uint32_t struct_size;
-    int32_t kind;     /* SLM_PIECE_ */
-    int32_t reason;   /* SLM_END_ when kind is SLM_PIECE_END */
-    int32_t token;    /* the last token that went into the text; -1 at the end */
+    int32_t kind;   /* SLM_PIECE_ */
+    int32_t reason; /* SLM_END_ when kind is SLM_PIECE_END */
+    int32_t n_tokens;
+    const int32_t *tokens; /* [n_tokens] chosen since the last piece, all of them: those without
+                              text, those whose text is held back, the end token. Valid until
+                              slm_generate_end */
     const char *text; /* valid UTF-8, whole characters, not 0-terminated; valid until the next call
                          on the generator */
     size_t size;
@@ -1251,7 +1264,9 @@ typedef struct slm_piece {
 
 /* The next piece of text: as many tokens as it takes to have at least one whole character that
  * cannot belong to a stop string. The first call runs the prompt. After SLM_PIECE_END the same
- * piece comes again. */
+ * piece comes again, without tokens. Prompt and tokens are what the sequence holds, up to
+ * slm_sequence_length; those that healed its end stand in place of what was taken back.
+ * SLM_E_ARGUMENT: somebody else changed the sequence. */
 SLM_API int slm_generate_next(slm_generator *generator, slm_piece *piece, slm_error *err);
 
 typedef struct slm_generate_stats {

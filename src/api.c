@@ -63,27 +63,25 @@ static int api_same_name(const char *a, const char *b)
     }
 }
 
-SLM_API int slm_encoding_find(int32_t type, const char *name, slm_encoding_info *info,
-                              slm_error *err)
+SLM_API int slm_encoding_find(int32_t id, const char *name, slm_encoding_info *info, slm_error *err)
 {
     slm_encoding_info ours;
     error_clear(err);
     API_NEED(info, "info", err);
     for (int32_t i = 0; name != NULL && i < ENC_COUNT; i++) {
         if (kernel_formats[i].block_elements != 0 && api_same_name(kernel_formats[i].name, name)) {
-            type = i;
+            id = i;
             name = NULL;
         }
     }
-    if (name != NULL || type < 0 || type >= ENC_COUNT || kernel_formats[type].block_elements == 0) {
-        SLM_FAIL(err, SLM_E_UNSUPPORTED, type, "no encoding '%s' (%d)", name != NULL ? name : "",
-                 type);
+    if (name != NULL || id < 0 || id >= ENC_COUNT || kernel_formats[id].block_elements == 0) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, id, "no encoding '%s' (%d)", name != NULL ? name : "", id);
     }
     memset(&ours, 0, sizeof ours);
-    ours.type = type;
-    ours.name = kernel_formats[type].name;
-    ours.block_elements = kernel_formats[type].block_elements;
-    ours.block_bytes = kernel_formats[type].block_bytes;
+    ours.id = id;
+    ours.name = kernel_formats[id].name;
+    ours.block_elements = kernel_formats[id].block_elements;
+    ours.block_bytes = kernel_formats[id].block_bytes;
     return struct_write(info, &ours, sizeof ours, "info", err);
 }
 
@@ -277,7 +275,7 @@ SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t e
     }
     memset(&o, 0, sizeof o);
     struct text key = gguf_key(&model->gguf, (uint64_t)index);
-    o.type = (int32_t)kv->element_type;
+    o.value_type = (int32_t)kv->element_type;
     o.is_array = kv->type == SLM_TYPE_ARRAY;
     o.count = kv->count;
     o.key = key.s;
@@ -288,6 +286,10 @@ SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t e
         o.text_size = t.n;
     } else if (kv->count > 0) {
         const uint8_t *p = base + kv->value_at + element * gguf_type_size[kv->element_type];
+        if (o.is_array) {
+            o.data = base + kv->value_at;
+            o.data_size = (size_t)(kv->count * gguf_type_size[kv->element_type]);
+        }
         o.integer = gguf_load_i64(kv->element_type, p);
         o.real = bits_to_f64(gguf_load_f64_bits(kv->element_type, p));
     }
@@ -317,10 +319,10 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
     }
     const struct gguf_tensor *t = &model->gguf.tensors[index];
     memset(&o, 0, sizeof o);
-    o.type = t->type;
+    o.encoding = t->type;
     o.name = t->name.s;
     o.name_size = t->name.n;
-    o.type_name = kernel_formats[t->type].name;
+    o.encoding_name = kernel_formats[t->type].name;
     memcpy(o.shape, t->shape, sizeof o.shape);
     o.n_dims = t->n_dims;
     o.file = t->part;
@@ -423,7 +425,7 @@ SLM_API int slm_token_get_info(const slm_model *model, int32_t token, slm_token_
     o.text = "";
     if (token < model->vocab.n_token) {
         struct text t = vocab_text(&model->vocab, token);
-        o.type = vocab_type(&model->vocab, token);
+        o.kind = vocab_type(&model->vocab, token);
         o.is_end = vocab_is_end(&model->vocab, token);
         o.score = vocab_score(&model->vocab, token);
         o.text = t.s;
@@ -681,7 +683,7 @@ SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, siz
 }
 
 SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
-                       slm_error *err)
+                       int32_t *n_vocab, slm_error *err)
 {
     error_clear(err);
     API_NEED(context, "context", err);
@@ -694,6 +696,9 @@ SLM_API int slm_logits(const slm_context *context, int32_t index, const float **
                  context->n_logits_valid);
     }
     *logits = context->logits + (int64_t)i * context->model->hparams.n_vocab;
+    if (n_vocab != NULL) {
+        *n_vocab = context->model->hparams.n_vocab;
+    }
     return SLM_OK;
 }
 

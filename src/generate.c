@@ -17,6 +17,7 @@ struct slm_generator {
     struct slm_context *context; /* its busy flag guards the generator, too */
     struct slm_sampler *sampler;
     int32_t sequence;
+    int32_t position; /* what the sequence's length must be: nobody else may change it */
     int32_t max_tokens;
     slm_eval_options eval; /* deadline_ns is set for each step */
     int64_t deadline_ns;   /* for a step */
@@ -30,8 +31,12 @@ struct slm_generator {
     int32_t has_logits; /* the context's logits are ours: another generator may use it between
                            two steps */
     int32_t reason;     /* SLM_END_ once the text is complete, 0 before */
-    int32_t last_token; /* that went into the text */
     slm_text_stream stream;
+
+    int32_t *chosen; /* [n_chosen] all tokens, capacity n_chosen_room */
+    uint64_t n_chosen_room;
+    int32_t n_chosen;
+    int32_t n_told; /* of them, by pieces */
 
     char *text; /* text not given out yet: [0, size) */
     uint64_t text_room;
@@ -99,6 +104,7 @@ static void generate_destroy(struct slm_generator *g)
     sampler_release(g->sampler);
     heal_free(&g->heal, &memory);
     memory_give(&memory, g->prompt, g->n_prompt_room * sizeof(int32_t));
+    memory_give(&memory, g->chosen, g->n_chosen_room * sizeof(int32_t));
     memory_give(&memory, g->text, g->text_room);
     memory_give(&memory, g, sizeof *g);
     context_release(context);
@@ -173,7 +179,7 @@ static int generate_read_prompt(struct slm_generator *g, const char *text, size_
                                 const slm_generate_options *o, slm_error *err)
 {
     const struct slm_model *m = g->context->model;
-    int32_t length = g->context->cache.sequences[g->sequence].length;
+    int32_t length = g->position;
     uint32_t flags = length == 0 ? o->flags : o->flags & ~SLM_TEXT_BOS;
     if (o->prompt_tokens == NULL && o->n_prompt_tokens != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "prompt_tokens is NULL, but n_prompt_tokens is %d",
@@ -219,6 +225,18 @@ static int generate_take_text(struct slm_generator *g, slm_error *err)
         return memory_error(&g->memory, room, "text", err);
     }
     g->text_room = room;
+    return SLM_OK;
+}
+
+/* Room for every token that the sequence takes, and the one that finds it full. */
+static int generate_take_chosen(struct slm_generator *g, slm_error *err)
+{
+    uint64_t room = (uint64_t)(g->context->n_ctx - g->position - g->n_prompt) + 1;
+    g->chosen = (int32_t *)memory_take(&g->memory, room * sizeof(int32_t));
+    if (g->chosen == NULL) {
+        return memory_error(&g->memory, room * sizeof(int32_t), "tokens", err);
+    }
+    g->n_chosen_room = room;
     return SLM_OK;
 }
 
@@ -311,7 +329,8 @@ static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, c
     SLM_TRY(generate_use_sampler(g, sampler, err));
     SLM_TRY(generate_take_text(g, err));
     SLM_TRY(generate_read_prompt(g, text, size, o, err));
-    return generate_heal(g, o, err);
+    SLM_TRY(generate_heal(g, o, err));
+    return generate_take_chosen(g, err);
 }
 
 /* The context is entered. */
@@ -330,8 +349,8 @@ static int generate_create(struct slm_generator **out, struct slm_context *c, in
     g->begin_ns = platform_clock_ns();
     g->context = c;
     g->sequence = sequence;
+    g->position = c->cache.sequences[sequence].length;
     g->token = -1;
-    g->last_token = -1;
     g->deadline_ns = o->deadline_ns;
     g->eval.struct_size = sizeof g->eval;
     g->eval.cancel = o->cancel;
@@ -357,7 +376,7 @@ static int generate_eval(struct slm_generator *g, const int32_t *tokens, int32_t
     memset(&span, 0, sizeof span);
     span.struct_size = sizeof span;
     span.sequence = g->sequence;
-    span.position = -1;
+    span.position = g->position;
     span.n_tokens = n;
     span.tokens = tokens;
     span.want = want;
@@ -370,6 +389,7 @@ static int generate_eval(struct slm_generator *g, const int32_t *tokens, int32_t
     e.err = err;
     int status = eval_run(&e);
     *n_done = span.n_done;
+    g->position += span.n_done;
     return status;
 }
 
@@ -549,7 +569,6 @@ static int generate_take(struct slm_generator *g, int32_t token, int32_t skip, s
     } else {
         SLM_TRY(is_special ? generate_add_special(g, token, err)
                            : generate_add_rest(g, token, skip, err));
-        g->last_token = token;
         size_t stop = generate_find_stop(g);
         if (stop < g->size) {
             g->size = generate_whole(g, stop);
@@ -574,6 +593,8 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
     SLM_TRY(sampler_accept(g->sampler, token, err));
     g->has_logits = 0;
     g->token = token;
+    SLM_ASSERT((uint64_t)g->n_chosen < g->n_chosen_room);
+    g->chosen[g->n_chosen++] = token;
     if (g->first_token_ns == 0) {
         g->first_token_ns = platform_clock_ns() - g->begin_ns;
     }
@@ -585,6 +606,14 @@ static int generate_choose(struct slm_generator *g, slm_error *err)
     }
     g->generate_ns += platform_clock_ns() - start;
     return SLM_OK;
+}
+
+/* Puts the tokens of which no piece has told into this one. */
+static void generate_tell(struct slm_generator *g, slm_piece *piece)
+{
+    piece->tokens = g->chosen + g->n_told;
+    piece->n_tokens = g->n_chosen - g->n_told;
+    g->n_told = g->n_chosen;
 }
 
 /* Puts text that may go out into the piece; 0 if there is none yet. */
@@ -600,10 +629,10 @@ static int generate_give(struct slm_generator *g, slm_piece *piece)
         return 0;
     }
     piece->kind = is_special ? SLM_PIECE_SPECIAL : SLM_PIECE_TEXT;
-    piece->token = g->last_token;
     piece->text = g->text;
     piece->size = n;
     g->given = n;
+    generate_tell(g, piece);
     return 1;
 }
 
@@ -628,7 +657,7 @@ static int generate_step(struct slm_generator *g, slm_piece *piece, slm_error *e
         } else if (g->reason != 0) {
             piece->kind = SLM_PIECE_END;
             piece->reason = g->reason;
-            piece->token = -1;
+            generate_tell(g, piece);
             return SLM_OK;
         } else if (g->has_logits) {
             SLM_TRY(generate_choose(g, err));

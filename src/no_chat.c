@@ -72,8 +72,8 @@ SLM_API int slm_chat_options_init(slm_chat_options *options, size_t size)
     return no_chat(NULL);
 }
 
-SLM_API int slm_chat_render(const slm_chat_template *chat_template, const char *messages,
-                            size_t size, const slm_chat_options *options, slm_chat_prompt **prompt,
+SLM_API int slm_chat_render(slm_chat_prompt **prompt, const slm_chat_template *chat_template,
+                            const char *messages, size_t size, const slm_chat_options *options,
                             slm_error *err)
 {
     (void)chat_template;

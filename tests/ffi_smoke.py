@@ -32,11 +32,11 @@ Span = struct("Span", "I32 sequence, I32 position, I32 n_tokens, P tokens, I32 w
 GenerateOptions = struct(
     "GenerateOptions", "U32 flags, I32 max_tokens, I32 n_stops, P stops, P prompt_tokens, I32 n_prompt_tokens, "
     "I32 reserved, I64 deadline_ns, P cancel, P progress, P progress_user")
-Piece = struct("Piece", "I32 kind, I32 reason, I32 token, P text, N size")
+Piece = struct("Piece", "I32 kind, I32 reason, I32 n_tokens, P tokens, P text, N size")
 
 SIGNATURES = {  # without the slm_error at the end
     "model_open": [P, c.c_char_p, P], "model_get_info": [P, P], "tokenize": [P, c.c_char_p, N, U32, P, N, P],
-    "context_create": [P, P, P], "eval": [P, P, I32, N, P], "logits": [P, I32, P], "sequence_length": [P, I32, P],
+    "context_create": [P, P, P], "eval": [P, P, I32, N, P], "logits": [P, I32, P, P], "sequence_length": [P, I32, P],
     "generate_begin": [P, P, I32, P, c.c_char_p, N, P], "generate_next": [P, P]}
 for name, arguments in SIGNATURES.items():
     getattr(lib, "slm_" + name).argtypes = arguments + [P]
@@ -81,8 +81,8 @@ call("eval", context, spans, 2, c.sizeof(Span), None)
 rows = []
 for i, span in enumerate(spans):
     row = c.POINTER(c.c_float)()
-    call("logits", context, i, c.byref(row))
-    rows.append(row[:info.n_vocab])
+    call("logits", context, i, c.byref(row), c.byref(n_vocab := I32()))
+    rows.append(row[:n_vocab.value])
     assert span.n_done == len(tokens)
 assert max(abs(a - b) for a, b in zip(*rows)) < 1e-3 and max(rows[0]) > min(rows[0])
 

@@ -563,7 +563,7 @@ static TESTING_UNUSED int tiny_logits(slm_context *context, const int32_t *token
     span.want = SLM_WANT_LAST;
     int status = slm_eval(context, &span, 1, sizeof span, NULL, err);
     if (status == SLM_OK) {
-        status = slm_logits(context, -1, &logits, err);
+        status = slm_logits(context, -1, &logits, NULL, err);
     }
     if (status == SLM_OK) {
         memcpy(row, logits, (size_t)n_vocab * sizeof *row);

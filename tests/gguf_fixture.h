@@ -43,7 +43,7 @@ static TESTING_UNUSED void hash_metadata(uint64_t *h, const slm_model *model, in
         assert_int_equal(slm_model_metadata(model, index, i, &v, NULL), SLM_OK);
         n = v.count;
         hash_add(h, v.key, v.key_size);
-        hash_add(h, &v.type, sizeof v.type);
+        hash_add(h, &v.value_type, sizeof v.value_type);
         hash_add(h, &v.is_array, sizeof v.is_array);
         hash_add(h, &v.count, sizeof v.count);
         hash_add(h, &v.integer, sizeof v.integer);
@@ -57,7 +57,7 @@ static TESTING_UNUSED void hash_tensor(uint64_t *h, const slm_model *model, int3
     slm_tensor_info t = {.struct_size = sizeof t};
     assert_int_equal(slm_model_tensor(model, index, &t, NULL), SLM_OK);
     hash_add(h, t.name, t.name_size);
-    hash_add(h, &t.type, sizeof t.type);
+    hash_add(h, &t.encoding, sizeof t.encoding);
     hash_add(h, t.shape, sizeof t.shape);
     hash_add(h, &t.n_dims, sizeof t.n_dims);
     hash_add(h, &t.offset, sizeof t.offset);

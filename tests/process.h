@@ -159,7 +159,7 @@ static TESTING_UNUSED int process_run(const struct process_api *api, struct proc
         status = api->eval(context, &span, 1, sizeof span, NULL, err);
     }
     if (status == SLM_OK) {
-        status = api->logits(context, -1, &logits, err);
+        status = api->logits(context, -1, &logits, NULL, err);
     }
     if (status == SLM_OK) {
         slm_model_info info;

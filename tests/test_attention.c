@@ -72,7 +72,7 @@ static float *logits_of(int32_t first, int32_t end, int32_t n_batch, int32_t n_t
     s.n_tokens = end - first;
     s.want = SLM_WANT_LAST;
     assert_int_equal(slm_eval(c, &s, 1, sizeof s, NULL, &err), SLM_OK);
-    assert_int_equal(slm_logits(c, -1, &row, &err), SLM_OK);
+    assert_int_equal(slm_logits(c, -1, &row, NULL, &err), SLM_OK);
     size_t bytes = (size_t)model->hparams.n_vocab * sizeof(float);
     float *copy = (float *)malloc(bytes);
     memcpy(copy, row, bytes);

@@ -549,7 +549,7 @@ static void the_prompt_says_whether_reasoning_is_open(void **state)
         slm_chat_output_info info = {.struct_size = sizeof info};
         slm_chat_options_init(&options, sizeof options);
         options.enable_thinking = thinking;
-        assert_int_equal(slm_chat_render(t, typed, sizeof typed - 1, &options, &p, &err), SLM_OK);
+        assert_int_equal(slm_chat_render(&p, t, typed, sizeof typed - 1, &options, &err), SLM_OK);
         assert_int_equal(slm_chat_output_begin(o, p, &err), SLM_OK);
         assert_int_equal(slm_chat_output_get_info(o, &info, &err), SLM_OK);
         assert_int_equal(info.kind, thinking == 1 ? SLM_CHAT_REASONING : SLM_CHAT_ANSWER);

@@ -115,7 +115,9 @@ static float *logits_copy(slm_context *c, slm_model *model, int32_t i)
 {
     const float *row = NULL;
     size_t n = (size_t)n_vocab_of(model);
-    assert_int_equal(slm_logits(c, i, &row, NULL), SLM_OK);
+    int32_t width = 0;
+    assert_int_equal(slm_logits(c, i, &row, &width, NULL), SLM_OK);
+    assert_int_equal(width, n);
     float *copy = (float *)malloc(n * sizeof(float));
     assert_non_null(copy);
     memcpy(copy, row, n * sizeof(float));
@@ -335,7 +337,7 @@ static void a_cancelled_prefill_resumed_gives_what_one_call_gives(void **state)
         assert_int_equal(s.n_done, 64);
         assert_int_equal(length_of(c, 0), 64);
         const float *row = NULL;
-        assert_int_equal(slm_logits(c, -1, &row, NULL), SLM_E_ARGUMENT);
+        assert_int_equal(slm_logits(c, -1, &row, NULL, NULL), SLM_E_ARGUMENT);
         eval(c, 0, tokens_long + 64, N_LONG - 64, SLM_WANT_LAST);
         assert_close(tiny, logits_copy(c, tiny, -1), fresh(tiny, tokens_long, N_LONG), SPLIT);
         slm_context_free(c);
@@ -597,7 +599,7 @@ static void *use_pool(void *arg)
         u->status = slm_eval(c, &s, 1, sizeof s, NULL, NULL);
     }
     if (u->status == SLM_OK) {
-        u->status = slm_logits(c, -1, &row, NULL);
+        u->status = slm_logits(c, -1, &row, NULL, NULL);
     }
     if (u->status == SLM_OK) {
         memcpy(u->row, row, (size_t)n_vocab_of(story) * sizeof(float));

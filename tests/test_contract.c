@@ -326,7 +326,7 @@ static void every_encoding_is_found_by_type_and_by_name(void **state)
         char lower[16];
         assert_int_equal(slm_encoding_find(encodings[i].type, NULL, &e, NULL), SLM_OK);
         for (int by_name = 0; by_name < 3; by_name++) {
-            assert_int_equal(e.type, encodings[i].type);
+            assert_int_equal(e.id, encodings[i].type);
             assert_string_equal(e.name, encodings[i].name);
             assert_int_equal(e.block_elements, encodings[i].elements);
             assert_int_equal(e.block_bytes, encodings[i].bytes);
@@ -475,7 +475,7 @@ static int aged_chat_template_options(const struct aged_call *c, union aged *a, 
 static int aged_chat_options(const struct aged_call *c, union aged *a, slm_error *err)
 {
     slm_chat_prompt *prompt = NULL;
-    int status = slm_chat_render(c->chat, "[]", 2, &a->chat, &prompt, err);
+    int status = slm_chat_render(&prompt, c->chat, "[]", 2, &a->chat, err);
     slm_chat_prompt_free(prompt);
     return status;
 }
@@ -612,7 +612,7 @@ static void aged_open(struct aged_call *c)
     assert_int_equal(slm_context_create(&c->context, c->model, &o, NULL), SLM_OK);
     assert_int_equal(slm_chat_template_create(&c->chat, c->model, "{{ 1 }}", 7, NULL, NULL),
                      SLM_OK);
-    assert_int_equal(slm_chat_render(c->chat, "[]", 2, NULL, &c->prompt, NULL), SLM_OK);
+    assert_int_equal(slm_chat_render(&c->prompt, c->chat, "[]", 2, NULL, NULL), SLM_OK);
     assert_int_equal(slm_chat_output_create(&c->output, NULL, NULL, NULL), SLM_OK);
 }
 
@@ -842,8 +842,8 @@ static void null_for_any_pointer_is_a_status(void **state)
         REFUSES("context", slm_sequence_rewind(NULL, 0, 0, err));
         REFUSES("context", slm_sequence_checkpoint(NULL, 0, 0, err));
         REFUSES("context", slm_eval(NULL, NULL, 0, sizeof(slm_span), NULL, err));
-        REFUSES("context", slm_logits(NULL, 0, &logits, err));
-        REFUSES("logits", slm_logits(context, 0, NULL, err));
+        REFUSES("context", slm_logits(NULL, 0, &logits, NULL, err));
+        REFUSES("logits", slm_logits(context, 0, NULL, NULL, err));
         REFUSES("context", slm_embed(NULL, &text, 1, sizeof text, NULL, NULL, 0, &needed, err));
         REFUSES("needed", slm_embed(context, &text, 1, sizeof text, NULL, NULL, 0, NULL, err));
         REFUSES("rows", slm_embed(context, &text, 1, sizeof text, NULL, NULL, 8, &needed, err));

@@ -71,7 +71,7 @@ static void take_rows(const struct golden *g, slm_context *context, int32_t firs
 {
     for (int32_t i = 0; i < n; i++, rows += g->n_vocab) {
         const float *logits = NULL;
-        assert_int_equal(slm_logits(context, first + i, &logits, NULL), SLM_OK);
+        assert_int_equal(slm_logits(context, first + i, &logits, NULL, NULL), SLM_OK);
         memcpy(rows, logits, (size_t)g->n_vocab * sizeof(float));
     }
 }

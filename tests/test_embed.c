@@ -536,7 +536,7 @@ static void sequences_in_use_are_not_touched(void **state)
     span.n_tokens = 5;
     span.want = SLM_WANT_LAST;
     assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, NULL), SLM_OK);
-    assert_int_equal(slm_logits(context, 0, &logits, NULL), SLM_OK);
+    assert_int_equal(slm_logits(context, 0, &logits, NULL, NULL), SLM_OK);
     memcpy(before, logits, (size_t)s.info.n_vocab * sizeof(float));
     int32_t n_free = free_pages(context);
     embed_one(context, &s, SLM_AUTO, SLM_NORMALIZE_NONE, embed_rows[0]);
@@ -545,13 +545,13 @@ static void sequences_in_use_are_not_touched(void **state)
         slm_sequence_length(context, i, &length, NULL);
         assert_int_equal(length, i == 0 ? 5 : 0);
     }
-    assert_int_equal(slm_logits(context, 0, &logits, NULL), SLM_OK);
+    assert_int_equal(slm_logits(context, 0, &logits, NULL, NULL), SLM_OK);
     assert_memory_equal(before, logits, (size_t)s.info.n_vocab * sizeof(float));
     assert_int_equal(slm_sequence_rewind(context, 0, 4, NULL), SLM_OK);
     span.tokens = s.g.tokens + 4;
     span.n_tokens = 1;
     assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, NULL), SLM_OK);
-    assert_int_equal(slm_logits(context, 0, &logits, NULL), SLM_OK);
+    assert_int_equal(slm_logits(context, 0, &logits, NULL, NULL), SLM_OK);
     assert_true(golden_nmse(before, logits, (size_t)s.info.n_vocab) < 1e-9);
     assert_int_equal(slm_sequence_fork(context, 0, 1, NULL), SLM_OK);
     slm_embed_text t = make_text(s.g.tokens, 2);

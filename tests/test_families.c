@@ -459,7 +459,7 @@ static float *all_logits(const struct golden *g, int32_t n_threads, int n_at_onc
         assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, &err), SLM_OK);
         for (int i = 0; i < span.n_tokens; i++) {
             const float *from = NULL;
-            assert_int_equal(slm_logits(context, i, &from, &err), SLM_OK);
+            assert_int_equal(slm_logits(context, i, &from, NULL, &err), SLM_OK);
             memcpy(rows + (size_t)(first + i) * row, from, row * sizeof *rows);
         }
     }
@@ -566,7 +566,7 @@ static void eval_two(slm_model *model, const struct golden *g, int together, flo
         assert_int_equal(
             slm_eval(context, spans + i, together ? 2 : 1, sizeof spans[0], NULL, &err), SLM_OK);
         for (int r = 0; r < (together ? 2 : 1); r++) {
-            assert_int_equal(slm_logits(context, r, &row, &err), SLM_OK);
+            assert_int_equal(slm_logits(context, r, &row, NULL, &err), SLM_OK);
             memcpy(logits + (i + r) * g->n_vocab, row, (size_t)g->n_vocab * sizeof(float));
         }
     }

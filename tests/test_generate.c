@@ -92,9 +92,18 @@ static int is_whole_utf8(const char *s, size_t n)
 struct run {
     char text[8192];
     size_t size;
+    int32_t tokens[1024];
+    int32_t n_tokens;
     int32_t reason;
     int interruptions;
 };
+
+static void run_add_tokens(struct run *r, const slm_piece *p)
+{
+    assert_true(p->n_tokens >= 0 && r->n_tokens + p->n_tokens <= 1024);
+    memcpy(r->tokens + r->n_tokens, p->tokens, (size_t)p->n_tokens * sizeof(int32_t));
+    r->n_tokens += p->n_tokens;
+}
 
 /* All pieces to the end; takes up again what a deadline or a cancel ended. */
 static struct run pull(slm_generator *g, int32_t *cancel)
@@ -113,9 +122,12 @@ static struct run pull(slm_generator *g, int32_t *cancel)
             continue;
         }
         assert_int_equal(status, SLM_OK);
+        run_add_tokens(&r, &p);
         if (p.kind == SLM_PIECE_END) {
             r.reason = p.reason;
-            assert_int_equal(p.token, -1);
+            assert_int_equal(slm_generate_next(g, &p, NULL), SLM_OK);
+            assert_int_equal(p.kind, SLM_PIECE_END);
+            assert_int_equal(p.n_tokens, 0);
             return r;
         }
         assert_int_equal(p.kind, SLM_PIECE_TEXT);
@@ -166,9 +178,10 @@ static struct run generate_by_hand(const char *prompt, int32_t n)
         s.n_tokens = (int32_t)n_tokens;
         s.want = SLM_WANT_LAST;
         assert_int_equal(slm_eval(c, &s, 1, sizeof s, NULL, NULL), SLM_OK);
-        assert_int_equal(slm_logits(c, -1, &logits, NULL), SLM_OK);
+        assert_int_equal(slm_logits(c, -1, &logits, NULL, NULL), SLM_OK);
         assert_int_equal(slm_sample(greedy, logits, info.n_vocab, &tokens[0], NULL), SLM_OK);
         n_tokens = 1;
+        r.tokens[r.n_tokens++] = tokens[0];
         assert_int_equal(slm_decode_token(story, &stream, tokens[0], 0, r.text + r.size,
                                           sizeof r.text - r.size, &size, NULL),
                          SLM_OK);
@@ -183,6 +196,8 @@ static void assert_same_text(const struct run *a, const struct run *b)
 {
     assert_int_equal(a->size, b->size);
     assert_memory_equal(a->text, b->text, a->size);
+    assert_int_equal(a->n_tokens, b->n_tokens);
+    assert_memory_equal(a->tokens, b->tokens, (size_t)a->n_tokens * sizeof(int32_t));
 }
 
 /* ---- Tests ----------------------------------------------------------------------------------- */
@@ -206,6 +221,9 @@ static void a_story_is_asked_for_and_ends_by_itself(void **state)
                                 "<|im_end|>\n<|im_start|>assistant\n");
     assert_int_equal(r.reason, SLM_END_TOKEN);
     assert_true(r.size > 100);
+    slm_token_info last = {.struct_size = sizeof last};
+    assert_int_equal(slm_token_get_info(story, r.tokens[r.n_tokens - 1], &last, NULL), SLM_OK);
+    assert_true(last.is_end);
     assert_non_null(strstr(r.text, "dog"));
     assert_null(strstr(r.text, "<|im_end|>"));
 }
@@ -313,6 +331,25 @@ static void every_token_chosen_stands_in_the_sequence_at_the_end(void **state)
     slm_context_free(c);
 }
 
+static void a_sequence_that_somebody_else_changed_is_an_error(void **state)
+{
+    (void)state;
+    static const int32_t lengths[] = {0, 3};
+    for (size_t i = 0; i < 2; i++) {
+        slm_context *c = make_context(1, 32);
+        slm_generate_options o = options_of(SLM_AUTO);
+        slm_generator *g = begin(c, 0, PROMPT, &o);
+        slm_piece p = empty_piece();
+        slm_error err;
+        assert_int_equal(slm_generate_next(g, &p, NULL), SLM_OK);
+        assert_int_equal(slm_sequence_rewind(c, 0, lengths[i], NULL), SLM_OK);
+        assert_int_equal(slm_generate_next(g, &p, &err), SLM_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "has length"));
+        slm_generate_end(g);
+        slm_context_free(c);
+    }
+}
+
 static void a_full_context_ends_the_text_with_its_reason(void **state)
 {
     (void)state;
@@ -345,6 +382,7 @@ static void two_generators_take_turns_on_one_context(void **state)
         for (int i = 0; i < 2; i++) {
             slm_piece p = empty_piece();
             assert_int_equal(slm_generate_next(g[i], &p, NULL), SLM_OK);
+            run_add_tokens(&r[i], &p);
             if (p.kind == SLM_PIECE_TEXT) {
                 memcpy(r[i].text + r[i].size, p.text, p.size);
                 r[i].size += p.size;
@@ -653,6 +691,7 @@ int main(void)
         cmocka_unit_test(a_stop_string_that_only_begins_is_given_out_after_all),
         cmocka_unit_test(what_a_deadline_or_a_cancel_ends_goes_on_as_if_nothing_had_been),
         cmocka_unit_test(every_token_chosen_stands_in_the_sequence_at_the_end),
+        cmocka_unit_test(a_sequence_that_somebody_else_changed_is_an_error),
         cmocka_unit_test(a_full_context_ends_the_text_with_its_reason),
         cmocka_unit_test(two_generators_take_turns_on_one_context),
         cmocka_unit_test(a_seeded_sampler_tells_the_same_story_twice_and_another_with_another_seed),

@@ -57,7 +57,7 @@ static int copy_logits(float *rows, slm_context *context, int first, int n, int 
 {
     for (int i = 0; i < n; i++) {
         const float *row = NULL;
-        int status = slm_logits(context, i, &row, err);
+        int status = slm_logits(context, i, &row, NULL, err);
         if (status != SLM_OK) {
             return status;
         }
@@ -126,7 +126,7 @@ static int model_is_quantised(const slm_model *model, const slm_model_info *info
         tensor.struct_size = (uint32_t)sizeof tensor;
         encoding.struct_size = (uint32_t)sizeof encoding;
         if (slm_model_tensor(model, i, &tensor, NULL) == SLM_OK &&
-            slm_encoding_find(tensor.type, NULL, &encoding, NULL) == SLM_OK &&
+            slm_encoding_find(tensor.encoding, NULL, &encoding, NULL) == SLM_OK &&
             encoding.block_elements > 1) {
             return 1;
         }

@@ -258,7 +258,7 @@ static const float *eval_last(slm_context *c, const int32_t *tokens, size_t n)
     span.tokens = tokens;
     span.n_tokens = (int32_t)n;
     assert_int_equal(slm_eval(c, &span, 1, sizeof span, NULL, NULL), SLM_OK);
-    assert_int_equal(slm_logits(c, -1, &logits, NULL), SLM_OK);
+    assert_int_equal(slm_logits(c, -1, &logits, NULL, NULL), SLM_OK);
     return logits;
 }
 

@@ -119,18 +119,18 @@ static void tensors_that_share_bytes_cannot_multiply_memory(void **state)
                      {"ffn_down", 1, WIDTH}};
     int64_t width[1] = {WIDTH}, embedding[2] = {WIDTH, 4};
     size_t size = WIDTH / (size_t)e.block_elements * (size_t)e.block_bytes;
-    build_tensor_bytes(&b, "token_embd.weight", (uint32_t)e.type, 2, embedding, bytes, 4 * size);
-    build_tensor_bytes(&b, "output_norm.weight", (uint32_t)e.type, 1, width, bytes, size);
+    build_tensor_bytes(&b, "token_embd.weight", (uint32_t)e.id, 2, embedding, bytes, 4 * size);
+    build_tensor_bytes(&b, "output_norm.weight", (uint32_t)e.id, 1, width, bytes, size);
     for (int layer = 0; layer < LAYERS; layer++) {
         char name[64];
         for (int i = 0; i < 2; i++) {
             snprintf(name, sizeof name, "blk.%d.%s.weight", layer, norms[i]);
-            build_tensor_bytes(&b, name, (uint32_t)e.type, 1, width, bytes, 0);
+            build_tensor_bytes(&b, name, (uint32_t)e.id, 1, width, bytes, 0);
         }
         for (int i = 0; i < 7; i++) {
             int64_t shape[2] = {matrices[i].in, matrices[i].out};
             snprintf(name, sizeof name, "blk.%d.%s.weight", layer, matrices[i].name);
-            build_tensor_bytes(&b, name, shape[0] == WIDTH ? (uint32_t)e.type : 1, 2, shape, bytes,
+            build_tensor_bytes(&b, name, shape[0] == WIDTH ? (uint32_t)e.id : 1, 2, shape, bytes,
                                0);
         }
     }

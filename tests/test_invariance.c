@@ -89,11 +89,11 @@ static void build_type(struct build *b, const slm_encoding_info *e)
     t.n_vocab = N_VOCAB;
     t.n_embd = 256;
     t.n_ff = 512;
-    t.type = e->type;
+    t.type = e->id;
     tiny_build(b, &t);
-    for (size_t i = 0; e->type != 0 && i < b->n_marks; i++) {
+    for (size_t i = 0; e->id != 0 && i < b->n_marks; i++) {
         const struct build_mark *m = &b->marks[i];
-        if (m->is_tensor && build_peek(b, m->at[AT_TYPE], 4) == (uint64_t)e->type) {
+        if (m->is_tensor && build_peek(b, m->at[AT_TYPE], 4) == (uint64_t)e->id) {
             tame_tensor(b, m, e);
         }
     }
@@ -245,7 +245,7 @@ static void run_step(struct run *r, int32_t a, int32_t b)
     for (int32_t i = 0; i < 2; i++) {
         for (int32_t t = 0; t < counts[i]; t++) {
             const float *logits = NULL;
-            assert_int_equal(slm_logits(r->context, row++, &logits, NULL), SLM_OK);
+            assert_int_equal(slm_logits(r->context, row++, &logits, NULL, NULL), SLM_OK);
             memcpy(r->rows[i][r->done[i]++], logits, sizeof r->rows[i][0]);
         }
     }

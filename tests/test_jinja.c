@@ -18,7 +18,7 @@ static int render(const char *text, size_t size, const char *context, slm_chat_p
     *prompt = NULL;
     int status = slm_chat_template_create(&t, NULL, text, size, NULL, err);
     if (status == SLM_OK) {
-        status = slm_chat_render(t, context, strlen(context), &o, prompt, err);
+        status = slm_chat_render(prompt, t, context, strlen(context), &o, err);
     }
     slm_chat_template_free(t);
     return status;
@@ -291,7 +291,7 @@ static int all_kinds_run(struct counting *c, slm_error *err)
     o.tools_size = 4;
     int status = slm_chat_template_create(&t, NULL, all_kinds, sizeof all_kinds - 1, &to, err);
     if (status == SLM_OK) {
-        status = slm_chat_render(t, messages, sizeof messages - 1, &o, &prompt, err);
+        status = slm_chat_render(&prompt, t, messages, sizeof messages - 1, &o, err);
     }
     slm_chat_template_free(t); /* a prompt keeps it */
     assert_true((status == SLM_OK) == (prompt != NULL));
@@ -333,7 +333,7 @@ static void a_cap_on_memory_is_kept(void **state)
     to.alloc = counting_alloc;
     to.alloc_user = &c;
     assert_int_equal(slm_chat_template_create(&t, NULL, text, sizeof text - 1, &to, &err), SLM_OK);
-    assert_says("capped", slm_chat_render(t, "[]", 2, NULL, &prompt, &err), &err, SLM_E_MEMORY,
+    assert_says("capped", slm_chat_render(&prompt, t, "[]", 2, NULL, &err), &err, SLM_E_MEMORY,
                 "max_bytes 200000", NULL);
     assert_true(c.peak <= 200000);
     slm_chat_template_free(t);
@@ -610,7 +610,7 @@ static void a_models_own_template_knows_its_tokens(void **state)
                 SLM_OK, "", NULL);
     slm_model_free(model); /* it is not needed any more */
     static const char messages[] = "[{\"content\": \"<|endoftext|>\"}]";
-    assert_int_equal(slm_chat_render(t, messages, sizeof messages - 1, NULL, &prompt, &err),
+    assert_int_equal(slm_chat_render(&prompt, t, messages, sizeof messages - 1, NULL, &err),
                      SLM_OK);
     segments_text(prompt, got);
     assert_string_equal(got, "<|endoftext|>{<|endoftext|>}");
@@ -645,7 +645,7 @@ static void without_a_template_there_are_built_in_ones(void **state)
         assert_says(builtin.name,
                     slm_chat_template_create(&t, NULL, builtin.text, builtin.size, &o, &err), &err,
                     SLM_OK, "", NULL);
-        assert_says(builtin.name, slm_chat_render(t, talk, sizeof talk - 1, NULL, &prompt, &err),
+        assert_says(builtin.name, slm_chat_render(&prompt, t, talk, sizeof talk - 1, NULL, &err),
                     &err, SLM_OK, "", NULL);
         segments_text(prompt, got);
         assert_non_null(strstr(got, "{U</s>}"));
@@ -674,7 +674,7 @@ static void options_become_variables(void **state)
     slm_error err;
     (void)state;
     assert_int_equal(slm_chat_template_create(&t, NULL, text, sizeof text - 1, NULL, &err), SLM_OK);
-    assert_int_equal(slm_chat_render(t, "[]", 2, NULL, &prompt, &err), SLM_OK);
+    assert_int_equal(slm_chat_render(&prompt, t, "[]", 2, NULL, &err), SLM_OK);
     slm_chat_prompt_info info = info_of(prompt);
     assert_int_equal(info.size, strlen("True,,,0,,False,0"));
     assert_memory_equal(info.text, "True,,,0,,False,0", info.size);
@@ -688,19 +688,19 @@ static void options_become_variables(void **state)
     o.extra = "{\"x\": 9, \"reasoning_effort\": \"high\"}";
     o.extra_size = strlen(o.extra);
     o.now = 0;
-    assert_int_equal(slm_chat_render(t, "{\"messages\": [{}]}", 18, &o, &prompt, &err), SLM_OK);
+    assert_int_equal(slm_chat_render(&prompt, t, "{\"messages\": [{}]}", 18, &o, &err), SLM_OK);
     info = info_of(prompt);
     assert_int_equal(info.size, strlen("False,False,high,2,9,True,1"));
     assert_memory_equal(info.text, "False,False,high,2,9,True,1", info.size);
     slm_chat_prompt_free(prompt);
     o.tools = NULL;
-    assert_says("tools", slm_chat_render(t, "[]", 2, &o, &prompt, &err), &err, SLM_E_ARGUMENT,
+    assert_says("tools", slm_chat_render(&prompt, t, "[]", 2, &o, &err), &err, SLM_E_ARGUMENT,
                 "tools", NULL);
-    assert_says("messages", slm_chat_render(t, "5", 1, NULL, &prompt, &err), &err, SLM_E_ARGUMENT,
+    assert_says("messages", slm_chat_render(&prompt, t, "5", 1, NULL, &err), &err, SLM_E_ARGUMENT,
                 "array", NULL);
-    assert_says("messages", slm_chat_render(t, "{}", 2, NULL, &prompt, &err), &err, SLM_E_ARGUMENT,
+    assert_says("messages", slm_chat_render(&prompt, t, "{}", 2, NULL, &err), &err, SLM_E_ARGUMENT,
                 "array", NULL);
-    assert_says("messages", slm_chat_render(t, "[", 1, NULL, &prompt, &err), &err, SLM_E_ARGUMENT,
+    assert_says("messages", slm_chat_render(&prompt, t, "[", 1, NULL, &err), &err, SLM_E_ARGUMENT,
                 "ends", NULL);
     assert_int_equal(err.position, 1);
     slm_chat_template_free(t);
@@ -726,14 +726,14 @@ static void the_date_is_given(void **state)
         slm_chat_options o;
         slm_chat_options_init(&o, sizeof o);
         o.now = rows[i].now;
-        assert_int_equal(slm_chat_render(t, "[]", 2, &o, &prompt, &err), SLM_OK);
+        assert_int_equal(slm_chat_render(&prompt, t, "[]", 2, &o, &err), SLM_OK);
         slm_chat_prompt_info info = info_of(prompt);
         assert_int_equal(info.size, strlen(rows[i].expected));
         assert_memory_equal(info.text, rows[i].expected, info.size);
         slm_chat_prompt_free(prompt);
     }
     slm_chat_prompt *prompt = NULL;
-    assert_says("no date", slm_chat_render(t, "[]", 2, NULL, &prompt, &err), &err, SLM_E_TEMPLATE,
+    assert_says("no date", slm_chat_render(&prompt, t, "[]", 2, NULL, &err), &err, SLM_E_TEMPLATE,
                 "no date", NULL);
     slm_chat_template_free(t);
 }
@@ -758,12 +758,12 @@ static void wrong_arguments_are_statuses(void **state)
     REFUSES("NULL", slm_chat_template_create(NULL, model, NULL, 0, NULL, &err));
     REFUSES("size", slm_chat_template_create(&t, model, NULL, 1, NULL, &err));
     assert_int_equal(slm_chat_template_create(&t, model, "", 0, NULL, &err), SLM_OK);
-    REFUSES("NULL", slm_chat_render(NULL, "[]", 2, NULL, &p, &err));
-    REFUSES("NULL", slm_chat_render(t, NULL, 0, NULL, &p, &err));
-    REFUSES("NULL", slm_chat_render(t, "[]", 2, NULL, NULL, &err));
+    REFUSES("NULL", slm_chat_render(&p, NULL, "[]", 2, NULL, &err));
+    REFUSES("NULL", slm_chat_render(&p, t, NULL, 0, NULL, &err));
+    REFUSES("NULL", slm_chat_render(NULL, t, "[]", 2, NULL, &err));
     REFUSES("NULL", slm_chat_builtin_find(0, NULL, NULL, &err));
     REFUSES("NULL", slm_chat_prompt_get_info(NULL, &info, &err));
-    assert_int_equal(slm_chat_render(t, "[]", 2, NULL, &p, &err), SLM_OK);
+    assert_int_equal(slm_chat_render(&p, t, "[]", 2, NULL, &err), SLM_OK);
     REFUSES("NULL", slm_chat_prompt_get_info(p, NULL, &err));
     assert_int_equal(slm_chat_prompt_get_info(p, &info, &err), SLM_OK);
     assert_int_equal(info.size, 0);
@@ -776,16 +776,16 @@ static void wrong_arguments_are_statuses(void **state)
     to.reserved = 1;
     slm_chat_template *none = NULL;
     slm_chat_prompt *no_prompt = NULL;
-    REFUSES("reserved", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    REFUSES("reserved", slm_chat_render(&no_prompt, t, "[]", 2, &o, &err));
     REFUSES("reserved", slm_chat_template_create(&none, model, "", 0, &to, &err));
     o.reserved = 0;
     o.now = INT64_MAX;
-    REFUSES("date", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    REFUSES("date", slm_chat_render(&no_prompt, t, "[]", 2, &o, &err));
     o.struct_size = 2;
     to.struct_size = 0;
     builtin.struct_size = 1;
     info.struct_size = 0;
-    REFUSES("struct_size", slm_chat_render(t, "[]", 2, &o, &no_prompt, &err));
+    REFUSES("struct_size", slm_chat_render(&no_prompt, t, "[]", 2, &o, &err));
     REFUSES("struct_size", slm_chat_template_create(&none, model, "", 0, &to, &err));
     REFUSES("struct_size", slm_chat_builtin_find(0, NULL, &builtin, &err));
     REFUSES("struct_size", slm_chat_prompt_get_info(p, &info, &err));

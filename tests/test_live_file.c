@@ -318,7 +318,7 @@ static int seen_eval(slm_context *context, const int32_t *ids, int32_t n, int32_
     span.want = SLM_WANT_LAST;
     int status = slm_eval(context, &span, 1, sizeof span, NULL, err);
     if (status == SLM_OK) {
-        assert_int_equal(slm_logits(context, -1, &logits, err), SLM_OK);
+        assert_int_equal(slm_logits(context, -1, &logits, NULL, err), SLM_OK);
         *hash = seen_add(*hash, logits, (size_t)n_vocab * sizeof *logits);
     }
     return status;

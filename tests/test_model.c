@@ -122,7 +122,8 @@ static void keys_out_of_range_are_told(void **state)
         {"context_length", U32, 1 << 24, NULL, SLM_OK, NULL, NULL},
         {"attention.key_length", U32, 4, NULL, SLM_OK, NULL, NULL},
         {"rope.dimension_count", U32, 2, NULL, SLM_OK, NULL, NULL},
-        {"rope.freq_base", SLM_TYPE_FLOAT64, 1e-60, NULL, SLM_E_MODEL, "rope.freq_base", "positive"},
+        {"rope.freq_base", SLM_TYPE_FLOAT64, 1e-60, NULL, SLM_E_MODEL, "rope.freq_base",
+         "positive"},
         {"rope.freq_base", SLM_TYPE_FLOAT64, 1e-45, NULL, SLM_OK, NULL, NULL},
         {"rope.scaling.factor", SLM_TYPE_FLOAT64, 1e-60, NULL, SLM_OK, NULL, NULL},
         {"rope.scaling.factor", F32, 1e-45, NULL, SLM_OK, NULL, NULL},
@@ -831,7 +832,7 @@ static void load_check_sees_the_scales_of_blocks(void **state)
     slm_model *model = open_model(&b, &o);
     slm_tensor_info info = {.struct_size = sizeof info};
     for (int32_t i = 0; slm_model_tensor(model, i, &info, NULL) == SLM_OK; i++) {
-        if (info.type != 8) {
+        if (info.encoding != 8) {
             continue;
         }
         char name[64];

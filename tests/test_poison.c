@@ -179,7 +179,7 @@ static void golden_rows(const struct golden *g, slm_model *model, int32_t kv_typ
         must(slm_eval(context, &span, 1, sizeof span, NULL, &err), &err);
         for (int32_t i = 0; i < span.n_tokens; i++) {
             const float *row = NULL;
-            must(slm_logits(context, i, &row, &err), &err);
+            must(slm_logits(context, i, &row, NULL, &err), &err);
             memcpy(rows + (size_t)(first + i) * (size_t)g->n_vocab, row,
                    (size_t)g->n_vocab * sizeof *rows);
         }

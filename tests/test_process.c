@@ -299,7 +299,8 @@ static int fresh_context_works(slm_model *model)
     int32_t best = -1;
     slm_sampler *sampler = NULL;
     slm_context *c = context_of(model, NULL, UNDER_TSAN ? 1 : 2);
-    int ok = c != NULL && eval(c, &err) == SLM_OK && slm_logits(c, -1, &logits, &err) == SLM_OK &&
+    int ok = c != NULL && eval(c, &err) == SLM_OK &&
+             slm_logits(c, -1, &logits, NULL, &err) == SLM_OK &&
              slm_sampler_create(&sampler, model, NULL, 0, 0, NULL, &err) == SLM_OK;
     slm_model_info info;
     info.struct_size = (uint32_t)sizeof info;

@@ -64,7 +64,7 @@ static int eval(slm_context *c, const int32_t *tokens, int32_t n, slm_error *err
 static int copy_row(slm_context *c, float *row, int32_t n_vocab, slm_error *err)
 {
     const float *logits = NULL;
-    int status = slm_logits(c, -1, &logits, err);
+    int status = slm_logits(c, -1, &logits, NULL, err);
     if (status == SLM_OK) {
         memcpy(row, logits, (size_t)n_vocab * sizeof *row);
     }
@@ -399,7 +399,7 @@ static int chat_once(int which, struct chat_result *r, slm_error *err)
     slm_chat_prompt *prompt = NULL;
     slm_chat_prompt_info info = {.struct_size = sizeof info};
     int status =
-        slm_chat_render(shared_chat, messages[which], strlen(messages[which]), NULL, &prompt, err);
+        slm_chat_render(&prompt, shared_chat, messages[which], strlen(messages[which]), NULL, err);
     if (status == SLM_OK) {
         status = slm_chat_prompt_get_info(prompt, &info, err);
     }

@@ -144,8 +144,8 @@ static void assert_row(const struct model *m, slm_context *c, int32_t index, con
     const float *row = NULL;
     const float *wanted = NULL;
     eval(other, 0, tokens, n);
-    assert_int_equal(slm_logits(c, index, &row, NULL), SLM_OK);
-    assert_int_equal(slm_logits(other, -1, &wanted, NULL), SLM_OK);
+    assert_int_equal(slm_logits(c, index, &row, NULL, NULL), SLM_OK);
+    assert_int_equal(slm_logits(other, -1, &wanted, NULL, NULL), SLM_OK);
     if (memcmp(row, wanted, (size_t)m->golden.n_vocab * sizeof(float)) != 0) {
         fail_msg("%s: other logits after %d tokens", m->golden.title, (int)n);
     }
@@ -538,7 +538,7 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
             for (int step = 0; step < 2; step++) { /* a prompt, then a token */
                 const float *row = NULL;
                 eval(c, 0, m->golden.tokens, step == 0 ? m->golden.n_tokens : 1);
-                assert_int_equal(slm_logits(c, -1, &row, NULL), SLM_OK);
+                assert_int_equal(slm_logits(c, -1, &row, NULL, NULL), SLM_OK);
                 if (i == 0) {
                     memcpy(wanted[step], row, bytes);
                 } else if (memcmp(wanted[step], row, bytes) != 0) {

@@ -37,7 +37,7 @@ static void *render(void *arg)
     job->status = slm_chat_template_create(&t, NULL, job->text, job->size, NULL, &job->err);
     if (job->status == SLM_OK) {
         job->status =
-            slm_chat_render(t, job->messages, strlen(job->messages), NULL, &prompt, &job->err);
+            slm_chat_render(&prompt, t, job->messages, strlen(job->messages), NULL, &job->err);
     }
     slm_chat_prompt_free(prompt);
     slm_chat_template_free(t);

@@ -605,7 +605,7 @@ static int decode(struct scene *s, slm_error *err)
 static int sample(struct scene *s, slm_error *err)
 {
     const float *logits = NULL;
-    int status = slm_logits(s->context, -1, &logits, err);
+    int status = slm_logits(s->context, -1, &logits, NULL, err);
     for (s->n_tokens = 0; status == SLM_OK && s->n_tokens < 20;) {
         int32_t *token = &s->tokens[s->n_tokens++];
         status = slm_sample(s->sampler, logits, TINY_VOCAB, token, err);
@@ -739,7 +739,7 @@ static int render(struct scene *s, slm_error *err)
     slm_chat_options_init(&o, sizeof o);
     o.tools = chat_tools;
     o.tools_size = sizeof chat_tools - 1;
-    return slm_chat_render(s->chat, chat_messages, sizeof chat_messages - 1, &o, &s->prompt, err);
+    return slm_chat_render(&s->prompt, s->chat, chat_messages, sizeof chat_messages - 1, &o, err);
 }
 
 static int tokenize_prompt(struct scene *s, slm_error *err)
@@ -862,7 +862,7 @@ static uint64_t logits_and_lengths(struct scene *s)
 {
     uint64_t hash = 2;
     const float *logits = NULL;
-    assert_int_equal(slm_logits(s->context, -1, &logits, NULL), SLM_OK);
+    assert_int_equal(slm_logits(s->context, -1, &logits, NULL, NULL), SLM_OK);
     hash = mixed(hash, logits, TINY_VOCAB * sizeof *logits);
     for (int32_t i = 0; i < 3; i++) {
         int32_t n = -1;

@@ -72,7 +72,7 @@ static int render(const slm_chat_template *t, struct text context, slm_chat_prom
     slm_chat_options_init(&o, sizeof o);
     o.now = NOW;
     o.add_generation_prompt = 0;
-    return slm_chat_render(t, context.s, context.n, &o, prompt, err);
+    return slm_chat_render(prompt, t, context.s, context.n, &o, err);
 }
 
 /* Only what the template raises itself is to be said in its words. */

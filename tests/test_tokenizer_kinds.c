@@ -656,7 +656,7 @@ static void infill_tokens_are_found_by_name_and_by_key(void **state)
     for (int32_t i = 0; i < 9; i++) {
         assert_int_equal(slm_token_get_info(m, i, &token, NULL), SLM_OK);
         assert_int_equal(token.is_end, i >= 4 && i < 8);
-        assert_int_equal(token.type, i == 0 ? SLM_TOKEN_NORMAL : SLM_TOKEN_CONTROL);
+        assert_int_equal(token.kind, i == 0 ? SLM_TOKEN_NORMAL : SLM_TOKEN_CONTROL);
     }
     slm_model_free(m);
 }

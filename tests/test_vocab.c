@@ -199,7 +199,7 @@ static void tokens_tell_what_they_are(void **state)
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         info.struct_size = sizeof info;
         assert_int_equal(slm_token_get_info(m, want[i].token, &info, &err), SLM_OK);
-        assert_int_equal(info.type, want[i].type);
+        assert_int_equal(info.kind, want[i].type);
         assert_int_equal(info.is_end, want[i].is_end);
         assert_int_equal(info.text_size, strlen(spm_entries[want[i].token].text));
         assert_true(info.score == spm_entries[want[i].token].score);
@@ -315,7 +315,7 @@ static void ends_are_found_by_id_and_by_name(void **state)
         assert_int_equal(info.is_end, i >= 11); /* <|end|> ends a message, not the answer */
     }
     assert_int_equal(slm_token_get_info(m, 10, &info, &err), SLM_OK);
-    assert_int_equal(info.type, SLM_TOKEN_USER);
+    assert_int_equal(info.kind, SLM_TOKEN_USER);
     EXPECT(m, "a<|end|>b", 0, 0, 10, 1);
     model_info.struct_size = sizeof model_info;
     assert_int_equal(slm_model_get_info(m, &model_info, &err), SLM_OK);

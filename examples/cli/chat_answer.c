@@ -23,7 +23,7 @@ static int render(struct chat *c, int with_answer, slm_chat_prompt **prompt, slm
         return err->code = SLM_E_MEMORY;
     }
     c->options.add_generation_prompt = with_answer;
-    int status = slm_chat_render(c->form, json.data, json.n, &c->options, prompt, err);
+    int status = slm_chat_render(prompt, c->form, json.data, json.n, &c->options, err);
     text_free(&json);
     return status;
 }
@@ -219,22 +219,10 @@ static int take_piece(struct chat *c, struct chat_answer *a, int32_t kind, const
     }
 }
 
-static int32_t generated(const slm_generator *g, slm_generate_stats *stats)
+static int note_tokens(struct chat *c, const slm_piece *piece)
 {
-    memset(stats, 0, sizeof *stats);
-    stats->struct_size = sizeof *stats;
-    slm_generate_get_stats(g, stats, NULL);
-    return stats->n_generated;
-}
-
-/* Notes the tokens behind a piece: the last one is known, those without text in front of it are not. */
-static int note_tokens(struct chat *c, const slm_generator *g, const slm_piece *piece,
-                       int32_t *n_noted)
-{
-    slm_generate_stats stats;
-    for (int32_t n = generated(g, &stats); *n_noted < n; ++*n_noted) {
-        int32_t token = *n_noted == n - 1 ? piece->token : TOKEN_UNKNOWN;
-        if (cli_push_token(&c->cache, token) != CLI_GO) {
+    for (int32_t i = 0; i < piece->n_tokens; i++) {
+        if (cli_push_token(&c->cache, piece->tokens[i]) != CLI_GO) {
             return CLI_FAILED;
         }
     }
@@ -243,7 +231,6 @@ static int note_tokens(struct chat *c, const slm_generator *g, const slm_piece *
 
 static int pull(struct chat *c, slm_generator *g, struct chat_answer *a)
 {
-    int32_t n_noted = 0;
     int code = CLI_GO;
     slm_piece piece;
     memset(&piece, 0, sizeof piece);
@@ -256,7 +243,7 @@ static int pull(struct chat *c, slm_generator *g, struct chat_answer *a)
             return cli_fail("%s", err.message);
         }
         int is_end = a->stopped || piece.kind == SLM_PIECE_END;
-        code = note_tokens(c, g, &piece, &n_noted);
+        code = a->stopped ? CLI_GO : note_tokens(c, &piece);
         if (code == CLI_GO) {
             code = is_end ? take_piece(c, a, SLM_PIECE_END, NULL, 0)
                           : take_piece(c, a, piece.kind, piece.text, piece.size);
@@ -279,8 +266,8 @@ static void count(struct chat_counts *to, const slm_generate_stats *stats, int64
     to->answer_ns += stats->generate_ns;
 }
 
-/* The sequence has the last word about how many tokens there are: one that was chosen when it was
- * stopped may not be among them. */
+/* The sequence has the last word about how many tokens there are: an answer that was stopped may have
+ * chosen some of which no piece told, or one that the sequence did not take. */
 static int settle_cache(struct chat *c)
 {
     int32_t length = 0;
@@ -316,7 +303,9 @@ static int generate(struct chat *c, struct chat_answer *a, int64_t prompt_ns)
     if (code == CLI_GO) {
         code = pull(c, g, a);
     }
-    generated(g, &stats);
+    memset(&stats, 0, sizeof stats);
+    stats.struct_size = sizeof stats;
+    slm_generate_get_stats(g, &stats, NULL);
     count(&c->last, &stats, prompt_ns);
     count(&c->all, &stats, prompt_ns);
     c->all.prompt += c->last.prompt;

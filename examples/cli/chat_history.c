@@ -121,7 +121,7 @@ static int read_role(struct chat_history *h, const char *line, size_t size, enum
                                           NULL, err);
     }
     if (status == SLM_OK) {
-        status = slm_chat_render(h->reader, "[]", 2, &o, &prompt, err);
+        status = slm_chat_render(&prompt, h->reader, "[]", 2, &o, err);
     }
     if (status == SLM_OK) {
         status = slm_chat_prompt_get_info(prompt, &info, err);

@@ -138,10 +138,10 @@ static int print_encodings(const slm_model *model, const slm_model_info *info)
         if (slm_model_tensor(model, i, &tensor, &err) != SLM_OK) {
             return cli_fail("%s", err.message);
         }
-        if (tensor.type >= 0 && tensor.type < TYPES_MAX) {
-            tally[tensor.type].name = tensor.type_name;
-            tally[tensor.type].n++;
-            tally[tensor.type].bytes += tensor.size;
+        if (tensor.encoding >= 0 && tensor.encoding < TYPES_MAX) {
+            tally[tensor.encoding].name = tensor.encoding_name;
+            tally[tensor.encoding].n++;
+            tally[tensor.encoding].bytes += tensor.size;
         }
     }
     const char *label = "encodings";
@@ -240,7 +240,7 @@ static const char *const type_names[] = {"u8",   "i8",     "u16",   "i16", "u32"
 
 static void print_value(const slm_metadata *value, size_t limit)
 {
-    switch (value->type) {
+    switch (value->value_type) {
     case SLM_TYPE_STRING:
         putchar('"');
         cli_print_escaped(stdout, value->text, value->text_size, limit);
@@ -282,8 +282,9 @@ static int print_metadata(const slm_model *model, const slm_model_info *info)
         if (get_metadata(model, i, 0, &value) != CLI_GO) {
             return CLI_FAILED;
         }
-        const char *type =
-            value.type >= 0 && value.type < CLI_COUNT(type_names) ? type_names[value.type] : "?";
+        const char *type = value.value_type >= 0 && value.value_type < CLI_COUNT(type_names)
+                               ? type_names[value.value_type]
+                               : "?";
         cli_print_escaped(stdout, value.key, value.key_size, TEXT_LIMIT);
         if (!value.is_array) {
             printf(" = %s ", type);
@@ -322,7 +323,7 @@ static int print_tensors(const slm_model *model, const slm_model_info *info)
             snprintf(shape + n, sizeof shape - n, d == 0 ? "%lld" : " x %lld",
                      (long long)tensor.shape[d]);
         }
-        printf("%-8s %-18s %10s  ", tensor.type_name, shape, cli_bytes(tensor.size, size));
+        printf("%-8s %-18s %10s  ", tensor.encoding_name, shape, cli_bytes(tensor.size, size));
         cli_print_escaped(stdout, tensor.name, tensor.name_size, TEXT_LIMIT);
         putchar('\n');
     }

@@ -47,7 +47,7 @@ static int eval_rows(slm_context *context, const int32_t *tokens, int32_t n, int
     cli_progress_end(progress);
     for (int32_t i = 0; i < n && status == SLM_OK; i++) {
         const float *row = NULL; /* [n_vocab] */
-        status = slm_logits(context, i, &row, &err);
+        status = slm_logits(context, i, &row, NULL, &err);
         if (status == SLM_OK && print_row(row, n_vocab) != CLI_GO) {
             return CLI_FAILED;
         }

@@ -591,7 +591,7 @@ static int build_head(struct writer *w)
         for (int d = 0; d < n_dims; d++) {
             put_uint(&w->head, (uint64_t)t->size_of[d], 8);
         }
-        put_uint(&w->head, (uint64_t)t->encoding.type, 4);
+        put_uint(&w->head, (uint64_t)t->encoding.id, 4);
         put_uint(&w->head, t->offset, 8);
     }
     while (w->head.n % ALIGNMENT != 0 && !w->head.failed) {

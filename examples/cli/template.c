@@ -76,7 +76,7 @@ static int render(const slm_model *model, const slm_chat_template *t, const stru
         return CLI_FAILED;
     }
     o.add_generation_prompt = !s->no_prompt;
-    int status = slm_chat_render(t, json, size, &o, &prompt, &err);
+    int status = slm_chat_render(&prompt, t, json, size, &o, &err);
     free(tools);
     if (status != SLM_OK || slm_chat_prompt_get_info(prompt, &info, &err) != SLM_OK) {
         slm_chat_prompt_free(prompt);

@@ -695,17 +695,13 @@ class context : public detail::handle<slm_context, slm_context_free> {
     {
         slm_error e;
         slm_context *made = nullptr;
-        auto about = detail::sized<slm_model_info>();
         slm_context_options o = options;
         o.threads = options.threads ? options.threads->get() : nullptr;
         int status = detail::check_open(options.threads, "the thread pool is closed", e);
         if (status == SLM_OK) {
-            status = slm_model_get_info(model.get(), &about, &e);
-        }
-        if (status == SLM_OK) {
             status = slm_context_create(&made, model.get(), &o, &e);
         }
-        context owner(made, model.keep(), about.n_vocab);
+        context owner(made, model.keep());
         status = model.keep() ? model.keep()->finish(status, e) : status; /* what log threw */
         return detail::give(status, e, std::move(owner));
     }
@@ -769,8 +765,9 @@ class context : public detail::handle<slm_context, slm_context_free> {
     {
         slm_error e;
         const float *row = nullptr;
-        int status = slm_logits(get(), index, &row, &e);
-        return detail::give(status, e, span<const float>(row, status == SLM_OK ? n_vocab_ : 0));
+        std::int32_t n = 0;
+        int status = slm_logits(get(), index, &row, &n, &e);
+        return detail::give(status, e, span<const float>(row, static_cast<std::size_t>(n)));
     }
 
     /* Embeddings of texts of tokens, a row a text, with SLM_POOLING_NONE a row a token, one behind
@@ -805,12 +802,9 @@ class context : public detail::handle<slm_context, slm_context_free> {
   private:
     friend class generator;
 
-    context(slm_context *made, const std::shared_ptr<detail::callbacks> &keep, std::int32_t n_vocab)
-        : handle(made, keep), n_vocab_(static_cast<std::size_t>(n_vocab))
+    context(slm_context *made, const std::shared_ptr<detail::callbacks> &keep) : handle(made, keep)
     {
     }
-
-    std::size_t n_vocab_ = 0;
 };
 
 /* ---- Chats ----------------------------------------------------------------------------------- */
@@ -910,7 +904,7 @@ class chat_template : public detail::handle<slm_chat_template, slm_chat_template
         o.tools_size = options.tools.size();
         o.extra = options.extra.empty() ? nullptr : options.extra.data();
         o.extra_size = options.extra.size();
-        int status = slm_chat_render(get(), messages.data(), messages.size(), &o, &made, &e);
+        int status = slm_chat_render(&made, get(), messages.data(), messages.size(), &o, &e);
         return detail::give(status, e, chat_prompt(made));
     }
 
@@ -1001,8 +995,8 @@ struct generate_options : slm_generate_options {
 struct piece {
     std::int32_t kind = SLM_PIECE_END; /* SLM_PIECE_ */
     std::int32_t reason = 0;           /* SLM_END_ when kind is SLM_PIECE_END */
-    std::int32_t token = -1;
-    std::string_view text; /* valid until the next call on the generator */
+    span<const std::int32_t> tokens;   /* chosen since the last piece; valid like the generator */
+    std::string_view text;             /* valid until the next call on the generator */
 };
 
 /* Prompt in, pieces out: a range for one pass, or next(), or each() with a callback. */
@@ -1176,7 +1170,7 @@ class generator : public detail::handle<slm_generator, slm_generate_end> {
         int status = slm_generate_next(get(), &raw, &e);
         piece_.kind = status == SLM_OK ? raw.kind : SLM_PIECE_END;
         piece_.reason = raw.reason;
-        piece_.token = raw.token;
+        piece_.tokens = {raw.tokens, static_cast<std::size_t>(raw.n_tokens)};
         piece_.text = std::string_view(raw.text ? raw.text : "", raw.size);
         if (keep()) {
             status = keep()->finish(status, e);

@@ -85,7 +85,7 @@ func (t *ChatTemplate) Render(messages string, options *ChatOptions) (*ChatPromp
 	}
 	p := &ChatPrompt{}
 	var err C.slm_error
-	status := C.slm_chat_render(t.p, cBytes(messages), C.size_t(len(messages)), &o, &p.p, &err)
+	status := C.slm_chat_render(&p.p, t.p, cBytes(messages), C.size_t(len(messages)), &o, &err)
 	if status != C.SLM_OK {
 		return nil, failed(status, &err)
 	}

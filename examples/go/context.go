@@ -323,7 +323,7 @@ func (c *Context) Logits(index int) ([]float32, error) {
 	row := make([]float32, c.info.n_vocab)
 	err := c.call(func(err *C.slm_error) C.int {
 		var p *C.float
-		status := C.slm_logits(c.p, C.int32_t(index), &p, err)
+		status := C.slm_logits(c.p, C.int32_t(index), &p, nil, err)
 		if status == C.SLM_OK {
 			copy(row, unsafe.Slice((*float32)(unsafe.Pointer(p)), len(row)))
 		}
@@ -341,7 +341,7 @@ func (c *Context) Sample(index int, s *Sampler) (Token, error) {
 	var token C.int32_t
 	err := c.call(func(err *C.slm_error) C.int {
 		var p *C.float
-		if status := C.slm_logits(c.p, C.int32_t(index), &p, err); status != C.SLM_OK {
+		if status := C.slm_logits(c.p, C.int32_t(index), &p, nil, err); status != C.SLM_OK {
 			return status
 		}
 		return C.slm_sample(s.p, p, c.info.n_vocab, &token, err)

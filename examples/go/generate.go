@@ -49,8 +49,8 @@ const (
 // Piece is a piece of text: whole characters, which cannot belong to a stop string.
 type Piece struct {
 	Text    string
-	Token   Token // the last one that went into the text
-	Special bool  // the text is that of a control token
+	Tokens  []Token // chosen since the last piece, those without text, too
+	Special bool    // the text is that of a control token
 }
 
 // Generator continues a sequence piece by piece. It serves one call at a time, and so does its context.
@@ -162,7 +162,7 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 	return nil
 }
 
-// Next gives the next piece, and io.EOF at the end. The first call runs the prompt. When ctx ends it,
+// Next gives the next piece, and io.EOF at the end, with a Piece that has the last tokens. The first call runs the prompt. When ctx ends it,
 // the error is both ErrCancelled and that of ctx, and the next call goes on where this one was.
 func (g *Generator) Next(ctx context.Context) (Piece, error) {
 	if err := g.enter(); err != nil {
@@ -182,7 +182,8 @@ func (g *Generator) Next(ctx context.Context) (Piece, error) {
 	stop := watch(ctx, g.cancel)
 	err := g.c.call(func(err *C.slm_error) C.int {
 		status := C.slm_generate_next(g.p, &raw, err)
-		piece = Piece{goBytes(raw.text, raw.size), Token(raw.token), raw.kind == C.SLM_PIECE_SPECIAL}
+		tokens := append([]Token(nil), unsafe.Slice((*Token)(unsafe.Pointer(raw.tokens)), raw.n_tokens)...)
+		piece = Piece{goBytes(raw.text, raw.size), tokens, raw.kind == C.SLM_PIECE_SPECIAL}
 		return status
 	})
 	stop()
@@ -192,7 +193,7 @@ func (g *Generator) Next(ctx context.Context) (Piece, error) {
 	}
 	if raw.kind == C.SLM_PIECE_END {
 		g.reason = Reason(raw.reason)
-		return Piece{Token: -1}, io.EOF
+		return piece, io.EOF
 	}
 	return piece, nil
 }

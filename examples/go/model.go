@@ -266,7 +266,7 @@ func (m *Model) Metadata(index int) (Metadata, error) {
 		entry.Value = value(raw)
 		return entry, nil
 	}
-	switch raw._type {
+	switch raw.value_type {
 	case C.SLM_TYPE_BOOL:
 		entry.Value, err = elements[bool](m, index, raw)
 	case C.SLM_TYPE_STRING:
@@ -310,7 +310,7 @@ func (m *Model) metadata(index int, element uint64) (*C.slm_metadata, error) {
 }
 
 func value(raw *C.slm_metadata) any {
-	switch raw._type {
+	switch raw.value_type {
 	case C.SLM_TYPE_BOOL:
 		return raw.integer != 0
 	case C.SLM_TYPE_STRING:
@@ -358,7 +358,7 @@ func (m *Model) Tensor(index int) (Tensor, error) {
 	}
 	t := Tensor{
 		Name:     goBytes(i.name, i.name_size),
-		Encoding: C.GoString(i.type_name),
+		Encoding: C.GoString(i.encoding_name),
 		File:     int(i.file),
 		Offset:   uint64(i.offset),
 		Size:     uint64(i.size),

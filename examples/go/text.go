@@ -89,7 +89,7 @@ func (m *Model) TokenInfo(token Token) (TokenInfo, error) {
 	if status != C.SLM_OK {
 		return TokenInfo{}, failed(status, &err)
 	}
-	return TokenInfo{goBytes(i.text, i.text_size), int(i._type), float32(i.score), i.is_end != 0}, nil
+	return TokenInfo{goBytes(i.text, i.text_size), int(i.kind), float32(i.score), i.is_end != 0}, nil
 }
 
 // FindToken is the token stored as exactly this text, or -1.

@@ -231,9 +231,8 @@ struct web_talk {
     int32_t n_ctx;
     int32_t *tokens;    /* [n_ctx] of the prompt */
     int32_t n_tokens;   /* of the prompt */
-    int32_t *known;     /* [n_ctx] what the sequence is known to hold, */
-    int32_t n_known;    /* so many from its beginning on */
-    int32_t all_known;  /* it holds nothing else */
+    int32_t *known;     /* [n_ctx + 1] what the sequence was given and has chosen: */
+    int32_t n_known;    /* where an answer was stopped, it may hold more, or one less */
     int32_t checkpoint; /* length that the model's states can return to */
     int32_t max_tokens;
     int32_t n_generated;
@@ -286,7 +285,7 @@ int EXPORT(web_talk_create)(slm_model *model, int32_t is_chat, int32_t n_ctx,
         slm_context_get_info(t->context, &info, NULL);
         t->n_ctx = info.n_ctx;
         t->tokens = malloc((size_t)info.n_ctx * sizeof(int32_t));
-        t->known = malloc((size_t)info.n_ctx * sizeof(int32_t));
+        t->known = malloc(((size_t)info.n_ctx + 1) * sizeof(int32_t));
         if (t->tokens == NULL || t->known == NULL) {
             status = fail(SLM_E_MEMORY, "no memory for the tokens of a conversation");
         }
@@ -310,7 +309,7 @@ static int tokenize(struct web_talk *t, const char *text, size_t size, double no
         slm_chat_prompt_info info = {.struct_size = sizeof info};
         slm_chat_options_init(&options, sizeof options);
         options.now = (int64_t)now;
-        status = slm_chat_render(t->form, text, size, &options, &prompt, &error);
+        status = slm_chat_render(&prompt, t->form, text, size, &options, &error);
         if (status == SLM_OK) {
             slm_chat_prompt_get_info(prompt, &info, NULL);
             status =
@@ -335,7 +334,6 @@ static int rewind_to(struct web_talk *t, int32_t length)
     int status = slm_sequence_rewind(t->context, 0, length, &error);
     if (status == SLM_OK) {
         t->n_known = length;
-        t->all_known = 1;
     }
     return status;
 }
@@ -344,11 +342,16 @@ static int rewind_to(struct web_talk *t, int32_t length)
  * computed. A model with states returns to its checkpoint only, or to nothing. */
 static int rewind_to_prompt(struct web_talk *t)
 {
-    int32_t n = 0;
+    int32_t n = 0, length = 0;
+    int status = slm_sequence_length(t->context, 0, &length, &error);
+    if (status != SLM_OK) {
+        return status;
+    }
+    t->n_known = t->n_known < length ? t->n_known : length;
     while (n < t->n_known && n + 1 < t->n_tokens && t->known[n] == t->tokens[n]) {
         n++;
     }
-    if (t->all_known && n == t->n_known) {
+    if (n == length) {
         return SLM_OK;
     }
     if (rewind_to(t, n) == SLM_OK ||
@@ -434,19 +437,16 @@ static int begin_answer(struct web_talk *t)
     return slm_generate_begin(&t->generator, t->context, 0, t->sampler, NULL, 0, &options, &error);
 }
 
-/* A piece tells its last token: where it is its only one, the sequence is known to hold it. */
+/* The first piece says that the prompt is done, and each which tokens it took. */
 static void count_piece(struct web_talk *t)
 {
     slm_generate_stats stats = {.struct_size = sizeof stats};
     slm_generate_get_stats(t->generator, &stats, NULL);
-    if (t->all_known && t->n_known == t->n_tokens - 1) {
+    if (t->n_known == t->n_tokens - 1) {
         t->known[t->n_known++] = t->tokens[t->n_tokens - 1];
     }
-    t->all_known = t->all_known && stats.n_generated == t->n_generated + 1 && t->piece.token >= 0 &&
-                   t->n_known < t->n_ctx;
-    if (t->all_known) {
-        t->known[t->n_known++] = t->piece.token;
-    }
+    memcpy(t->known + t->n_known, t->piece.tokens, (size_t)t->piece.n_tokens * sizeof(int32_t));
+    t->n_known += t->piece.n_tokens;
     t->n_generated = stats.n_generated;
 }
 
@@ -464,7 +464,6 @@ int EXPORT(web_talk_step)(struct web_talk *t)
     t->piece.struct_size = sizeof t->piece;
     int status = slm_generate_next(t->generator, &t->piece, &error);
     if (status != SLM_OK) {
-        t->all_known = 0;
         return status;
     }
     count_piece(t);

@@ -8,7 +8,7 @@ static char *both_ways(const slm_chat_template *t, const char *text, size_t size
     slm_chat_prompt *prompt = NULL;
     slm_chat_prompt_info info = {.struct_size = sizeof info};
     slm_error err;
-    int status = slm_chat_render(t, text, size, NULL, &prompt, &err);
+    int status = slm_chat_render(&prompt, t, text, size, NULL, &err);
     fuzz_status(status, &err);
     if (status != SLM_OK) {
         fuzz_check(status == SLM_E_ARGUMENT || status == SLM_E_TEMPLATE, "%s", err.message);

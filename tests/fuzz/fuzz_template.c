@@ -41,7 +41,7 @@ static int run(const char *text, size_t n, const char *json, size_t n_json, int3
     int status = slm_chat_template_create(&t, NULL, text, n, &to, &err);
     fuzz_status(status, &err);
     if (status == SLM_OK) {
-        status = slm_chat_render(t, json, n_json, &o, &prompt, &err);
+        status = slm_chat_render(&prompt, t, json, n_json, &o, &err);
         fuzz_status(status, &err);
     }
     fuzz_check((status == SLM_OK) == (prompt != NULL), "%s", err.message);

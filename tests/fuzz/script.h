@@ -163,7 +163,7 @@ static void script_sample(struct script *s)
     slm_error err;
     int32_t token = -1, same = -1;
     uint8_t how = fuzz_u8(s->in);
-    int status = slm_logits(s->context, (how & 15) - 1, &logits, &err);
+    int status = slm_logits(s->context, (how & 15) - 1, &logits, NULL, &err);
     fuzz_status(status, &err);
     if (status != SLM_OK || s->sampler == NULL) {
         return;
@@ -261,7 +261,7 @@ static int script_next(slm_context *context, int32_t sequence, float *logits, in
         fuzz_check(status == SLM_E_FULL, "%s", err.message);
         return 0;
     }
-    fuzz_check(slm_logits(context, -1, &row, &err) == SLM_OK, "%s", err.message);
+    fuzz_check(slm_logits(context, -1, &row, NULL, &err) == SLM_OK, "%s", err.message);
     memcpy(logits, row, (size_t)n_vocab * sizeof *logits);
     return 1;
 }

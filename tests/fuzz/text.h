@@ -15,7 +15,7 @@ static void text_no_control(const slm_model *model, const slm_model_info *info,
     size_t last = n > first && info->add_eos && tokens[n - 1] == end;
     for (size_t i = first; i < n - last; i++) {
         fuzz_check(slm_token_get_info(model, tokens[i], &t, NULL) == SLM_OK, "token %d", tokens[i]);
-        fuzz_check(t.type != SLM_TOKEN_CONTROL || tokens[i] == info->unk_token,
+        fuzz_check(t.kind != SLM_TOKEN_CONTROL || tokens[i] == info->unk_token,
                    "text gave control token %d", tokens[i]);
     }
 }

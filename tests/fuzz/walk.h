@@ -23,8 +23,9 @@ static void walk_text(const char *text, size_t size)
 static uint64_t walk_value_bytes(const slm_metadata *v)
 {
     static const uint8_t sizes[13] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8};
-    fuzz_check(v->type >= 0 && v->type < 13 && v->type != SLM_TYPE_ARRAY, "type %d", v->type);
-    return sizes[v->type] * v->count + (v->is_array ? 12 : 0);
+    fuzz_check(v->value_type >= 0 && v->value_type < 13 && v->value_type != SLM_TYPE_ARRAY,
+               "type %d", v->value_type);
+    return sizes[v->value_type] * v->count + (v->is_array ? 12 : 0);
 }
 
 /* Returns how many bytes of the first file the keys take, 0 if that is too much to look at. */
@@ -43,8 +44,9 @@ static uint64_t walk_metadata(const slm_model *model, int32_t n)
             walk_text(v.text, v.text_size);
             bytes += v.text_size;
         }
+        walk_text((const char *)v.data, v.data_size < WALK_ELEMENTS ? v.data_size : WALK_ELEMENTS);
         bytes += 8 + v.key_size + 4 + walk_value_bytes(&v);
-        all &= v.type != SLM_TYPE_STRING || count <= WALK_ELEMENTS;
+        all &= v.value_type != SLM_TYPE_STRING || count <= WALK_ELEMENTS;
         if (count < WALK_ELEMENTS) {
             int status = slm_model_metadata(model, i, count > 0 ? count : 1, &v, &err);
             fuzz_check(status == SLM_E_ARGUMENT, "element %llu", (unsigned long long)count);
@@ -98,7 +100,7 @@ static void walk_tensors(const slm_model *model, int32_t n, const size_t *sizes,
     for (int32_t i = 0; i < n; i++) {
         fuzz_check(slm_model_tensor(model, i, &t, &err) == SLM_OK, "%s", err.message);
         walk_text(t.name, t.name_size);
-        fuzz_check(slm_encoding_find(t.type, NULL, &e, &err) == SLM_OK, "type %d", t.type);
+        fuzz_check(slm_encoding_find(t.encoding, NULL, &e, &err) == SLM_OK, "type %d", t.type);
         fuzz_check(t.file >= 0 && t.file < n_files, "file %d", t.file);
         fuzz_check(t.offset <= sizes[t.file] && t.size <= sizes[t.file] - t.offset,
                    "%llu bytes at %llu", (unsigned long long)t.size, (unsigned long long)t.offset);
@@ -156,7 +158,7 @@ static int walk_byte(const slm_token_info *t)
 /* What SentencePiece's tokens stand for: a byte, or their text, in which U+2581 is a space. */
 static void walk_spm_token(const slm_model *model, int32_t id, const slm_token_info *t)
 {
-    int byte = t->type == SLM_TOKEN_BYTE ? walk_byte(t) : -1;
+    int byte = t->kind == SLM_TOKEN_BYTE ? walk_byte(t) : -1;
     uint8_t *text = (uint8_t *)malloc(t->text_size + 1);
     char *out = (char *)malloc(t->text_size + 1);
     size_t size = 0, n_out = 0;
@@ -198,7 +200,7 @@ static void walk_tokens(const slm_model *model, int32_t n, int is_spm)
                            found >= 0 && found <= i,
                        "token %d is found as %d", i, found);
         }
-        if (is_spm && (t.type == SLM_TOKEN_NORMAL || t.type == SLM_TOKEN_BYTE)) {
+        if (is_spm && (t.kind == SLM_TOKEN_NORMAL || t.kind == SLM_TOKEN_BYTE)) {
             walk_spm_token(model, i, &t);
         }
         char *text = (char *)malloc(SLM_DECODE_MAX(t.text_size));
@@ -237,7 +239,7 @@ static void walk_decode(slm_context *context, slm_sampler *sampler, int32_t n_vo
     const float *logits = NULL;
     for (int step = 0; step < n; step++) {
         int32_t next = -1;
-        fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
+        fuzz_check(slm_logits(context, -1, &logits, NULL, &err) == SLM_OK, "%s", err.message);
         int chosen = slm_sample(sampler, logits, n_vocab, &next, &err);
         fuzz_check(chosen == SLM_OK || chosen == SLM_E_NUMERIC, "%s", err.message);
         next = chosen == SLM_OK ? next : step % n_vocab;
@@ -259,13 +261,13 @@ static void walk_generate(slm_context *context, slm_sampler *sampler, const int3
     walk_must(context, 0, tokens + 3, 2);
     fuzz_check(slm_sequence_checkpoint(context, 0, 0, &err) == SLM_OK, "%s", err.message);
     walk_must(context, 0, tokens, 1);
-    fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
+    fuzz_check(slm_logits(context, -1, &logits, NULL, &err) == SLM_OK, "%s", err.message);
     void *first = fuzz_copy(logits, bytes);
     fuzz_check(slm_sequence_rewind(context, 0, 5, &err) == SLM_OK, "%s", err.message);
     fuzz_check(slm_sequence_fork(context, 0, 1, &err) == SLM_OK, "%s", err.message);
     for (int32_t sequence = 1; sequence >= 0; sequence--) {
         walk_must(context, sequence, tokens, 1);
-        fuzz_check(slm_logits(context, -1, &logits, &err) == SLM_OK, "%s", err.message);
+        fuzz_check(slm_logits(context, -1, &logits, NULL, &err) == SLM_OK, "%s", err.message);
         fuzz_check(memcmp(first, logits, bytes) == 0, "sequence %d differs", sequence);
     }
     free(first);

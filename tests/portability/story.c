@@ -72,7 +72,7 @@ static int tell_story(slm_context *context, const slm_model *model, slm_error *e
         span.want = SLM_WANT_LAST;
         status = slm_eval(context, &span, 1, sizeof span, NULL, err);
         if (status == SLM_OK) {
-            status = slm_logits(context, -1, &row, err);
+            status = slm_logits(context, -1, &row, NULL, err);
         }
         if (status == SLM_OK) {
             hash = hash_row(hash, row, info.n_vocab);

@@ -1,6 +1,6 @@
 """slm.h as `make python-layout` read it: see tests/layout.awk."""
 LAYOUT = """\
-const SLM_ABI 0
+const SLM_ABI 1
 const SLM_OK 0
 const SLM_E_ARGUMENT -1
 const SLM_E_MEMORY -2
@@ -115,7 +115,7 @@ function slm_cpu_features 0 uint64_t
 function slm_cpu_feature_name 1 const_char* int32_t
 struct slm_encoding_info 24
 field slm_encoding_info.struct_size 0 4 uint32_t
-field slm_encoding_info.type 4 4 int32_t
+field slm_encoding_info.id 4 4 int32_t
 field slm_encoding_info.name 8 8 const_char*
 field slm_encoding_info.block_elements 16 4 int32_t
 field slm_encoding_info.block_bytes 20 4 int32_t
@@ -188,9 +188,9 @@ field slm_model_info.fim_pad_token 228 4 int32_t
 field slm_model_info.fim_rep_token 232 4 int32_t
 field slm_model_info.fim_sep_token 236 4 int32_t
 function slm_model_get_info 3 int const_slm_model* slm_model_info* slm_error*
-struct slm_metadata 72
+struct slm_metadata 88
 field slm_metadata.struct_size 0 4 uint32_t
-field slm_metadata.type 4 4 int32_t
+field slm_metadata.value_type 4 4 int32_t
 field slm_metadata.is_array 8 4 int32_t
 field slm_metadata.reserved 12 4 int32_t
 field slm_metadata.count 16 8 uint64_t
@@ -200,14 +200,16 @@ field slm_metadata.integer 40 8 int64_t
 field slm_metadata.real 48 8 double
 field slm_metadata.text 56 8 const_char*
 field slm_metadata.text_size 64 8 size_t
+field slm_metadata.data 72 8 const_void*
+field slm_metadata.data_size 80 8 size_t
 function slm_model_metadata 5 int const_slm_model* int32_t uint64_t slm_metadata* slm_error*
 function slm_model_metadata_find 4 int const_slm_model* const_char* int32_t* slm_error*
 struct slm_tensor_info 88
 field slm_tensor_info.struct_size 0 4 uint32_t
-field slm_tensor_info.type 4 4 int32_t
+field slm_tensor_info.encoding 4 4 int32_t
 field slm_tensor_info.name 8 8 const_char*
 field slm_tensor_info.name_size 16 8 size_t
-field slm_tensor_info.type_name 24 8 const_char*
+field slm_tensor_info.encoding_name 24 8 const_char*
 field slm_tensor_info.shape 32 32 int64_t[4]
 field slm_tensor_info.n_dims 64 4 int32_t
 field slm_tensor_info.file 68 4 int32_t
@@ -221,7 +223,7 @@ field slm_text_stream.state 0 64 uint8_t[64]
 function slm_decode_token 8 int const_slm_model* slm_text_stream* int32_t uint32_t char* size_t size_t* slm_error*
 struct slm_token_info 32
 field slm_token_info.struct_size 0 4 uint32_t
-field slm_token_info.type 4 4 int32_t
+field slm_token_info.kind 4 4 int32_t
 field slm_token_info.is_end 8 4 int32_t
 field slm_token_info.score 12 4 float
 field slm_token_info.text 16 8 const_char*
@@ -260,7 +262,7 @@ field slm_chat_options.extra_size 40 8 size_t
 field slm_chat_options.reasoning_effort 48 8 const_char*
 field slm_chat_options.now 56 8 int64_t
 function slm_chat_options_init 2 int slm_chat_options* size_t
-function slm_chat_render 6 int const_slm_chat_template* const_char* size_t const_slm_chat_options* slm_chat_prompt** slm_error*
+function slm_chat_render 6 int slm_chat_prompt** const_slm_chat_template* const_char* size_t const_slm_chat_options* slm_error*
 struct slm_chat_segment 24
 field slm_chat_segment.struct_size 0 4 uint32_t
 field slm_chat_segment.kind 4 4 int32_t
@@ -387,7 +389,7 @@ field slm_eval_options.progress 24 8 slm_progress_fn
 field slm_eval_options.progress_user 32 8 void*
 function slm_eval_options_init 2 int slm_eval_options* size_t
 function slm_eval 6 int slm_context* slm_span* int32_t size_t const_slm_eval_options* slm_error*
-function slm_logits 4 int const_slm_context* int32_t const_float** slm_error*
+function slm_logits 5 int const_slm_context* int32_t const_float** int32_t* slm_error*
 struct slm_embed_text 16
 field slm_embed_text.struct_size 0 4 uint32_t
 field slm_embed_text.n_tokens 4 4 int32_t
@@ -455,13 +457,14 @@ field slm_generate_options.reasoning_budget 80 4 int32_t
 field slm_generate_options.heal 84 4 int32_t
 function slm_generate_options_init 2 int slm_generate_options* size_t
 function slm_generate_begin 8 int slm_generator** slm_context* int32_t slm_sampler* const_char* size_t const_slm_generate_options* slm_error*
-struct slm_piece 32
+struct slm_piece 40
 field slm_piece.struct_size 0 4 uint32_t
 field slm_piece.kind 4 4 int32_t
 field slm_piece.reason 8 4 int32_t
-field slm_piece.token 12 4 int32_t
-field slm_piece.text 16 8 const_char*
-field slm_piece.size 24 8 size_t
+field slm_piece.n_tokens 12 4 int32_t
+field slm_piece.tokens 16 8 const_int32_t*
+field slm_piece.text 24 8 const_char*
+field slm_piece.size 32 8 size_t
 function slm_generate_next 3 int slm_generator* slm_piece* slm_error*
 struct slm_generate_stats 56
 field slm_generate_stats.struct_size 0 4 uint32_t

@@ -182,7 +182,7 @@ class ChatTemplate(Handle):
         )
         out = ctypes.c_void_p()
         with self._use() as pointer:
-            function.slm_chat_render(pointer, data, len(data), ctypes.byref(opts), ctypes.byref(out))
+            function.slm_chat_render(ctypes.byref(out), pointer, data, len(data), ctypes.byref(opts))
         assert out.value is not None
         return ChatPrompt(out.value, ())
 
@@ -278,21 +278,11 @@ class ChatAnswer:
         self._events: Deque[Event] = deque()
         self._ended = False
         self._prompt = prompt
-        self._chosen: List[int] = []
-        self._is_known = True
-
-    def _note(self, token: int) -> None:
-        """Remembers a token. A piece tells its last token alone, so what follows a piece of several is
-        not known."""
-        n_new = self.generation.stats.n_generated - len(self._chosen)
-        self._is_known = self._is_known and n_new <= 1
-        if n_new == 1 and self._is_known:
-            self._chosen.append(token)
 
     def _tokens(self) -> List[int]:
-        """The tokens of the sequence, as far as they are certain. Text that was held back until the end
-        token came is told with the token before it: the last one is left out."""
-        return self._prompt + self._chosen[:-1]
+        """What the sequence was given and has chosen. Where the answer was stopped the sequence may
+        hold more, or one less."""
+        return self._prompt + self.generation.tokens
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -301,10 +291,8 @@ class ChatAnswer:
         while not self._events:
             if self._ended:
                 raise StopIteration
-            kind, text, token = self.generation._next_piece()
+            kind, text = self.generation._next_piece()
             self._ended = kind == C.PIECE_END
-            if not self._ended:
-                self._note(token)
             self._events.extend(self._output._push(kind, text))
         return self._events.popleft()
 

@@ -300,10 +300,12 @@ class Context(Handle):
         It is slm's memory, without a copy: the next eval or generation writes it anew. It stays there
         as long as somebody has the view, also when the context is closed."""
         row = ctypes.c_void_p()
+        n_vocab = ctypes.c_int32()
         with self._use(only_looks=True) as pointer:
-            function.slm_logits(pointer, int32(index), ctypes.byref(row))
+            out = ctypes.byref(row), ctypes.byref(n_vocab)
+            function.slm_logits(pointer, int32(index), *out)
             assert row.value is not None
-            floats = (ctypes.c_float * self.model.info.n_vocab).from_address(row.value)
+            floats = (ctypes.c_float * n_vocab.value).from_address(row.value)
             floats._keep = Hold(self)  # type: ignore[attr-defined]
         return memoryview(floats).cast("B").cast("f").toreadonly()
 

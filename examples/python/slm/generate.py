@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ._call import Progress, Watch, own, span_ns
 from ._convert import Text, int32, read_info, text_flags, to_bytes, to_tokens, token_address
@@ -44,6 +45,8 @@ class Generation(Handle):
     Leaving the loop and closing it ends the generation; the sequence keeps the prompt and every token
     chosen so far. After SlmCancelledError, SlmDeadlineError and Ctrl-C, next() goes on where it was.
 
+    tokens   those chosen so far of which a piece told, as a list of int: those without text and the
+             end token, too
     reason   why it ended: "token" (the model's own end), "stop", "limit" or "full"; None before
     """
 
@@ -68,6 +71,7 @@ class Generation(Handle):
         reasoning_budget: Optional[int] = None,
     ) -> None:
         self.reason: Optional[str] = None
+        self.tokens: List[int] = []
         self._started = False
         self._watch = watch = Watch(progress)
         if isinstance(stops, (str, bytes)):
@@ -103,8 +107,8 @@ class Generation(Handle):
             keep = (watch, context._cell.keep)
             own(self, out, watch, call, function.slm_generate_end, keep, context._gate, is_long=False)
 
-    def _next_piece(self) -> Tuple[int, str, int]:
-        """Kind, text and token of an slm_piece."""
+    def _next_piece(self) -> Tuple[int, str]:
+        """Kind and text of an slm_piece."""
         piece = struct.slm_piece()
         with self._use() as pointer:
             try:
@@ -117,15 +121,16 @@ class Generation(Handle):
                 raise
             self._started = True
             text = read_bytes(piece.text, piece.size).decode("utf-8")
+            self.tokens.extend(array("i", read_bytes(piece.tokens, 4 * piece.n_tokens)))
         if piece.kind == C.PIECE_END:
             self.reason = _REASONS.get(piece.reason)
-        return piece.kind, text, piece.token
+        return piece.kind, text
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        kind, text, _ = self._next_piece()
+        kind, text = self._next_piece()
         if kind == C.PIECE_END:
             raise StopIteration
         return text

@@ -84,7 +84,7 @@ class TensorInfo:
     bytes."""
 
     name: str
-    type_name: str
+    encoding: str
     shape: Tuple[int, ...]
     file: int
     offset: int
@@ -93,12 +93,12 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class TokenInfo:
-    """What the vocabulary says of a token. text is as it is stored; type one of the file's kinds:
+    """What the vocabulary says of a token. text is as it is stored; kind one of the file's:
     1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; is_end: generation ends there."""
 
     id: int
     text: bytes
-    type: int
+    kind: int
     score: float
     is_end: bool
 
@@ -135,13 +135,14 @@ class Metadata(Mapping[str, Value]):
 
     def _value(self, index: int, element: int = 0) -> Any:
         entry, _, text = self._entry(index, element)
-        if entry.type == C.TYPE_STRING:
+        if entry.value_type == C.TYPE_STRING:
             return text
-        if entry.type in (C.TYPE_FLOAT32, C.TYPE_FLOAT64):
+        if entry.value_type in (C.TYPE_FLOAT32, C.TYPE_FLOAT64):
             return entry.real
-        if entry.type == C.TYPE_BOOL:
+        if entry.value_type == C.TYPE_BOOL:
             return entry.integer != 0
-        return entry.integer + (1 << 64 if entry.type == C.TYPE_UINT64 and entry.integer < 0 else 0)
+        wraps = entry.value_type == C.TYPE_UINT64 and entry.integer < 0
+        return entry.integer + (1 << 64 if wraps else 0)
 
     def __getitem__(self, key: str) -> Value:
         index = ctypes.c_int32()
@@ -283,7 +284,7 @@ class Model(Handle):
         with self._use() as pointer:
             function.slm_token_get_info(pointer, int32(token), ctypes.byref(info))
             text = read_bytes(info.text, info.text_size)
-        return TokenInfo(token, text, info.type, info.score, info.is_end != 0)
+        return TokenInfo(token, text, info.kind, info.score, info.is_end != 0)
 
     def find_token(self, text: Text) -> Optional[int]:
         """The token stored as exactly this text."""
@@ -302,7 +303,7 @@ class Model(Handle):
                 name = read_bytes(info.name, info.name_size).decode("utf-8", "replace")
                 row = TensorInfo(
                     name,
-                    read_string(info.type_name),
+                    read_string(info.encoding_name),
                     tuple(info.shape[: info.n_dims]),
                     info.file,
                     info.offset,

@@ -104,6 +104,15 @@ pub(crate) unsafe fn bytes<'a>(text: *const std::os::raw::c_char, size: usize) -
     std::slice::from_raw_parts(text as *const u8, size)
 }
 
+/// # Safety
+/// As for `text`.
+pub(crate) unsafe fn tokens<'a>(tokens: *const i32, n: i32) -> &'a [i32] {
+    if tokens.is_null() {
+        return &[];
+    }
+    std::slice::from_raw_parts(tokens, n as usize)
+}
+
 /// A 0-terminated string of slm's, "" for NULL.
 ///
 /// # Safety

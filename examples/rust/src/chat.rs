@@ -87,7 +87,7 @@ impl ChatTemplate {
             let start = messages.as_ptr() as *const c_char;
             Handle::create(ffi::slm_chat_prompt_free, |out, err| {
                 let template = self.0 .0.get();
-                ffi::slm_chat_render(template, start, messages.len(), &raw, out, err)
+                ffi::slm_chat_render(out, template, start, messages.len(), &raw, err)
             })?
         };
         Ok(ChatPrompt { handle })

@@ -426,11 +426,11 @@ impl Context {
     }
 
     fn row(&self, index: i32) -> Result<&[f32]> {
-        let mut row = std::ptr::null();
-        // SAFETY: rows have n_vocab floats, valid until the next call that needs &mut self.
+        let (mut row, mut n) = (std::ptr::null(), 0);
+        // SAFETY: the row has n floats, valid until the next call that needs &mut self.
         unsafe {
-            call(|err| ffi::slm_logits(self.get(), index, &mut row, err))?;
-            Ok(std::slice::from_raw_parts(row, self.model.info().n_vocab as usize))
+            call(|err| ffi::slm_logits(self.get(), index, &mut row, &mut n, err))?;
+            Ok(std::slice::from_raw_parts(row, n as usize))
         }
     }
 }

@@ -137,7 +137,7 @@ macro_rules! header_functions {
 }
 
 header_constants! {
-    SLM_ABI: i32 = 0;
+    SLM_ABI: i32 = 1;
     SLM_OK: c_int = 0;
     SLM_E_ARGUMENT: c_int = -1;
     SLM_E_MEMORY: c_int = -2;
@@ -247,7 +247,7 @@ header_structs! {
     }
     slm_encoding_info {
         struct_size: u32,
-        r#type: i32,
+        id: i32,
         name: *const c_char,
         block_elements: i32,
         block_bytes: i32,
@@ -317,7 +317,7 @@ header_structs! {
     }
     slm_metadata {
         struct_size: u32,
-        r#type: i32,
+        value_type: i32,
         is_array: i32,
         reserved: i32,
         count: u64,
@@ -327,13 +327,15 @@ header_structs! {
         real: f64,
         text: *const c_char,
         text_size: usize,
+        data: *const c_void,
+        data_size: usize,
     }
     slm_tensor_info {
         struct_size: u32,
-        r#type: i32,
+        encoding: i32,
         name: *const c_char,
         name_size: usize,
-        type_name: *const c_char,
+        encoding_name: *const c_char,
         shape: [i64; 4],
         n_dims: i32,
         file: i32,
@@ -345,7 +347,7 @@ header_structs! {
     }
     slm_token_info {
         struct_size: u32,
-        r#type: i32,
+        kind: i32,
         is_end: i32,
         score: f32,
         text: *const c_char,
@@ -550,7 +552,8 @@ header_structs! {
         struct_size: u32,
         kind: i32,
         reason: i32,
-        token: i32,
+        n_tokens: i32,
+        tokens: *const i32,
         text: *const c_char,
         size: usize,
     }
@@ -576,7 +579,7 @@ header_functions! {
     fn slm_cpu_features() -> u64;
     fn slm_cpu_feature_name(index: i32) -> *const c_char;
     fn slm_encoding_find(
-        r#type: i32,
+        id: i32,
         name: *const c_char,
         info: *mut slm_encoding_info,
         err: *mut slm_error,
@@ -694,11 +697,11 @@ header_functions! {
     ) -> c_int;
     fn slm_chat_options_init(options: *mut slm_chat_options, size: usize) -> c_int;
     fn slm_chat_render(
+        prompt: *mut *mut slm_chat_prompt,
         chat_template: *const slm_chat_template,
         messages: *const c_char,
         size: usize,
         options: *const slm_chat_options,
-        prompt: *mut *mut slm_chat_prompt,
         err: *mut slm_error,
     ) -> c_int;
     fn slm_chat_prompt_get_info(
@@ -811,6 +814,7 @@ header_functions! {
         context: *const slm_context,
         index: i32,
         logits: *mut *const f32,
+        n_vocab: *mut i32,
         err: *mut slm_error,
     ) -> c_int;
     fn slm_embed_options_init(options: *mut slm_embed_options, size: usize) -> c_int;

@@ -1,6 +1,6 @@
 //! Generation: prompt in, pieces of text out.
 
-use crate::call::{call, run_progress, text, CancelFlag, Handle, Pinned, Progress};
+use crate::call::{call, run_progress, text, tokens, CancelFlag, Handle, Pinned, Progress};
 use crate::chat::ChatOutput;
 use crate::context::{count, Context};
 use crate::error::Result;
@@ -170,8 +170,8 @@ pub enum End {
 pub struct Piece<'g> {
     /// Whole characters.
     pub text: &'g str,
-    /// The last token that went into the text.
-    pub token: Token,
+    /// Chosen since the last piece, those without text, too.
+    pub tokens: &'g [Token],
     /// The text is that of a control token.
     pub is_special: bool,
 }
@@ -234,6 +234,7 @@ pub struct Generator<'a> {
     handle: Handle<ffi::slm_generator>,
     context: &'a mut Context,
     end: Option<End>,
+    tokens: Vec<Token>,
     after_error: bool,
     _cancel: Option<CancelFlag>,
     _progress: Option<Pinned<Progress<'a>>>,
@@ -296,6 +297,7 @@ impl Context {
             handle,
             context: self,
             end: None,
+            tokens: Vec::new(),
             after_error: false,
             _cancel: cancel,
             _progress: progress,
@@ -312,6 +314,8 @@ impl Generator<'_> {
         // needs &mut self.
         unsafe {
             call(|err| ffi::slm_generate_next(self.handle.get(), &mut raw, err))?;
+            let tokens = tokens(raw.tokens, raw.n_tokens);
+            self.tokens.extend_from_slice(tokens);
             if raw.kind == ffi::SLM_PIECE_END {
                 self.end = Some(match raw.reason {
                     ffi::SLM_END_STOP => End::Stop,
@@ -323,10 +327,15 @@ impl Generator<'_> {
             }
             Ok(Some(Piece {
                 text: text(raw.text, raw.size),
-                token: raw.token,
+                tokens,
                 is_special: raw.kind == ffi::SLM_PIECE_SPECIAL,
             }))
         }
+    }
+
+    /// The tokens chosen so far of which a piece told; after the end, the end token too.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// Why the text has ended, once it has.

@@ -56,7 +56,7 @@ impl<'m> Metadata<'m> {
         if raw.count == 0 {
             return None;
         }
-        Some(match raw.r#type {
+        Some(match raw.value_type {
             ffi::SLM_TYPE_BOOL => Value::Bool(raw.integer != 0),
             ffi::SLM_TYPE_FLOAT32 | ffi::SLM_TYPE_FLOAT64 => Value::Float(raw.real),
             // SAFETY: as for the key.
@@ -137,8 +137,8 @@ impl Model {
             self.call(|model, err| ffi::slm_model_tensor(model, index, &mut raw, err))?;
             Ok(TensorInfo {
                 name: bytes(raw.name, raw.name_size),
-                encoding: crate::call::c_text(raw.type_name),
-                kind: raw.r#type,
+                encoding: crate::call::c_text(raw.encoding_name),
+                kind: raw.encoding,
                 shape: raw.shape.iter().take(raw.n_dims.max(0) as usize).copied().collect(),
                 file: raw.file,
                 offset: raw.offset,

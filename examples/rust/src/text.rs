@@ -112,7 +112,7 @@ impl Model {
             self.call(|model, err| ffi::slm_token_get_info(model, token, &mut raw, err))?;
             Ok(TokenInfo {
                 text: bytes(raw.text, raw.text_size),
-                kind: raw.r#type,
+                kind: raw.kind,
                 is_end: raw.is_end != 0,
                 score: raw.score,
             })
