@@ -71,6 +71,7 @@ class TestGeneration(Base):
         generation = self.context.generate(PROMPT, step_seconds=1e-9)
         with self.assertRaises(slm.SlmDeadlineError):
             next(generation)
+        generation.close()
         with self.assertRaises(slm.SlmDeadlineError) as caught:
             self.context.eval([1, 2], deadline=0)
         self.assertEqual(self.context.length(), 0)
