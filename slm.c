@@ -36,6 +36,7 @@
 #endif
 
 /* The ground: errors, memory, numbers, the operating system, threads. */
+#include "src/arch/families.h"
 #include "src/profile.h"
 #include "src/base.c"
 #include "src/binary64.c"

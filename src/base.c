@@ -248,10 +248,23 @@ static int SLM_NOINLINE error_code(slm_error *err, int code, int64_t position)
     return code;
 }
 
+/* A shorter call, for the many that have no position. */
+static int SLM_NOINLINE error_bare(slm_error *err, int code)
+{
+    return error_code(err, code, -1);
+}
+
+static inline __attribute__((always_inline)) int error_at(slm_error *err, int code,
+                                                          int64_t position)
+{
+    return __builtin_constant_p(position) && position == -1 ? error_bare(err, code)
+                                                            : error_code(err, code, position);
+}
+
 /* The texts are looked at by the compiler and then gone: nothing inside of sizeof is computed. */
 int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
 #define error_set(err, code, position, ...)                                                        \
-    ((void)sizeof(error_unused(__VA_ARGS__)), error_code(err, code, position))
+    ((void)sizeof(error_unused(__VA_ARGS__)), error_at(err, code, position))
 
 #else
 

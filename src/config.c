@@ -197,7 +197,7 @@ static int config_rope(const struct config *c, struct hparams *h)
 
 static int config_experts(const struct config *c, struct hparams *h)
 {
-    if (h->n_expert == 0) {
+    if (!PROFILE_EXPERTS || h->n_expert == 0) {
         return SLM_OK;
     }
     SLM_TRY(config_i32(c, "expert_used_count", 1, 1, h->n_expert, &h->n_expert_used));
@@ -238,7 +238,7 @@ static int config_embeddings(const struct config *c, struct hparams *h)
     h->is_causal = 1;
     SLM_TRY(config_i32(c, "attention.causal", 0, 0, 1, &h->is_causal));
     SLM_TRY(config_i32(c, "pooling_type", 0, SLM_POOLING_NONE, SLM_POOLING_RANK, &h->pooling));
-    return config_classifier(c, h);
+    return PROFILE_EMBED ? config_classifier(c, h) : SLM_OK;
 }
 
 /* The keys common to all families. n_vocab comes from the tensors. */
