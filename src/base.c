@@ -236,7 +236,16 @@ static size_t SLM_PRINTF(3, 4) format_text(char *buffer, size_t capacity, const 
     return n;
 }
 
-#if defined(SLM_NO_MESSAGES)
+/* Texts that nobody sees are looked at by the compiler and then gone: nothing inside of sizeof is
+ * computed. */
+int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
+
+#if defined(SLM_NO_ERRORS)
+
+#define error_set(err, code, position, ...)                                                        \
+    ((void)(err), (void)(position), (void)sizeof(error_unused(__VA_ARGS__)), code)
+
+#elif defined(SLM_NO_MESSAGES)
 
 static int SLM_NOINLINE error_code(slm_error *err, int code, int64_t position)
 {
@@ -261,8 +270,6 @@ static inline __attribute__((always_inline)) int error_at(slm_error *err, int co
                                                             : error_code(err, code, position);
 }
 
-/* The texts are looked at by the compiler and then gone: nothing inside of sizeof is computed. */
-int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
 #define error_set(err, code, position, ...)                                                        \
     ((void)sizeof(error_unused(__VA_ARGS__)), error_at(err, code, position))
 

@@ -242,7 +242,8 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
 static int bind_check_finite(struct binder *b, const struct gguf_tensor *t, const uint8_t *data,
                              int64_t n)
 {
-    if ((b->model->flags & SLM_LOAD_CHECK) != 0 && kernel_formats[t->type].has_nonfinite(data, n)) {
+    if (PROFILE_CHECK && (b->model->flags & SLM_LOAD_CHECK) != 0 &&
+        kernel_formats[t->type].has_nonfinite(data, n)) {
         SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
                  "tensor '%.*s' has a value that is NaN or infinite", text_width(t->name),
                  t->name.s);
@@ -397,7 +398,8 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
         }
         *data = bytes;
     }
-    return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
+    int checks = PROFILE_CHECK && (b->model->flags & SLM_LOAD_CHECK) != 0;
+    return checks ? bind_check(b, t, *data) : SLM_OK;
 }
 
 /* How many matrices lie one behind the other. */
@@ -573,7 +575,8 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     if (PROFILE_MORE && (a->flags & TENSOR_ROUTER) != 0) {
         return bind_router(b, index, layer, a->name);
     }
-    if (PROFILE_EXPERTS && (a->flags & TENSOR_GATE_UP_EXPS) != 0 && bind_has(b, index, "ffn_gate_up_exps")) {
+    if (PROFILE_EXPERTS && (a->flags & TENSOR_GATE_UP_EXPS) != 0 &&
+        bind_has(b, index, "ffn_gate_up_exps")) {
         return slot == &layer->up_exps ? bind_linear(b, index, "ffn_gate_up_exps", a->flags, in,
                                                      2 * out, &layer->gate_up_exps)
                                        : SLM_OK;
@@ -584,7 +587,8 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
     if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
         return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;
     }
-    if (PROFILE_MORE && (a->flags & TENSOR_GATE_UP) != 0 && bind_is_gate_up(b, index, layer->n_ff)) {
+    if (PROFILE_MORE && (a->flags & TENSOR_GATE_UP) != 0 &&
+        bind_is_gate_up(b, index, layer->n_ff)) {
         return slot == &layer->ffn_up ? bind_fused_gate_up(b, index, layer, a->flags) : SLM_OK;
     }
     return bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot);

@@ -397,10 +397,6 @@ static int embed_all(struct embed_call *e)
 /* The body of slm_embed; the context is entered. */
 static int embed_run(struct embed_call *e, float *rows, size_t capacity, size_t *needed)
 {
-    if (!PROFILE_EMBED) {
-        SLM_FAIL(e->err, SLM_E_UNSUPPORTED, -1,
-                 "embeddings were left out of this build (SLM_NO_EMBED)");
-    }
     SLM_TRY(embed_check(e));
     uint64_t n_rows = e->pooling == SLM_POOLING_NONE ? (uint64_t)e->n_total : (uint64_t)e->n_texts;
     uint64_t n = n_rows * (uint64_t)e->width;

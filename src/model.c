@@ -341,7 +341,7 @@ static int model_take_parts(struct slm_model *m, int32_t n_parts, slm_error *err
 /* Reads all parts whose sources are open, then binds. Part 0 may have been read before. */
 static int model_read(struct slm_model *m, const slm_model_options *options, slm_error *err)
 {
-    for (int32_t i = 1; i < m->gguf.n_parts; i++) {
+    for (int32_t i = 1; PROFILE_SPLIT && i < m->gguf.n_parts; i++) {
         SLM_TRY(gguf_read_shard(&m->gguf, i, &m->memory, err));
     }
     SLM_TRY(gguf_finish(&m->gguf, &m->memory, err));
@@ -383,6 +383,11 @@ static int model_open_path(struct slm_model *m, const char *path, const slm_mode
     SLM_TRY(source_open(&m->gguf.parts[0].source, path, (m->flags & SLM_LOAD_READ) == 0, err));
     SLM_TRY(gguf_read_part(&m->gguf, &m->gguf.parts[0], &m->memory, err));
     SLM_TRY(gguf_split_count(&m->gguf, &n_files, err));
+    if (!PROFILE_SPLIT && n_files > 1) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, n_files,
+                 "the model is split into %d files, which this build does not read (SLM_NO_SPLIT)",
+                 n_files);
+    }
     if (n_files > 1) {
         char *copy = (char *)memory_take(&m->memory, size + 1);
         if (copy == NULL) {

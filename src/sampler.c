@@ -550,7 +550,9 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
         SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, n_vocab, err));
         plan.n_biases += sampler_has_biases(&stage) ? (uint64_t)stage.set.n_biases : 0;
         plan.has_counts |= (stage.kind->needs & SAMPLER_NEEDS_COUNTS) != 0;
-        window = stage.kind->needs & SAMPLER_NEEDS_HISTORY ? max_i32(window, stage.set.n) : window;
+        if (PROFILE_STAGE(penalties) && (stage.kind->needs & SAMPLER_NEEDS_HISTORY) != 0) {
+            window = max_i32(window, stage.set.n);
+        }
     }
     plan.mem = memory_make(options->alloc, options->alloc_user, UINT64_MAX);
     plan.references = 1;

@@ -61,7 +61,7 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
         min_i32(ATTENTION_QUERIES / m->n_group_max, min_i32(ATTENTION_TILE_MAX, c->n_batch));
     c->attention.tile_tokens = max_i32(tile, 1);
     c->attention.n_runs_max = (c->n_ctx + ATTENTION_RUN - 1) / ATTENTION_RUN;
-    c->attention.split_tokens = min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
+    c->attention.split_tokens = PROFILE_SMALL ? 0 : min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
     c->attention.partial =
         (float *)arena_take(a,
                             (uint64_t)c->attention.split_tokens * (uint64_t)m->n_head_max *
@@ -396,7 +396,7 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
     int32_t n_runs = last / ATTENTION_RUN + 1;
     int64_t macs = (int64_t)c->batch.n_tokens * l->n_head * (last + 1) * l->head_dim * 2;
     r.n_tiles = attention_count_tiles(&c->batch, r.tile_tokens);
-    if (c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
+    if (!PROFILE_SMALL && c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
         r.n_runs = n_runs;
         context_tiles(c, macs, r.n_tiles * l->n_kv_head * n_runs, attention_one_run, &r);
         context_tiles(c, macs / ATTENTION_RUN, c->batch.n_tokens * l->n_head, attention_merge_runs,

@@ -124,6 +124,25 @@ struct pre_words {
     uint16_t other;
 };
 
+/* Flags that have code of their own, without those that no rule of this build has. */
+enum {
+    PRE_RARE_FLAGS = PRE_HAN | PRE_CASED | PRE_PHRASE | PRE_POWERS,
+    PRE_RARE_FLAGS_IN = (PROFILE_PRETOKENIZER(kimi) ? PRE_HAN | PRE_CASED : 0u) |
+                        (PROFILE_PRETOKENIZER(tekken) || PROFILE_PRETOKENIZER(gpt4o) ||
+                                 PROFILE_PRETOKENIZER(tiny_aya) || PROFILE_PRETOKENIZER(youtu)
+                             ? PRE_CASED
+                             : 0u) |
+                        (PROFILE_PRETOKENIZER(exaone_moe) ? PRE_PHRASE : 0u) |
+                        (PROFILE_PRETOKENIZER(jais2) ? PRE_POWERS : 0u)
+};
+
+static uint32_t pre_flags(const struct pre_words *w)
+{
+    const uint32_t out = (uint32_t)PRE_RARE_FLAGS & ~(uint32_t)PRE_RARE_FLAGS_IN;
+    SLM_ASSERT((w->flags & out) == 0);
+    return w->flags & ~out;
+}
+
 /* Length of the contraction at `at`, 0 if there is none. */
 static size_t pre_contraction(const uint8_t *s, size_t at, size_t end, int any_case)
 {
@@ -177,7 +196,7 @@ static size_t pre_cased_word(const struct pre_words *w, const uint8_t *s, size_t
                              int *first)
 {
     const unsigned uncased = UNICODE_UNCASED | UNICODE_MARK;
-    int not_han = (w->flags & PRE_HAN) != 0;
+    int not_han = (pre_flags(w) & PRE_HAN) != 0;
     size_t p = at;
     size_t last_uncased = at;
     struct pre_char c = pre_char_at(s, p, end);
@@ -220,11 +239,11 @@ static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, s
     size_t with = at + c.size;
     int may_prefix =
         w->prefix_not == 0 ? c.point == ' ' : (c.type & w->prefix_not) == 0 && !pre_is_newline(c);
-    if ((w->flags & PRE_PHRASE) != 0) {
+    if ((pre_flags(w) & PRE_PHRASE) != 0) {
         size_t p = may_prefix ? pre_phrase(s, with, end) : with;
         return p > with ? p : pre_phrase(s, at, end);
     }
-    if ((w->flags & PRE_CASED) == 0) {
+    if ((pre_flags(w) & PRE_CASED) == 0) {
         size_t p = may_prefix ? pre_run_of(s, with, end, w->letters) : with;
         return p > with ? p : pre_run_of(s, at, end, w->letters);
     }
@@ -235,7 +254,7 @@ static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, s
     if (p == with || (first_bare && !first)) {
         p = bare;
     }
-    if (p > at && (w->flags & PRE_SUFFIX) != 0) {
+    if (p > at && (pre_flags(w) & PRE_SUFFIX) != 0) {
         p += pre_contraction(s, p, end, 1);
     }
     return p;
@@ -272,13 +291,14 @@ static size_t pre_other(const struct pre_words *w, const uint8_t *s, size_t at, 
         p += c.size;
         c = pre_char_at(s, p, end);
     }
-    if ((w->flags & (PRE_TAIL | PRE_TAIL_SLASH)) != 0) {
+    if ((pre_flags(w) & (PRE_TAIL | PRE_TAIL_SLASH)) != 0) {
         while (p < end && (s[p] == '\r' || s[p] == '\n' ||
-                           (s[p] == '/' && (w->flags & PRE_TAIL_SLASH) != 0))) {
+                           (s[p] == '/' && (pre_flags(w) & PRE_TAIL_SLASH) != 0))) {
             p++;
         }
     }
-    p += (w->flags & PRE_TAIL_ONE) != 0 && p < end && (s[p] == '\r' || s[p] == '\n' || s[p] == '/');
+    p += (pre_flags(w) & PRE_TAIL_ONE) != 0 && p < end &&
+         (s[p] == '\r' || s[p] == '\n' || s[p] == '/');
     return p;
 }
 
@@ -312,10 +332,10 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
     size_t last = at;    /* where the last character begins */
     size_t newline = at; /* after the last newline */
     struct pre_char c = pre_char_at(s, p, end);
-    if ((w->flags & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
+    if ((pre_flags(w) & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
         return at + 1;
     }
-    if ((w->flags & PRE_POWERS) != 0) {
+    if ((pre_flags(w) & PRE_POWERS) != 0) {
         struct pre_char before = pre_char_before(s, at);
         if ((before.type & UNICODE_WHITE) != 0 && !pre_is_newline(before)) {
             return pre_white_power(s, at, end);
@@ -327,10 +347,10 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
         newline = pre_is_newline(c) ? p : newline;
         c = pre_char_at(s, p, end);
     }
-    if ((w->flags & PRE_NEWLINES) != 0 && newline > at) {
+    if ((pre_flags(w) & PRE_NEWLINES) != 0 && newline > at) {
         return newline;
     }
-    if ((w->flags & PRE_POWERS) != 0) {
+    if ((pre_flags(w) & PRE_POWERS) != 0) {
         return pre_white_power(s, at, end);
     }
     return p < end && last > at ? last : p;
@@ -342,14 +362,14 @@ static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, siz
     const struct pre_words *w = (const struct pre_words *)rule;
     struct pre_char c = pre_char_at(s, at, end);
     size_t p = at;
-    while ((w->flags & PRE_HAN) != 0 && pre_is_han(c)) {
+    while ((pre_flags(w) & PRE_HAN) != 0 && pre_is_han(c)) {
         p += c.size;
         c = pre_char_at(s, p, end);
     }
-    if (p == at && (w->flags & PRE_CONTRACTION) != 0) {
-        p += pre_contraction(s, at, end, (w->flags & PRE_ANY_CASE) != 0);
+    if (p == at && (pre_flags(w) & PRE_CONTRACTION) != 0) {
+        p += pre_contraction(s, at, end, (pre_flags(w) & PRE_ANY_CASE) != 0);
     }
-    if (p == at && (w->flags & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
+    if (p == at && (pre_flags(w) & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
         (c.type & (UNICODE_PUNCT | UNICODE_SYMBOL)) != 0) {
         while (p + 1 < end && (s[p + 1] | 0x20) >= 'a' && (s[p + 1] | 0x20) <= 'z') {
             p++;
@@ -360,7 +380,7 @@ static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, siz
         p = pre_word(w, s, at, end, c);
     }
     if (p == at) {
-        size_t skip = (w->flags & PRE_SPACE_NUMBER) != 0 && c.point == ' ';
+        size_t skip = (pre_flags(w) & PRE_SPACE_NUMBER) != 0 && c.point == ' ';
         p = pre_number(w, s, at + skip, end);
         p = p == at + skip ? at : p;
     }

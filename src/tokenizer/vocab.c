@@ -803,6 +803,9 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
         }
     }
     int32_t mask = -1;
+    if (!PROFILE_EMBED) {
+        return; /* what follows is about encoders */
+    }
     if (text_contains(v->pre, "jina-v2-de") || text_contains(v->pre, "jina-v2-es") ||
         text_contains(v->pre, "jina-v2-code") || text_contains(arch, "nomic-bert-moe") ||
         text_contains(arch, "jina-bert-v3")) {
