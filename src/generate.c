@@ -267,14 +267,14 @@ static int generate_use_output(struct slm_generator *g, const slm_generate_optio
     }
     g->special_pieces = o->special_pieces || o->chat_output != NULL;
     g->budget = o->reasoning_budget == 0 ? -1 : o->reasoning_budget;
-    if (PROFILE_CHAT && o->chat_output != NULL) {
+    if (PROFILE_TOOLS && o->chat_output != NULL) {
         output_track(o->chat_output, &g->tracker);
         g->counts_kinds = 1;
     }
     if (o->reasoning_budget == 0) {
         return SLM_OK;
     }
-    if (!PROFILE_CHAT || g->budget < 0 || g->tracker.reasoning == NULL) {
+    if (!PROFILE_TOOLS || g->budget < 0 || g->tracker.reasoning == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
                  "reasoning_budget is %d: 0 or more, and a chat_output with a style of reasoning",
                  o->reasoning_budget);
@@ -511,7 +511,7 @@ static void generate_count(struct slm_generator *g, int32_t token, int32_t skip,
 /* A token that ends reasoning, or -1 where the model may choose. */
 static int32_t generate_forced(struct slm_generator *g)
 {
-    if (!PROFILE_CHAT) {
+    if (!PROFILE_TOOLS) {
         return -1;
     }
     if (g->force_at == g->n_force && g->n_force > 0 && g->budget == 0 &&
@@ -548,7 +548,7 @@ static int generate_take(struct slm_generator *g, int32_t token, int32_t skip, s
     const struct vocab *v = &g->context->model->vocab;
     int is_special = g->special_pieces && (vocab_attributes(v, token) & TOKEN_GUARDED) != 0;
     g->n_generated++;
-    if (PROFILE_CHAT && g->counts_kinds) {
+    if (PROFILE_TOOLS && g->counts_kinds) {
         generate_count(g, token, skip, g->was_forced);
     }
     if (vocab_is_end(v, token) && !g->was_forced) {

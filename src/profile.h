@@ -70,6 +70,7 @@
 #define PROFILE_HEAL (!PROFILE_DEFINED(SLM_NO_HEAL))
 #define PROFILE_FILES (!PROFILE_DEFINED(SLM_NO_FILES))
 #define PROFILE_CHAT (!PROFILE_DEFINED(SLM_NO_CHAT))
+#define PROFILE_TOOLS (!PROFILE_DEFINED(SLM_NO_TOOLS))
 #define PROFILE_SMALL PROFILE_DEFINED(SLM_SMALL)
 
 /* ---- What the families need ------------------------------------------------------------------- */
