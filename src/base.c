@@ -415,6 +415,19 @@ struct text {
     size_t n;
 };
 
+/* Cuts the next word off a list with spaces; empty at its end. */
+static struct text text_word(struct text *list)
+{
+    struct text word = {list->s, 0};
+    while (word.n < list->n && list->s[word.n] != ' ') {
+        word.n++;
+    }
+    size_t n = word.n + (word.n < list->n);
+    list->s += n;
+    list->n -= n;
+    return word;
+}
+
 static int text_equal(struct text a, struct text b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);

@@ -735,102 +735,55 @@ static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
 #define PRE_CLEAN 512u    /* SLM_TEXT_CLEAN has something to do */
 
 struct pretokenizer {
-    const char *name; /* tokenizer.ggml.pre */
+    const char *names; /* values of tokenizer.ggml.pre, with a space between them */
     const struct pre_group *group;
     uint32_t flags;
 };
 
-/* A row that is left out has neither name nor group. */
-#define PRE_ROW(name, group, flags)                                                                \
+/* A row that is left out has neither names nor a group. */
+#define PRE_ROW(names, group, flags)                                                               \
     {                                                                                              \
-        PROFILE_PRETOKENIZER(group) ? name : "",                                                   \
+        PROFILE_PRETOKENIZER(group) ? names : "",                                                  \
             PROFILE_PRETOKENIZER(group) ? &pre_##group : (const struct pre_group *)NULL, flags     \
     }
 
 /* The first row is for files without the key, and for names that are not here. */
 static const struct pretokenizer pretokenizers[] = {
     PRE_ROW("default", default, PRE_CLEAN),
-    PRE_ROW("llama3", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("llama-v3", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("llama-bpe", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("falcon3", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("falcon-h1", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("pixtral", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("midm-2.0", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("lfm2", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("jina-v5-nano", llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
-    PRE_ROW("dbrx", llama3, PRE_CLEAN),
-    PRE_ROW("smaug-bpe", llama3, PRE_CLEAN),
-    PRE_ROW("chatglm-bpe", llama3, PRE_NO_BOS | PRE_CLEAN),
-    PRE_ROW("glm4", llama3, PRE_NO_BOS | PRE_CLEAN),
+    PRE_ROW("llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
+            llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
+    PRE_ROW("dbrx smaug-bpe", llama3, PRE_CLEAN),
+    PRE_ROW("chatglm-bpe glm4", llama3, PRE_NO_BOS | PRE_CLEAN),
     PRE_ROW("minicpm5", minicpm5, PRE_IGNORE_MERGES | PRE_CLEAN),
-    PRE_ROW("qwen2", qwen2, 0),
-    PRE_ROW("deepseek-r1-qwen", qwen2, 0),
-    PRE_ROW("kormo", qwen2, 0),
-    PRE_ROW("f2llmv2", qwen2, 0),
-    PRE_ROW("hunyuan", qwen2, 0),
-    PRE_ROW("solar-open", qwen2, 0),
-    PRE_ROW("grok-2", qwen2, 0),
-    PRE_ROW("megrez", qwen2, PRE_CLEAN),
-    PRE_ROW("stablelm2", qwen2, PRE_CLEAN),
-    PRE_ROW("bailingmoe", qwen2, 0),
-    PRE_ROW("bailingmoe2", qwen2, 0),
-    PRE_ROW("llada-moe", qwen2, 0),
+    PRE_ROW("qwen2 deepseek-r1-qwen kormo f2llmv2 hunyuan solar-open grok-2", qwen2, 0),
+    PRE_ROW("megrez stablelm2", qwen2, PRE_CLEAN),
+    PRE_ROW("bailingmoe bailingmoe2 llada-moe", qwen2, 0),
     PRE_ROW("ufakzeka", ufakzeka, 0),
     PRE_ROW("qwen35", qwen35, 0),
-    PRE_ROW("gpt-2", gpt2, PRE_CLEAN),
-    PRE_ROW("phi-2", gpt2, PRE_CLEAN),
-    PRE_ROW("jina-es", gpt2, PRE_CLEAN),
-    PRE_ROW("jina-de", gpt2, PRE_CLEAN),
-    PRE_ROW("jina-v2-es", gpt2, PRE_CLEAN),
-    PRE_ROW("jina-v2-de", gpt2, PRE_CLEAN),
-    PRE_ROW("gigachat", gpt2, PRE_CLEAN),
-    PRE_ROW("a.x-4.0", gpt2, PRE_CLEAN),
-    PRE_ROW("mellum", gpt2, PRE_CLEAN),
-    PRE_ROW("modern-bert", gpt2, PRE_CLEAN),
-    PRE_ROW("mpt", gpt2, PRE_CLEAN),
-    PRE_ROW("olmo", gpt2, PRE_CLEAN),
-    PRE_ROW("jais", gpt2, PRE_CLEAN),
-    PRE_ROW("exaone4", gpt2, PRE_CLEAN),
-    PRE_ROW("jina-v1-en", gpt2, PRE_ADD_SEP | PRE_CLEAN),
-    PRE_ROW("jina-v2-code", gpt2, PRE_ADD_SEP | PRE_CLEAN),
-    PRE_ROW("roberta-bpe", gpt2, PRE_ADD_SEP | PRE_CLEAN),
-    PRE_ROW("trillion", gpt2, 0),
-    PRE_ROW("granite-docling", gpt2, 0),
-    PRE_ROW("starcoder", starcoder, PRE_CLEAN),
-    PRE_ROW("refact", starcoder, PRE_CLEAN),
-    PRE_ROW("codeshell", starcoder, PRE_CLEAN),
-    PRE_ROW("exaone", starcoder, PRE_CLEAN),
-    PRE_ROW("minerva-7b", starcoder, PRE_CLEAN),
-    PRE_ROW("mellum2", starcoder, PRE_CLEAN),
-    PRE_ROW("smollm", starcoder, 0),
-    PRE_ROW("command-r", starcoder, 0),
+    PRE_ROW("gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
+            "modern-bert mpt olmo jais exaone4",
+            gpt2, PRE_CLEAN),
+    PRE_ROW("jina-v1-en jina-v2-code roberta-bpe", gpt2, PRE_ADD_SEP | PRE_CLEAN),
+    PRE_ROW("trillion granite-docling", gpt2, 0),
+    PRE_ROW("starcoder refact codeshell exaone minerva-7b mellum2", starcoder, PRE_CLEAN),
+    PRE_ROW("smollm command-r", starcoder, 0),
     PRE_ROW("tekken", tekken, PRE_IGNORE_MERGES | PRE_ADD_BOS),
-    PRE_ROW("gpt-4o", gpt4o, 0),
-    PRE_ROW("llama4", gpt4o, 0),
-    PRE_ROW("kanana2", gpt4o, 0),
-    PRE_ROW("talkie", gpt4o, 0),
-    PRE_ROW("minimax-m2", gpt4o, 0),
+    PRE_ROW("gpt-4o llama4 kanana2 talkie minimax-m2", gpt4o, 0),
     PRE_ROW("granite-embed-multi-97m", gpt4o, PRE_IGNORE_MERGES),
-    PRE_ROW("tiny_aya", tiny_aya, 0),
-    PRE_ROW("cohere2moe", tiny_aya, 0),
+    PRE_ROW("tiny_aya cohere2moe", tiny_aya, 0),
     PRE_ROW("falcon", falcon, PRE_CLEAN),
     PRE_ROW("deepseek-coder", deepseek_coder, 0),
-    PRE_ROW("deepseek-v3", deepseek3, 0),
-    PRE_ROW("hunyuan-dense", deepseek3, 0),
-    PRE_ROW("joyai-llm", deepseek3, 0),
-    PRE_ROW("hy_v4", deepseek3, 0),
+    PRE_ROW("deepseek-v3 hunyuan-dense joyai-llm hy_v4", deepseek3, 0),
     PRE_ROW("spark2_5", spark, 0),
     PRE_ROW("youtu", youtu, PRE_IGNORE_MERGES),
     PRE_ROW("seed-coder", seed_coder, 0),
     PRE_ROW("poro-chat", bloom, 0),
-    PRE_ROW("bloom", bloom, PRE_CLEAN),
-    PRE_ROW("gpt3-finnish", bloom, PRE_CLEAN),
+    PRE_ROW("bloom gpt3-finnish", bloom, PRE_CLEAN),
     PRE_ROW("viking", viking, 0),
     PRE_ROW("superbpe", superbpe, 0),
     PRE_ROW("laguna", laguna, 0),
-    PRE_ROW("gemma4", lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN),
-    PRE_ROW("granite-embed-multi-311m", lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN),
+    PRE_ROW("gemma4 granite-embed-multi-311m", lines,
+            PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN),
     PRE_ROW("sarvam-moe", lines, PRE_RAW | PRE_SPACES),
     PRE_ROW("whitespace", whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE | PRE_CLEAN),
     PRE_ROW("deepseek-llm", deepseek_llm, 0),
@@ -845,8 +798,11 @@ static const struct pretokenizer pretokenizers[] = {
 static const struct pretokenizer *pretokenizer_find(struct text name)
 {
     for (int32_t i = 0; i < SLM_COUNT(pretokenizers); i++) {
-        if (pretokenizers[i].group != NULL && text_is(name, pretokenizers[i].name)) {
-            return &pretokenizers[i];
+        struct text rest = text_of(pretokenizers[i].names);
+        for (struct text word = text_word(&rest); word.n > 0; word = text_word(&rest)) {
+            if (text_equal(word, name)) {
+                return &pretokenizers[i];
+            }
         }
     }
     return NULL;

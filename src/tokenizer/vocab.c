@@ -564,19 +564,6 @@ static int32_t *vocab_id_at(struct vocab *v, const struct vocab_source *source)
     return (int32_t *)(void *)((uint8_t *)v + source->field);
 }
 
-/* Cuts the next word off a list with spaces; empty at its end. */
-static struct text vocab_word(struct text *list)
-{
-    struct text word = {list->s, 0};
-    while (word.n < list->n && list->s[word.n] != ' ') {
-        word.n++;
-    }
-    size_t n = word.n + (word.n < list->n);
-    list->s += n;
-    list->n -= n;
-    return word;
-}
-
 static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct vocab_source *source,
                          slm_error *err)
 {
@@ -597,7 +584,7 @@ static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct voc
         v->ignored_key = key; /* -1, of either width, is how some writers say "none" */
     }
     struct text rest = text_of(source->names);
-    for (struct text name = vocab_word(&rest); name.n > 0 && *id < 0; name = vocab_word(&rest)) {
+    for (struct text name = text_word(&rest); name.n > 0 && *id < 0; name = text_word(&rest)) {
         *id = vocab_find(v, name);
         if (*id >= 0) {
             v->attributes[*id] |= TOKEN_CONTROL;
