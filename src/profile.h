@@ -7,7 +7,7 @@
  *     -DSLM_ONLY_PRETOKENIZERS -DSLM_PRETOKENIZER_gpt2 ...    the groups of the table in
  *                                                     src/tokenizer/pretokenize.c
  *     -DSLM_ONLY_STAGES -DSLM_STAGE_temperature ...   the names of the table in src/sampler.c
- *     -DSLM_NO_EMBED, _EXPERTS, _CHECK, _LISTS, _SPLIT, _HEAL, -DSLM_SMALL    see slm.h
+ *     -DSLM_NO_TOOLS, _EMBED, _EXPERTS, _HEAL, _CHECK, _SPLIT, _LISTS and -DSLM_SMALL: see slm.h
  *
  * A part is named in one row of a table, and nothing else leads to it: a row that is left out says
  * NULL by a constant expression, and the compiler drops what only that row led to. A mixer is in if a
