@@ -69,7 +69,8 @@ static int model_check_experts(const struct slm_model *m, slm_error *err)
     }
     if (h->n_expert > 0 && (!PROFILE_EXPERTS || !model_has_dim(m->arch, DIM_EXPERTS))) {
         SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
-                 "the model is a mixture of %d experts, which this version cannot run for '%s'" PROFILE_NO_EXPERTS,
+                 "the model is a mixture of %d experts, which this version cannot run for "
+                 "'%s'" PROFILE_NO_EXPERTS,
                  h->n_expert, m->arch->name);
     }
     if (PROFILE_EXPERTS && h->n_expert > 0 && h->n_ff_expert < 1) {

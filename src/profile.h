@@ -13,7 +13,8 @@
  * NULL by a constant expression, and the compiler drops what only that row led to. A mixer is in if a
  * family is that has it. Functions ask `if (PROFILE_X && ...)`, which is a constant. */
 
-/* 1 if x is a macro defined as 1 (-DNAME defines it so) or as nothing, else 0: an argument more comes in front. */
+/* 1 if x is a macro defined as 1 (-DNAME defines it so) or as nothing, else 0: an argument more comes
+ * in front. */
 #define PROFILE_DEFINED(x) PROFILE_DEFINED_AS(x)
 #define PROFILE_DEFINED_AS(x) PROFILE_SECOND(PROFILE_BEFORE_##x 1, 0, 0)
 #define PROFILE_SECOND(...) PROFILE_SECOND_OF(__VA_ARGS__)
@@ -76,7 +77,9 @@
 /* ---- What the families need ------------------------------------------------------------------- */
 
 #define PROFILE_ROW_NEEDS(name, needs) | (PROFILE_FAMILY(name) ? (needs) : 0u)
-enum { PROFILE_NEEDS = 0u ARCH_FAMILIES(PROFILE_ROW_NEEDS) };
+enum {
+    PROFILE_NEEDS = 0u ARCH_FAMILIES(PROFILE_ROW_NEEDS)
+};
 #define PROFILE_HAS(what) ((PROFILE_NEEDS & (what)) != 0)
 
 #define PROFILE_SHORT_CONV PROFILE_HAS(NEEDS_SHORT_CONV)

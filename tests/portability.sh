@@ -157,8 +157,8 @@ families)
     # Each family alone, with what src/arch/families.h says that it needs and no more.
     n=0
     for family in $(sed -n 's/^ *X(\([a-z0-9_]*\),.*/\1/p' src/arch/families.h); do
-        name=$(echo "$family" | sed 's/_/[-_]/g')
-        files=$(grep -lE "^kv general.architecture str \"$name\"" tests/golden/models/*.txt) || {
+        pattern=$(echo "$family" | sed 's/_/[-_]/g')
+        files=$(grep -lE "^kv general.architecture str \"$pattern\"" tests/golden/models/*.txt) || {
             echo "no golden vectors: $family"
             exit 1
         }

@@ -1,6 +1,7 @@
-/* families.h - the families, a line each: what stands behind arch_, and what the family has that the plain
- * decoder has not, so that a build of some families alone has no more than these need (src/profile.h).
- * A row that says too little makes such a build compute something else; NEEDS_MORE is always right. */
+/* families.h - the families, a line each: what stands behind arch_, and what the family has that the
+ * plain decoder has not. So a build of some families alone has no more than they need
+ * (src/profile.h). A row that says too little makes such a build compute something else
+ * (`make check-families` finds it); NEEDS_MORE is always right. */
 
 #define NEEDS_EXPERTS 1u
 #define NEEDS_SHORT_CONV 2u

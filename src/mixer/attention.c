@@ -172,7 +172,8 @@ static void attention_gather(const struct attention_run *r, const struct attenti
             s->from[i] = from;
             s->to[i] = to;
             s->at[i] = position;
-            s->slopes[i] = PROFILE_MORE && r->l->alibi != NULL ? r->l->alibi[kv_head * r->group + g] : 0;
+            s->slopes[i] =
+                PROFILE_MORE && r->l->alibi != NULL ? r->l->alibi[kv_head * r->group + g] : 0;
         }
     }
 }
@@ -467,7 +468,8 @@ static void attention_store_kv(const struct slm_context *c, const struct layer *
     int64_t n_v = (int64_t)l->n_kv_head * l->head_dim_v;
     uint8_t *page = attention_page(c, token);
     int32_t in_page = c->batch.positions[token] % KV_PAGE;
-    if (PROFILE_MORE && l->attn_k.n_out > 0 && l->attn_v.n_out == 0) { /* V is K as the product gave it */
+    if (PROFILE_MORE && l->attn_k.n_out > 0 &&
+        l->attn_v.n_out == 0) { /* V is K as the product gave it */
         memcpy(values, keys, (size_t)n_v * sizeof(float));
     }
     attention_heads(c, l, keys, l->n_kv_head, l->head_dim, &l->attn_k_norm, token);
