@@ -145,11 +145,12 @@ chat)
         $cc -std=c11 $level $strict "$@" tests/portability/chat.c slm.c -o "$program" -pthread &&
             "$program" >"$program.txt" && cmp "$work/chat-plain.txt" "$program.txt"
     }
+    cc=${compilers%% *}
+    $cc $level -DSLM_NO_SIMD tests/portability/chat.c slm.c -o "$work/chat-plain" -pthread &&
+        "$work/chat-plain" >"$work/chat-plain.txt" || exit 1
+    talk no_tools @examples/firmware/chat.flags -DSLM_NO_TOOLS -DSLM_NO_MESSAGES -DSLM_SMALL || exit 1
     for cc in $compilers; do
-        $cc $level -DSLM_NO_SIMD tests/portability/chat.c slm.c -o "$work/chat-plain" -pthread &&
-            "$work/chat-plain" >"$work/chat-plain.txt" || exit 1
         talk tools @examples/firmware/chat.flags || exit 1
-        talk no_tools @examples/firmware/chat.flags -DSLM_NO_TOOLS -DSLM_NO_MESSAGES || exit 1
     done
     switches @examples/firmware/chat.flags
     ;;
