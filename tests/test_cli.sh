@@ -117,6 +117,9 @@ check "the text ends before the stop string" cmp -s "$out" "$dir/sentence"
 run 0 run -m "$model" -p "Once upon a time there was a lit" -n 1 --temp 0 --heal
 check "a prompt that ends inside a word is healed" [ "$(cat "$out")" = tle ]
 run 0 run -m "$model" -p "Once upon a time" -n 8 --isa ref
+failure run -m "$model" -p ""
+check "an empty prompt is told apart from a vocabulary without a start token" \
+    grep -q 'asks for no start token' "$err"
 run 0 run -m "$model" -p "Once upon a time" --ctx 32 --temp 0
 check "a full context is told" grep -q 'context is full' "$err"
 failure run -m "$model" -f "$model" --ctx 64
@@ -194,6 +197,7 @@ run 0 info -m "$model"
 for word in llama 'Q8_0' '2048 tokens' 'cpu' 'KV cache'; do
     check "info says $word" grep -q "$word" "$out"
 done
+check "info says that the start token is not added" grep -q 'start .* (not added to prompts)' "$out"
 run 0 info -m "$model" --metadata --tensors
 check "keys" grep -q 'llama.block_count = u32 4' "$out"
 check "tensors" grep -q 'blk.3.ffn_down.weight' "$out"
