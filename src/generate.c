@@ -205,8 +205,7 @@ static int generate_read_prompt(struct slm_generator *g, const char *text, size_
     }
     if (g->n_prompt == 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
-                 "the prompt has no tokens: the vocabulary asks for no start token, or the flags "
-                 "don't");
+                 "the prompt has no tokens, and the vocabulary asks for no start token");
     }
     if (g->n_prompt > g->context->n_ctx - length) {
         SLM_FAIL(err, SLM_E_FULL, g->n_prompt,
