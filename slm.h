@@ -11,7 +11,8 @@
  *         slm_model *model = NULL;
  *         slm_context *context = NULL;
  *         slm_generator *gen = NULL;
- *         slm_piece piece = {sizeof piece};
+ *         slm_piece piece = {0};
+ *         piece.struct_size = sizeof piece;
  *         if (slm_model_open(&model, "model.gguf", NULL, &err) == SLM_OK &&
  *             slm_context_create(&context, model, NULL, &err) == SLM_OK &&
  *             slm_generate_begin(&gen, context, 0, NULL, "Once upon", 9, NULL, &err) == SLM_OK)
@@ -645,7 +646,8 @@ SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size
  * tokens where messages begin and end. Its file says how in a chat template, which is a program in
  * the language Jinja; slm runs it as transformers does.
  *
- *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {sizeof info};
+ *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {0};
+ *     info.struct_size = sizeof info;
  *     slm_chat_template_create(&t, model, NULL, 0, NULL, &err);
  *     slm_chat_render(&p, t, "[{\"role\": \"user\", \"content\": \"Hello\"}]", size, NULL, &err);
  *     slm_chat_prompt_get_info(p, &info, &err);
