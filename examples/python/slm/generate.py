@@ -92,7 +92,7 @@ class Generation(Handle):
             n_prompt_tokens=len(tokens),
             special_pieces=int(special_pieces or chat_output is not None),
             heal=int(heal),
-            deadline_ns=None if step_seconds is None else span_ns(step_seconds),
+            step_ns=None if step_seconds is None else span_ns(step_seconds),
             reasoning_budget=reasoning_budget,
         )
         watch.fill(opts)
