@@ -244,8 +244,8 @@ class tasks {
 };
 
 /* A host's own threads: calls run_one until it is false, in as many threads as it likes, and returns
- * when these are through. What it leaves runs in the calling thread. Several calls of it may run at a
- * time if several threads use the pool. */
+ * when these are through. What it leaves runs in the calling thread. It is never called twice at a time:
+ * while it works for one context, others of the pool compute in their own threads. */
 using executor_fn = std::function<void(tasks &)>;
 
 /* ---- Inside ---------------------------------------------------------------------------------- */
@@ -366,7 +366,8 @@ struct callbacks {
         callbacks &c = *static_cast<callbacks *>(user);
         tasks all(n, task, arg);
         shield([&] { c.executor(all); });
-        while (all.run_one()) { /* what it left, or all of it once it has thrown */
+        while (all.run_one()) {
+            /* What it has left, or all of them if something was thrown before. */
         }
     }
 
