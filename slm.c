@@ -196,6 +196,9 @@
 #include "src/embed.c"
 
 /* From logits to text. */
+#include "src/sampler.h"
+#include "src/sampler_stages.c"
+#include "src/sampler_dry.c"
 #include "src/sampler.c"
 #if defined(SLM_NO_CHAT)
 #include "src/no_chat.c"

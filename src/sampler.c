@@ -1,373 +1,189 @@
-/* sampler.c - from logits to a token: the chain of stages, the draw, history and rewind.
+/* sampler.c - from logits to a token: making a chain, the draw, history and rewind.
  *
- * Owns slm_sampler. A stage is one row of sampler_kinds: adding a sampler is adding a row. All
- * memory is taken when the chain is made; nothing afterwards allocates. Formulas are those that
- * llama.cpp's samplers of the same names compute; tests/golden/samplers holds its answers.
- *
- * Traps:
- *   Candidates are compared by sampler_key, a whole number, never by their floats: NaN then counts
- *   as -infinity, equal logits go by token id, and -ffast-math has nothing to reason about.
- *   Stages may produce infinities (a bias) and NaN (inf / inf), so no stage trusts its input.
- *   The counts scratch is all zero between calls: who marks it clears it.
- *   Whatever the stages do, at least one candidate is left. */
+ * Owns slm_sampler; what stages do is in sampler_stages.c and sampler_dry.c, and what to take care of
+ * in sampler.h. All memory is taken when the chain is made; nothing afterwards allocates. */
 
-/* ---- The sampler ----------------------------------------------------------------------------- */
+/* ---- The kinds of stages --------------------------------------------------------------------- */
 
-struct slm_sampler {
-    struct memory mem;
-    uint64_t bytes;       /* of the one block that all this lies in */
-    uint64_t state_bytes; /* of these, what a clone copies: all but the candidates */
-    int32_t references;
-    int32_t busy;
-    struct slm_model *model; /* set and counted by api.c */
-    int32_t n_vocab;
-    int32_t n_stages;
-    uint64_t n_biases;  /* of all stages together */
-    int32_t has_counts; /* a stage needs the counts scratch */
-    int32_t n_ring;     /* capacity of tokens: the longest window and what may be taken back */
-    int32_t n_back;     /* tokens that rewind can take back now */
-    int64_t n_accepted; /* token i of the history lies at tokens[i % n_ring] */
-    uint64_t start;     /* random state that the seed gave */
-    uint64_t random;    /* random state now */
-    struct sampler_stage *stages; /* [n_stages] */
-    slm_logit_bias *biases;       /* [n_biases] */
-    uint64_t *states;             /* [SLM_REWIND_MAX] random state before accepting token i */
-    int32_t *tokens;              /* [n_ring] */
-    int32_t *counts;              /* [n_vocab] by token */
-    slm_candidate *candidates;    /* [n_vocab] for sampler_sample */
+static const struct sampler_kind sampler_kinds[] = {
+    {SLM_STAGE_TEMPERATURE, 0, "temperature", sampler_temperature, NULL, NULL, NULL},
+    {SLM_STAGE_TOP_K, 0, "top_k", sampler_top_k, NULL, NULL, NULL},
+    {SLM_STAGE_TOP_P, 0, "top_p", sampler_top_p, NULL, NULL, NULL},
+    {SLM_STAGE_MIN_P, 0, "min_p", sampler_min_p, NULL, NULL, NULL},
+    {SLM_STAGE_PENALTIES, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY, "penalties",
+     sampler_penalties, NULL, NULL, NULL},
+    {SLM_STAGE_LOGIT_BIAS, SAMPLER_NEEDS_COUNTS, "logit_bias", sampler_logit_bias, NULL, NULL,
+     NULL},
+    {SLM_STAGE_DYNAMIC_TEMPERATURE, 0, "dynamic_temperature", sampler_dynamic_temperature, NULL,
+     NULL, NULL},
+    {SLM_STAGE_TOP_N_SIGMA, 0, "top_n_sigma", sampler_top_n_sigma, NULL, NULL, NULL},
+    {SLM_STAGE_TYPICAL, 0, "typical", sampler_typical, NULL, NULL, NULL},
+    {SLM_STAGE_XTC, 0, "xtc", sampler_xtc, NULL, NULL, NULL},
+    {SLM_STAGE_DRY, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY | SAMPLER_NEEDS_REPEATS, "dry",
+     sampler_dry, NULL, NULL, NULL},
+    {SLM_STAGE_MIROSTAT, 0, "mirostat", sampler_mirostat, sampler_mirostat_begin,
+     sampler_mirostat_learn, NULL},
+    {SLM_STAGE_MIROSTAT_2, 0, "mirostat_2", sampler_mirostat_2, sampler_mirostat_begin,
+     sampler_mirostat_learn, NULL},
+    {SLM_STAGE_ADAPTIVE_P, 0, "adaptive_p", NULL, sampler_adaptive_begin, sampler_adaptive_learn,
+     sampler_adaptive},
 };
 
-struct sampler_kind;
-
-struct sampler_stage {
-    const struct sampler_kind *kind;
-    slm_sampler_stage set; /* as the caller gave it; biases NULL, n_biases after merging */
-    uint64_t first_bias;
+/* The fields of slm_sampler_stage that some kinds read and others want to be 0. */
+enum {
+    FIELD_N,
+    FIELD_VALUE,
+    FIELD_REPEAT,
+    FIELD_FREQUENCY,
+    FIELD_PRESENCE,
+    FIELD_N_BIASES,
+    FIELD_BIASES,
+    FIELD_RANGE,
+    FIELD_EXPONENT,
+    FIELD_THRESHOLD,
+    FIELD_BASE,
+    FIELD_ALLOWED,
+    FIELD_RATE,
+    FIELD_DECAY,
+    FIELD_N_BREAKERS,
+    FIELD_BREAKERS
 };
 
-#define SAMPLER_NEEDS_COUNTS 1  /* the counts scratch */
-#define SAMPLER_NEEDS_HISTORY 2 /* the last n accepted tokens */
-#define SAMPLER_NEEDS_BIASES 4  /* a copy of the caller's biases */
+enum {
+    FIELD_INT,
+    FIELD_FLOAT,
+    FIELD_POINTER
+};
 
-struct sampler_kind {
-    int32_t kind;
-    uint32_t needs;
+#define SAMPLER_FIELD(name, form)                                                                  \
+    {                                                                                              \
+#name, offsetof(slm_sampler_stage, name), sizeof(((slm_sampler_stage *)0)->name), form     \
+    }
+
+static const struct sampler_field {
     const char *name;
-    /* Checks the fields that this kind uses. */
-    int (*check)(const struct sampler_stage *stage, int32_t index, int32_t n_vocab, slm_error *err);
-    /* Reorders and reweighs c[0..*n-1], lowers *n to no less than 1. */
-    void (*apply)(struct slm_sampler *s, const struct sampler_stage *stage, slm_candidate *c,
-                  int32_t *n);
+    size_t offset;
+    size_t size;
+    int form;
+} sampler_fields[] = {
+    SAMPLER_FIELD(n, FIELD_INT),          SAMPLER_FIELD(value, FIELD_FLOAT),
+    SAMPLER_FIELD(repeat, FIELD_FLOAT),   SAMPLER_FIELD(frequency, FIELD_FLOAT),
+    SAMPLER_FIELD(presence, FIELD_FLOAT), SAMPLER_FIELD(n_biases, FIELD_INT),
+    SAMPLER_FIELD(biases, FIELD_POINTER), SAMPLER_FIELD(range, FIELD_FLOAT),
+    SAMPLER_FIELD(exponent, FIELD_FLOAT), SAMPLER_FIELD(threshold, FIELD_FLOAT),
+    SAMPLER_FIELD(base, FIELD_FLOAT),     SAMPLER_FIELD(allowed, FIELD_INT),
+    SAMPLER_FIELD(rate, FIELD_FLOAT),     SAMPLER_FIELD(decay, FIELD_FLOAT),
+    SAMPLER_FIELD(n_breakers, FIELD_INT), SAMPLER_FIELD(breakers, FIELD_POINTER),
 };
 
-/* ---- Random numbers: splitmix64 (Steele, Lea, Flood 2014) ------------------------------------ */
+/* The values that a field may have. Whole numbers are compared as floats. */
+struct sampler_range {
+    float low;
+    float high;
+    const char *text;
+};
 
-static uint64_t sampler_mix(uint64_t z)
+static const struct sampler_range sampler_finite = {-SAMPLER_HUGE, SAMPLER_HUGE, "finite"};
+static const struct sampler_range sampler_not_negative = {0, SAMPLER_HUGE, "finite and 0 or more"};
+static const struct sampler_range sampler_positive = {1.17549435e-38f, SAMPLER_HUGE,
+                                                      "finite and above 0"};
+static const struct sampler_range sampler_from_one = {1, SAMPLER_HUGE, "finite and 1 or more"};
+static const struct sampler_range sampler_part = {0, 1, "from 0 to 1"};
+static const struct sampler_range sampler_to_one = {-SAMPLER_HUGE, 1, "finite and 1 at most"};
+static const struct sampler_range sampler_decay = {0, 0.99f, "from 0 to 0.99"};
+static const struct sampler_range sampler_window = {-SAMPLER_HUGE, LIMIT_WINDOW, "4096 at most"};
+static const struct sampler_range sampler_two = {2, SAMPLER_HUGE, "2 or more"};
+static const struct sampler_range sampler_breakers = {0, LIMIT_BREAKERS, "from 0 to 16"};
+
+/* What each kind reads. The pointers have checks of their own. */
+static const struct sampler_rule {
+    int32_t kind;
+    int32_t field;
+    const struct sampler_range *range;
+} sampler_rules[] = {
+    {SLM_STAGE_TEMPERATURE, FIELD_VALUE, &sampler_finite},
+    {SLM_STAGE_TOP_K, FIELD_N, &sampler_finite},
+    {SLM_STAGE_TOP_P, FIELD_VALUE, &sampler_part},
+    {SLM_STAGE_TOP_P, FIELD_N, &sampler_finite},
+    {SLM_STAGE_MIN_P, FIELD_VALUE, &sampler_part},
+    {SLM_STAGE_MIN_P, FIELD_N, &sampler_finite},
+    {SLM_STAGE_PENALTIES, FIELD_N, &sampler_window},
+    {SLM_STAGE_PENALTIES, FIELD_REPEAT, &sampler_positive},
+    {SLM_STAGE_PENALTIES, FIELD_FREQUENCY, &sampler_finite},
+    {SLM_STAGE_PENALTIES, FIELD_PRESENCE, &sampler_finite},
+    {SLM_STAGE_LOGIT_BIAS, FIELD_N_BIASES, &sampler_not_negative},
+    {SLM_STAGE_LOGIT_BIAS, FIELD_BIASES, NULL},
+    {SLM_STAGE_DYNAMIC_TEMPERATURE, FIELD_VALUE, &sampler_finite},
+    {SLM_STAGE_DYNAMIC_TEMPERATURE, FIELD_RANGE, &sampler_not_negative},
+    {SLM_STAGE_DYNAMIC_TEMPERATURE, FIELD_EXPONENT, &sampler_not_negative},
+    {SLM_STAGE_TOP_N_SIGMA, FIELD_VALUE, &sampler_finite},
+    {SLM_STAGE_TYPICAL, FIELD_VALUE, &sampler_part},
+    {SLM_STAGE_TYPICAL, FIELD_N, &sampler_finite},
+    {SLM_STAGE_XTC, FIELD_VALUE, &sampler_part},
+    {SLM_STAGE_XTC, FIELD_THRESHOLD, &sampler_part},
+    {SLM_STAGE_XTC, FIELD_N, &sampler_finite},
+    {SLM_STAGE_DRY, FIELD_VALUE, &sampler_finite},
+    {SLM_STAGE_DRY, FIELD_N, &sampler_window},
+    {SLM_STAGE_DRY, FIELD_BASE, &sampler_from_one},
+    {SLM_STAGE_DRY, FIELD_ALLOWED, &sampler_not_negative},
+    {SLM_STAGE_DRY, FIELD_N_BREAKERS, &sampler_breakers},
+    {SLM_STAGE_DRY, FIELD_BREAKERS, NULL},
+    {SLM_STAGE_MIROSTAT, FIELD_VALUE, &sampler_not_negative},
+    {SLM_STAGE_MIROSTAT, FIELD_RATE, &sampler_part},
+    {SLM_STAGE_MIROSTAT, FIELD_N, &sampler_two},
+    {SLM_STAGE_MIROSTAT_2, FIELD_VALUE, &sampler_not_negative},
+    {SLM_STAGE_MIROSTAT_2, FIELD_RATE, &sampler_part},
+    {SLM_STAGE_ADAPTIVE_P, FIELD_VALUE, &sampler_to_one},
+    {SLM_STAGE_ADAPTIVE_P, FIELD_DECAY, &sampler_decay},
+};
+
+/* ---- Checking stages ------------------------------------------------------------------------- */
+
+static const struct sampler_rule *sampler_find_rule(int32_t kind, int32_t field)
 {
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
-/* Uniform in [0, 1). The state is a counter, so that one word per token is enough to go back. */
-static wide_float sampler_uniform(uint64_t *state)
-{
-    *state += UINT64_C(0x9E3779B97F4A7C15);
-    const wide_float unit = (wide_float)1 / ((uint64_t)1 << WIDE_BITS);
-    return (wide_float)(sampler_mix(*state) >> (64 - WIDE_BITS)) * unit;
-}
-
-/* ---- Order ----------------------------------------------------------------------------------- */
-
-#define SAMPLER_KEY_ALWAYS 0x7f800000           /* of +infinity */
-#define SAMPLER_KEY_NEVER (-SAMPLER_KEY_ALWAYS) /* of -infinity, and of NaN */
-
-/* Whole numbers in the order of the floats, -0 like +0. Without branches: the signs of logits are
- * nothing that a CPU could predict. */
-static int32_t sampler_key(float logit)
-{
-    uint32_t bits = f32_to_bits(logit);
-    int32_t size = (int32_t)(bits & 0x7fffffffu);
-    int32_t sign = (int32_t)(bits >> 31);
-    int32_t key = (size ^ -sign) + sign;
-    return size > SAMPLER_KEY_ALWAYS ? SAMPLER_KEY_NEVER : key;
-}
-
-/* The better candidate has the greater rank; no two tokens have the same. */
-static int64_t sampler_rank(const slm_candidate *c)
-{
-    return (int64_t)sampler_key(c->logit) * ((int64_t)1 << 32) - c->token;
-}
-
-static int32_t sampler_best(const slm_candidate *c, int32_t n)
-{
-    int32_t best = 0;
-    int64_t best_rank = sampler_rank(&c[0]);
-    for (int32_t i = 1; i < n; i++) {
-        int64_t rank = sampler_rank(&c[i]);
-        if (rank > best_rank) {
-            best_rank = rank;
-            best = i;
+    for (int32_t i = 0; i < SLM_COUNT(sampler_rules); i++) {
+        if (sampler_rules[i].kind == kind && sampler_rules[i].field == field) {
+            return &sampler_rules[i];
         }
     }
-    return best;
+    return NULL;
 }
 
-/* Restores the heap below i: each candidate above two that are no worse. */
-static void sampler_sift(slm_candidate *heap, int32_t n, int32_t i)
+static int sampler_is_inside(const struct sampler_range *range, const uint8_t *bytes, int form)
 {
-    slm_candidate moving = heap[i];
-    int64_t rank = sampler_rank(&moving);
-    while (i <= n / 2 - 1) {
-        int32_t child = 2 * i + 1;
-        int64_t child_rank = sampler_rank(&heap[child]);
-        if (child + 1 < n && sampler_rank(&heap[child + 1]) < child_rank) {
-            child++;
-            child_rank = sampler_rank(&heap[child]);
-        }
-        if (child_rank >= rank) {
-            break;
-        }
-        heap[i] = heap[child];
-        i = child;
+    float value = 0;
+    int32_t whole = 0;
+    if (form == FIELD_FLOAT) {
+        memcpy(&value, bytes, sizeof value);
+    } else {
+        memcpy(&whole, bytes, sizeof whole);
+        value = (float)whole;
     }
-    heap[i] = moving;
+    return f32_is_finite(value) && value >= range->low && value <= range->high;
 }
 
-/* Brings the best k of n to the front, best first; the others follow in no particular order. One
- * pass with a heap of the k best so far, whose root is the one to beat. */
-static void sampler_select(slm_candidate *c, int32_t n, int32_t k)
-{
-    for (int32_t i = k / 2 - 1; i >= 0; i--) {
-        sampler_sift(c, k, i);
-    }
-    int64_t worst = sampler_rank(&c[0]);
-    for (int32_t i = k; i < n; i++) {
-        if (SLM_UNLIKELY(sampler_rank(&c[i]) > worst)) {
-            slm_candidate out = c[0];
-            c[0] = c[i];
-            c[i] = out;
-            sampler_sift(c, k, 0);
-            worst = sampler_rank(&c[0]);
-        }
-    }
-    for (int32_t i = k - 1; i > 0; i--) {
-        slm_candidate out = c[0];
-        c[0] = c[i];
-        c[i] = out;
-        sampler_sift(c, i, 0);
-    }
-}
-
-/* exp(logit - max): 1 for the best. When the best is +infinity, only its equals count. */
-static float sampler_weight(float logit, float max)
-{
-    int32_t key = sampler_key(logit);
-    if (key <= SAMPLER_KEY_NEVER) {
-        return 0;
-    }
-    if (sampler_key(max) == SAMPLER_KEY_ALWAYS) {
-        return key == SAMPLER_KEY_ALWAYS ? 1.0f : 0.0f;
-    }
-    return math_expf(logit - max);
-}
-
-/* ---- Stages ---------------------------------------------------------------------------------- */
-
-static int sampler_check_nothing(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
-                                 slm_error *err)
-{
-    (void)stage;
-    (void)index;
-    (void)n_vocab;
-    (void)err;
-    return SLM_OK;
-}
-
-static int sampler_check_value(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
+static int sampler_check_field(const struct sampler_stage *stage, int32_t index, int32_t which,
                                slm_error *err)
 {
-    (void)n_vocab;
-    if (!f32_is_finite(stage->set.value)) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): value is NaN or infinite",
-                 index, stage->kind->name);
+    static const uint8_t zeros[sizeof(void *)] = {0};
+    const struct sampler_field *field = &sampler_fields[which];
+    const struct sampler_rule *rule = sampler_find_rule(stage->set.kind, which);
+    const uint8_t *bytes = (const uint8_t *)&stage->set + field->offset;
+    if (rule == NULL && memcmp(bytes, zeros, field->size) != 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): %s must be 0: it is not read",
+                 index, stage->kind->name, field->name);
+    }
+    if (rule != NULL && rule->range != NULL &&
+        !sampler_is_inside(rule->range, bytes, field->form)) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): %s must be %s", index,
+                 stage->kind->name, field->name, rule->range->text);
     }
     return SLM_OK;
-}
-
-/* Below this, dividing could overflow two different logits to the same infinity. */
-#define SAMPLER_COLDEST 1e-30f
-
-static void sampler_temperature(struct slm_sampler *s, const struct sampler_stage *stage,
-                                slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    float t = stage->set.value;
-    if (t < SAMPLER_COLDEST) {
-        c[0] = c[sampler_best(c, *n)];
-        *n = 1;
-        return;
-    }
-    for (int32_t i = 0; i < *n; i++) {
-        c[i].logit /= t;
-    }
-}
-
-static void sampler_top_k(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.n > 0) {
-        int32_t k = min_i32(stage->set.n, *n);
-        sampler_select(c, *n, k);
-        *n = k;
-    }
-}
-
-/* Candidates are told apart by how far they lie below the best: buckets of a quarter, e to the
- * power of which is 0.78. The last one is for all that is farther away. */
-#define SAMPLER_BUCKETS 256
-
-static int32_t sampler_bucket(float logit, float max)
-{
-    if (sampler_key(logit) >= sampler_key(max)) {
-        return 0;
-    }
-    float distance = (max - logit) * 4;
-    return distance < SAMPLER_BUCKETS - 1 ? (int32_t)distance : SAMPLER_BUCKETS - 1;
-}
-
-/* Moves what lies in buckets up to `last` to the front; returns how many that is. */
-static int32_t sampler_gather(slm_candidate *c, int32_t n, float max, int32_t last)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (sampler_bucket(c[i].logit, max) <= last) {
-            slm_candidate out = c[count];
-            c[count++] = c[i];
-            c[i] = out;
-        }
-    }
-    return count;
-}
-
-/* The shortest row of best candidates with a probability of at least `value` together. How many
- * that takes nobody knows before, so the buckets that hold so much are found first, and only what
- * is in them is sorted. */
-static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.value >= 1) {
-        return;
-    }
-    float max = c[sampler_best(c, *n)].logit;
-    wide_float bucket[SAMPLER_BUCKETS] = {0};
-    struct math_total sum;
-    memset(&sum, 0, sizeof sum);
-    for (int32_t i = 0; i < *n; i++) {
-        wide_float weight = (wide_float)sampler_weight(c[i].logit, max);
-        math_add(&sum, weight);
-        bucket[sampler_bucket(c[i].logit, max)] += weight;
-    }
-    wide_float wanted = (wide_float)stage->set.value * sum.value;
-    wide_float running = 0, so_far = 0;
-    int32_t done = 0;
-    for (int32_t b = 0; done < *n && b < SAMPLER_BUCKETS; b++) {
-        so_far += bucket[b];
-        if (so_far < wanted && b < SAMPLER_BUCKETS - 1) {
-            continue;
-        }
-        int32_t end = done + sampler_gather(c + done, *n - done, max, b);
-        sampler_select(c + done, end - done, end - done);
-        for (; done < end; done++) {
-            running += (wide_float)sampler_weight(c[done].logit, max);
-            if (running >= wanted && done + 1 >= stage->set.n) {
-                *n = done + 1;
-                return;
-            }
-        }
-    }
-}
-
-/* Those at least `value` times as probable as the best. */
-static void sampler_min_p(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.value <= 0) {
-        return;
-    }
-    float max = c[sampler_best(c, *n)].logit;
-    int32_t least = sampler_key(max + math_logf(stage->set.value));
-    int32_t min_keep = min_i32(max_i32(stage->set.n, 1), *n);
-    int32_t kept = 0;
-    for (int32_t i = 0; i < *n; i++) {
-        kept += sampler_key(c[i].logit) >= least;
-    }
-    if (kept < min_keep) {
-        sampler_select(c, *n, min_keep);
-        *n = min_keep;
-        return;
-    }
-    kept = 0;
-    for (int32_t i = 0; i < *n; i++) {
-        if (sampler_key(c[i].logit) >= least) {
-            c[kept++] = c[i];
-        }
-    }
-    *n = kept;
-}
-
-static int sampler_check_penalties(const struct sampler_stage *stage, int32_t index,
-                                   int32_t n_vocab, slm_error *err)
-{
-    (void)n_vocab;
-    if (stage->set.n > LIMIT_WINDOW) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): a window of %d tokens is over %d", index,
-                 stage->kind->name, stage->set.n, LIMIT_WINDOW);
-    }
-    if (!f32_is_finite(stage->set.repeat) || stage->set.repeat <= 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): repeat must be above 0 (1 is off)", index,
-                 stage->kind->name);
-    }
-    if (!f32_is_finite(stage->set.frequency) || !f32_is_finite(stage->set.presence)) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): frequency or presence is NaN or infinite", index,
-                 stage->kind->name);
-    }
-    return SLM_OK;
-}
-
-static void sampler_penalties(struct slm_sampler *s, const struct sampler_stage *stage,
-                              slm_candidate *c, int32_t *n)
-{
-    int64_t window = min_i64(stage->set.n, s->n_accepted);
-    for (int64_t i = s->n_accepted - window; i < s->n_accepted; i++) {
-        s->counts[s->tokens[i % s->n_ring]]++;
-    }
-    for (int32_t i = 0; i < *n && window > 0; i++) {
-        int32_t count = s->counts[c[i].token];
-        if (count > 0) {
-            float logit = c[i].logit;
-            logit = logit <= 0 ? logit * stage->set.repeat : logit / stage->set.repeat;
-            c[i].logit = logit - ((float)count * stage->set.frequency + stage->set.presence);
-        }
-    }
-    for (int64_t i = s->n_accepted - window; i < s->n_accepted; i++) {
-        s->counts[s->tokens[i % s->n_ring]] = 0;
-    }
 }
 
 static int sampler_check_biases(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
                                 slm_error *err)
 {
-    if (stage->set.n_biases < 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): n_biases is %d", index,
-                 stage->kind->name, stage->set.n_biases);
-    }
     if (stage->set.n_biases > 0 && stage->set.biases == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): biases is NULL", index,
                  stage->kind->name);
@@ -388,36 +204,28 @@ static int sampler_check_biases(const struct sampler_stage *stage, int32_t index
     return SLM_OK;
 }
 
-static void sampler_logit_bias(struct slm_sampler *s, const struct sampler_stage *stage,
-                               slm_candidate *c, int32_t *n)
+static int sampler_check_breakers(const struct sampler_stage *stage, int32_t index, slm_error *err)
 {
-    const slm_logit_bias *biases = s->biases + stage->first_bias; /* [n_biases], tokens differ */
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
-        s->counts[biases[i].token] = i + 1;
+    if (stage->set.n_breakers > 0 && stage->set.breakers == NULL) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): breakers is NULL", index,
+                 stage->kind->name);
     }
-    for (int32_t i = 0; i < *n; i++) {
-        int32_t which = s->counts[c[i].token];
-        if (which > 0) {
-            c[i].logit += biases[which - 1].bias;
+    for (int32_t i = 0; i < stage->set.n_breakers; i++) {
+        const char *breaker = stage->set.breakers[i];
+        size_t size = breaker != NULL ? string_length(breaker) : 0;
+        if (size < 1 || size > LIMIT_BREAKER_BYTES) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, index,
+                     "sampler stage %d (%s): breaker %d has %zu bytes, not 1 to %d", index,
+                     stage->kind->name, i, size, LIMIT_BREAKER_BYTES);
         }
     }
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
-        s->counts[biases[i].token] = 0;
-    }
+    return SLM_OK;
 }
 
-static const struct sampler_kind sampler_kinds[] = {
-    {SLM_STAGE_TEMPERATURE, 0, "temperature", sampler_check_value, sampler_temperature},
-    {SLM_STAGE_TOP_K, 0, "top_k", sampler_check_nothing, sampler_top_k},
-    {SLM_STAGE_TOP_P, 0, "top_p", sampler_check_value, sampler_top_p},
-    {SLM_STAGE_MIN_P, 0, "min_p", sampler_check_value, sampler_min_p},
-    {SLM_STAGE_PENALTIES, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY, "penalties",
-     sampler_check_penalties, sampler_penalties},
-    {SLM_STAGE_LOGIT_BIAS, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_BIASES, "logit_bias",
-     sampler_check_biases, sampler_logit_bias},
-};
-
 /* ---- Making and copying ---------------------------------------------------------------------- */
+
+/* The struct as it was first published: no caller has a shorter one. */
+#define SAMPLER_STAGE_FIRST (offsetof(slm_sampler_stage, biases) + sizeof(const slm_logit_bias *))
 
 /* One stage from the caller's array, checked. */
 static int sampler_read_stage(struct sampler_stage *stage, const slm_sampler_stage *stages,
@@ -444,7 +252,11 @@ static int sampler_read_stage(struct sampler_stage *stage, const slm_sampler_sta
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d: there is no kind %d", index,
                  stage->set.kind);
     }
-    return stage->kind->check(stage, index, n_vocab, err);
+    for (int32_t i = 0; i < SLM_COUNT(sampler_fields); i++) {
+        SLM_TRY(sampler_check_field(stage, index, i, err));
+    }
+    SLM_TRY(sampler_check_biases(stage, index, n_vocab, err));
+    return sampler_check_breakers(stage, index, err);
 }
 
 /* Lays the sampler's parts out; see struct arena. The counts of *s say how large they are. */
@@ -453,10 +265,12 @@ static void sampler_place(struct slm_sampler *s, struct arena *a)
     arena_take(a, 1, sizeof *s);
     s->stages = (struct sampler_stage *)arena_take(a, (uint64_t)s->n_stages, sizeof *s->stages);
     s->biases = (slm_logit_bias *)arena_take(a, s->n_biases, sizeof *s->biases);
-    s->states = (uint64_t *)arena_take(a, SLM_REWIND_MAX, sizeof *s->states);
+    s->texts = (uint8_t *)arena_take(a, s->n_texts, sizeof *s->texts);
+    s->states = (struct sampler_state *)arena_take(a, SLM_REWIND_MAX, sizeof *s->states);
     s->tokens = (int32_t *)arena_take(a, (uint64_t)s->n_ring, sizeof *s->tokens);
     s->counts =
         (int32_t *)arena_take(a, s->has_counts ? (uint64_t)s->n_vocab : 0, sizeof *s->counts);
+    s->repeats = (int32_t *)arena_take(a, (uint64_t)s->n_repeats, sizeof *s->repeats);
     s->state_bytes = a->used;
     s->candidates = (slm_candidate *)arena_take(a, s->n_stages > 0 ? (uint64_t)s->n_vocab : 0,
                                                 sizeof *s->candidates);
@@ -505,10 +319,79 @@ static int sampler_allocate(struct slm_sampler **out, struct slm_sampler *plan, 
     return SLM_OK;
 }
 
+/* Copies a stage's breakers to *at, which moves behind them. */
+static void sampler_copy_breakers(struct slm_sampler *s, struct sampler_stage *stage, uint64_t *at)
+{
+    stage->first_text = *at;
+    for (int32_t i = 0; i < stage->set.n_breakers; i++) {
+        size_t size = string_length(stage->set.breakers[i]);
+        s->texts[*at] = (uint8_t)size;
+        memcpy(s->texts + *at + 1, stage->set.breakers[i], size);
+        *at += 1 + size;
+    }
+    stage->set.breakers = NULL;
+}
+
+static uint64_t sampler_breaker_bytes(const slm_sampler_stage *set)
+{
+    uint64_t bytes = 0;
+    for (int32_t i = 0; i < set->n_breakers; i++) {
+        bytes += 1 + string_length(set->breakers[i]);
+    }
+    return bytes;
+}
+
+/* Checks all stages; *plan: how much memory they need, and the state they begin with. */
+static int sampler_plan(struct slm_sampler *plan, const slm_sampler_stage *stages,
+                        size_t stage_size, slm_error *err)
+{
+    struct sampler_stage stage;
+    int32_t window = 0;
+    for (int32_t i = 0; i < plan->n_stages; i++) {
+        SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, plan->n_vocab, err));
+        uint32_t needs = stage.kind->needs;
+        if (stage.kind->learn != NULL && i != plan->n_stages - 1) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, i, "sampler stage %d (%s): it must be the last", i,
+                     stage.kind->name);
+        }
+        if (stage.kind->begin != NULL) {
+            stage.kind->begin(&stage, plan->start.memory);
+        }
+        plan->n_biases += (uint64_t)stage.set.n_biases;
+        plan->n_texts += sampler_breaker_bytes(&stage.set);
+        plan->has_counts |= (needs & SAMPLER_NEEDS_COUNTS) != 0;
+        window = needs & SAMPLER_NEEDS_HISTORY ? max_i32(window, stage.set.n) : window;
+        plan->n_repeats =
+            needs & SAMPLER_NEEDS_REPEATS ? max_i32(plan->n_repeats, stage.set.n) : plan->n_repeats;
+    }
+    plan->n_ring = window > 0 ? window + SLM_REWIND_MAX : 0;
+    return SLM_OK;
+}
+
+/* Copies the stages into a sampler that was planned for them. */
+static void sampler_fill(struct slm_sampler *s, const slm_sampler_stage *stages, size_t stage_size)
+{
+    uint64_t n_biases = 0;
+    uint64_t n_texts = 0;
+    memset(s->counts, 0, s->has_counts ? (size_t)s->n_vocab * sizeof *s->counts : 0);
+    memset(s->repeats, 0, (size_t)s->n_repeats * sizeof *s->repeats);
+    for (int32_t i = 0; i < s->n_stages; i++) {
+        struct sampler_stage *stage = &s->stages[i];
+        int status = sampler_read_stage(stage, stages, i, stage_size, s->n_vocab, NULL);
+        SLM_ASSERT(status == SLM_OK);
+        (void)status;
+        stage->first_bias = n_biases;
+        n_biases += (uint64_t)stage->set.n_biases;
+        sampler_merge_biases(s, stage);
+        sampler_copy_breakers(s, stage, &n_texts);
+    }
+}
+
 static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
                           const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                           const slm_sampler_options *options, slm_error *err)
 {
+    struct slm_sampler plan;
     *out = NULL;
     if (n_vocab < 1 || n_vocab > LIMIT_VOCABULARY) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a vocabulary of %d tokens: 1 to %d are expected",
@@ -520,39 +403,21 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
     if (n_stages > 0 && stages == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "stages is NULL");
     }
-    struct slm_sampler plan;
-    struct sampler_stage stage;
-    int32_t window = 0;
-    memset(&plan, 0, sizeof plan);
-    for (int32_t i = 0; i < n_stages; i++) {
-        SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, n_vocab, err));
-        plan.n_biases +=
-            stage.kind->needs & SAMPLER_NEEDS_BIASES ? (uint64_t)stage.set.n_biases : 0;
-        plan.has_counts |= (stage.kind->needs & SAMPLER_NEEDS_COUNTS) != 0;
-        window = stage.kind->needs & SAMPLER_NEEDS_HISTORY ? max_i32(window, stage.set.n) : window;
+    if (n_stages > 0 && stage_size < SAMPLER_STAGE_FIRST) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "stage_size is %zu, and no slm_sampler_stage below %zu",
+                 stage_size, SAMPLER_STAGE_FIRST);
     }
+    memset(&plan, 0, sizeof plan);
     plan.mem = memory_make(options->alloc, options->alloc_user, UINT64_MAX);
     plan.references = 1;
     plan.n_vocab = n_vocab;
     plan.n_stages = n_stages;
-    plan.n_ring = window > 0 ? window + SLM_REWIND_MAX : 0;
-    plan.start = sampler_mix(options->seed);
-    plan.random = plan.start;
+    plan.start.random = sampler_mix(options->seed);
+    plan.start.drawn = -1;
+    SLM_TRY(sampler_plan(&plan, stages, stage_size, err));
+    plan.now = plan.start;
     SLM_TRY(sampler_allocate(out, &plan, err));
-
-    struct slm_sampler *s = *out;
-    uint64_t n_biases = 0;
-    memset(s->counts, 0, s->has_counts ? (size_t)n_vocab * sizeof *s->counts : 0);
-    for (int32_t i = 0; i < n_stages; i++) {
-        int status = sampler_read_stage(&s->stages[i], stages, i, stage_size, n_vocab, err);
-        SLM_ASSERT(status == SLM_OK);
-        (void)status;
-        if (s->stages[i].kind->needs & SAMPLER_NEEDS_BIASES) {
-            s->stages[i].first_bias = n_biases;
-            n_biases += (uint64_t)s->stages[i].set.n_biases;
-            sampler_merge_biases(s, &s->stages[i]);
-        }
-    }
+    sampler_fill(*out, stages, stage_size);
     return SLM_OK;
 }
 
@@ -598,10 +463,13 @@ static int sampler_has_suppressed(const struct slm_sampler *s)
 static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 {
     for (int32_t i = 0; i < *n && sampler_has_suppressed(s); i++) {
-        c[i].logit = sampler_suppresses(s, c[i].token) ? bits_to_f32(0xff800000u) : c[i].logit;
+        c[i].logit =
+            sampler_suppresses(s, c[i].token) ? bits_to_f32(SAMPLER_MINUS_INFINITY) : c[i].logit;
     }
     for (int32_t i = 0; i < s->n_stages; i++) {
-        s->stages[i].kind->apply(s, &s->stages[i], c, n);
+        if (s->stages[i].kind->apply != NULL) {
+            s->stages[i].kind->apply(s, &s->stages[i], c, n);
+        }
     }
 }
 
@@ -609,22 +477,22 @@ static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int32_t *token,
                         wide_float *sum, slm_error *err)
 {
+    const struct sampler_stage *last = s->n_stages > 0 ? &s->stages[s->n_stages - 1] : NULL;
     int32_t chosen = sampler_best(c, n);
     float max = c[chosen].logit;
     if (sampler_key(max) <= SAMPLER_KEY_NEVER) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d candidates has a logit above -infinity",
                  n);
     }
-    struct math_total total, running;
-    memset(&total, 0, sizeof total);
-    memset(&running, 0, sizeof running);
-    for (int32_t i = 0; i < n; i++) {
-        c[i].probability = sampler_weight(c[i].logit, max);
-        math_add(&total, (wide_float)c[i].probability);
+    wide_float plain = sampler_weigh(c, n, max);
+    *sum = plain;
+    if (last != NULL && last->kind->reweigh != NULL) {
+        *sum = last->kind->reweigh(s, last, c, n, plain);
     }
-    *sum = total.value;
-    if (s->n_stages > 0) {
-        wide_float wanted = sampler_uniform(&s->random) * *sum;
+    if (last != NULL) {
+        struct math_total running;
+        memset(&running, 0, sizeof running);
+        wide_float wanted = sampler_uniform(&s->now.random) * *sum;
         for (int32_t i = 0; i < n; i++) {
             math_add(&running, (wide_float)c[i].probability);
             if (running.value >= wanted && c[i].probability > 0) {
@@ -632,19 +500,26 @@ static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int3
                 break;
             }
         }
+        s->now.drawn = c[chosen].token;
+        s->now.observed = (float)((wide_float)sampler_weight(c[chosen].logit, max) / plain);
     }
     *token = c[chosen].token;
     return SLM_OK;
 }
 
-/* The best of a row of logits; *token -1 if none is above -infinity. Returns whether any is
- * finite. */
-static int sampler_greedy(const float *logits, int32_t n, int32_t *token)
+/* The best of the tokens that may be sampled; *token -1 if none of them is above -infinity. Returns
+ * whether any of them is finite. */
+static int sampler_greedy(const struct slm_sampler *s, const float *logits, int32_t n,
+                          int32_t *token)
 {
     int32_t best = SAMPLER_KEY_NEVER;
     uint32_t finite = 0;
+    int has_suppressed = sampler_has_suppressed(s);
     *token = -1;
     for (int32_t i = 0; i < n; i++) {
+        if (has_suppressed && sampler_suppresses(s, i)) {
+            continue;
+        }
         int32_t key = sampler_key(logits[i]);
         finite |= (uint32_t)(key > SAMPLER_KEY_NEVER && key < SAMPLER_KEY_ALWAYS);
         if (key > best) {
@@ -653,25 +528,6 @@ static int sampler_greedy(const float *logits, int32_t n, int32_t *token)
         }
     }
     return finite != 0;
-}
-
-/* The same among the tokens that may be sampled. */
-static int sampler_greedy_of(const struct slm_sampler *s, const float *logits, int32_t n,
-                             int32_t *token)
-{
-    int32_t best = SAMPLER_KEY_NEVER;
-    int finite = sampler_greedy(logits, n, token);
-    if (!sampler_has_suppressed(s) || *token < 0 || !sampler_suppresses(s, *token)) {
-        return finite;
-    }
-    *token = -1;
-    for (int32_t i = 0; i < n; i++) {
-        if (!sampler_suppresses(s, i) && sampler_key(logits[i]) > best) {
-            best = sampler_key(logits[i]);
-            *token = i;
-        }
-    }
-    return *token >= 0;
 }
 
 static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_vocab,
@@ -685,7 +541,7 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
                  n_vocab, s->n_vocab);
     }
     int32_t best = -1;
-    if (!sampler_greedy_of(s, logits, n_vocab, &best)) {
+    if (!sampler_greedy(s, logits, n_vocab, &best)) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d logits is finite", n_vocab);
     }
     if (s->n_stages == 0) {
@@ -698,8 +554,13 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
         s->candidates[i].token = i;
         s->candidates[i].logit = logits[i];
     }
+    const struct sampler_state before = s->now;
     sampler_run(s, s->candidates, &n);
-    return sampler_draw(s, s->candidates, n, token, &sum, err);
+    int status = sampler_draw(s, s->candidates, n, token, &sum, err);
+    if (status != SLM_OK) {
+        s->now = before; /* a stage may have drawn a number */
+    }
+    return status;
 }
 
 static int sampler_check_candidates(const struct slm_sampler *s, const slm_candidate *c, int32_t n,
@@ -755,7 +616,12 @@ static int sampler_accept(struct slm_sampler *s, int32_t token, slm_error *err)
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "token %d is not in the vocabulary of %d", token,
                  s->n_vocab);
     }
-    s->states[s->n_accepted % SLM_REWIND_MAX] = s->random;
+    s->states[s->n_accepted % SLM_REWIND_MAX] = s->now;
+    const struct sampler_stage *last = s->n_stages > 0 ? &s->stages[s->n_stages - 1] : NULL;
+    if (last != NULL && last->kind->learn != NULL && token == s->now.drawn) {
+        last->kind->learn(last, s->now.memory, s->now.observed);
+    }
+    s->now.drawn = -1;
     if (s->n_ring > 0) {
         s->tokens[s->n_accepted % s->n_ring] = token;
     }
@@ -769,7 +635,7 @@ static int sampler_rewind(struct slm_sampler *s, int32_t n, slm_error *err)
     if (n == INT32_MAX) {
         s->n_accepted = 0;
         s->n_back = 0;
-        s->random = s->start;
+        s->now = s->start;
         return SLM_OK;
     }
     if (n < 0 || n > s->n_back) {
@@ -779,7 +645,7 @@ static int sampler_rewind(struct slm_sampler *s, int32_t n, slm_error *err)
     if (n > 0) {
         s->n_accepted -= n;
         s->n_back -= n;
-        s->random = s->states[s->n_accepted % SLM_REWIND_MAX];
+        s->now = s->states[s->n_accepted % SLM_REWIND_MAX];
     }
     return SLM_OK;
 }
