@@ -507,6 +507,18 @@ static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int3
     return SLM_OK;
 }
 
+/* The first token from `from` on that is never sampled, or n. */
+static int32_t sampler_next_suppressed(const struct slm_sampler *s, int32_t from, int32_t n)
+{
+    if (!sampler_has_suppressed(s)) {
+        return n;
+    }
+    while (from < n && !sampler_suppresses(s, from)) {
+        from++;
+    }
+    return from;
+}
+
 /* The best of the tokens that may be sampled; *token -1 if none of them is above -infinity. Returns
  * whether any of them is finite. */
 static int sampler_greedy(const struct slm_sampler *s, const float *logits, int32_t n,
@@ -514,17 +526,16 @@ static int sampler_greedy(const struct slm_sampler *s, const float *logits, int3
 {
     int32_t best = SAMPLER_KEY_NEVER;
     uint32_t finite = 0;
-    int has_suppressed = sampler_has_suppressed(s);
     *token = -1;
-    for (int32_t i = 0; i < n; i++) {
-        if (has_suppressed && sampler_suppresses(s, i)) {
-            continue;
-        }
-        int32_t key = sampler_key(logits[i]);
-        finite |= (uint32_t)(key > SAMPLER_KEY_NEVER && key < SAMPLER_KEY_ALWAYS);
-        if (key > best) {
-            best = key;
-            *token = i;
+    for (int32_t i = 0, end; i < n; i = end + 1) {
+        end = sampler_next_suppressed(s, i, n);
+        for (; i < end; i++) {
+            int32_t key = sampler_key(logits[i]);
+            finite |= (uint32_t)(key > SAMPLER_KEY_NEVER && key < SAMPLER_KEY_ALWAYS);
+            if (key > best) {
+                best = key;
+                *token = i;
+            }
         }
     }
     return finite != 0;

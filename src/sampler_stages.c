@@ -373,14 +373,14 @@ static void sampler_top_n_sigma(struct slm_sampler *s, const struct sampler_stag
     if (n_finite < 2) {
         return;
     }
-    wide_float mean = total.value / n_finite;
+    wide_float mean = total.value / (wide_float)n_finite;
     for (int32_t i = 0; i < *n; i++) {
         if (f32_is_finite(c[i].logit)) {
             wide_float away = (wide_float)c[i].logit - mean;
             math_add(&squares, away * away);
         }
     }
-    float sigma = (float)math_sqrt(squares.value / n_finite);
+    float sigma = (float)math_sqrt(squares.value / (wide_float)n_finite);
     int32_t least = sampler_key(c[sampler_best(c, *n)].logit - stage->set.value * sigma);
     for (int32_t i = 0; i < *n; i++) {
         if (sampler_key(c[i].logit) < least) {

@@ -227,7 +227,7 @@ func (s *Sampler) Accept(token Token) error {
 	return s.call(func(err *C.slm_error) C.int { return C.slm_sampler_accept(s.p, C.int32_t(token), err) })
 }
 
-// Rewind takes the last n accepted tokens back, the random state included.
+// Rewind takes the last n accepted tokens back: the chain is as it was when the first was accepted.
 func (s *Sampler) Rewind(n int) error {
 	return s.call(func(err *C.slm_error) C.int { return C.slm_sampler_rewind(s.p, C.int32_t(n), err) })
 }

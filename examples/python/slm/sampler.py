@@ -176,6 +176,6 @@ class Sampler(Handle):
             function.slm_sampler_accept(pointer, int32(token))
 
     def rewind(self, n: Optional[int] = None) -> None:
-        """Takes the last n accepted tokens back, the random state included; None starts over."""
+        """Takes the last n accepted tokens back: as it was when the first was accepted. None starts over."""
         with self._use() as pointer:
             function.slm_sampler_rewind(pointer, (1 << 31) - 1 if n is None else int32(n))

@@ -292,7 +292,7 @@ impl Sampler {
         call(|err| unsafe { ffi::slm_sampler_accept(self.get(), token, err) })
     }
 
-    /// Takes the last `n` accepted tokens back, the random state included.
+    /// Takes the last `n` accepted tokens back: the chain is as it was when the first was accepted.
     pub fn rewind(&mut self, n: i32) -> Result<()> {
         // SAFETY: nothing but numbers.
         call(|err| unsafe { ffi::slm_sampler_rewind(self.get(), n, err) })
