@@ -200,6 +200,9 @@
 #include "src/embed.c"
 
 /* From logits to text. */
+#include "src/sampler.h"
+#include "src/sampler_stages.c"
+#include "src/sampler_dry.c"
 #include "src/sampler.c"
 #if defined(SLM_NO_TOOLS)
 #include "src/no_output.c"

@@ -125,6 +125,8 @@
  *              1,024  threads
  *                 64  stages of a sampler
  *              4,096  accepted tokens that a stage looks back at
+ *                 16  breakers of a stage
+ *                 40  bytes of a breaker
  *                 16  stop strings
  *                255  bytes of a stop string
  *                 64  tokens that end reasoning
@@ -1125,20 +1127,50 @@ typedef struct slm_sampler slm_sampler;
 /* A chain is a row of stages; each narrows or reweighs the candidates, then one is drawn by its
  * probability. Formulas are those of the samplers of the same name in llama.cpp. A grammar will be
  * a stage, too. */
-/* Kinds of stages and the fields they read:
+/* Kinds of stages and the fields they read; all others must be 0. Values are finite.
  *     TEMPERATURE  value: logits are divided by it; <= 0 keeps only the best
  *     TOP_K        n: keep the n best; <= 0 keeps all
- *     TOP_P        value: keep the likeliest that together have it, at least n of them
- *     MIN_P        value: keep what has at least value times the best probability, at least n
- *     PENALTIES    n: window of accepted tokens, at most 4096 (<= 0 is off); repeat, frequency,
- *                  presence
- *     LOGIT_BIAS   biases, n_biases: copied */
+ *     TOP_P        value (0 to 1): keep the likeliest that together have it, at least n of them
+ *     MIN_P        value (0 to 1): keep what has at least value times the best probability, at
+ *                  least n
+ *     PENALTIES    n: window of accepted tokens, at most 4096 (<= 0 is off); repeat (1 is off),
+ *                  frequency, presence
+ *     LOGIT_BIAS   biases, n_biases: copied
+ *     DYNAMIC_TEMPERATURE  value, range, exponent: a temperature from value - range to value +
+ *                  range: (entropy of the candidates / the greatest possible) to the power of
+ *                  exponent says where; range 0 is TEMPERATURE
+ *     TOP_N_SIGMA  value: ban what lies more than value standard deviations of all logits below
+ *                  the best (<= 0 is off)
+ *     TYPICAL      value (0 to 1): keep those whose surprise is nearest to the expected one, as
+ *                  many as together have more than value, at least n; 1 is off
+ *     XTC          value (0 to 1): the probability with which, each time, all candidates that have
+ *                  threshold (0 to 1, above 0.5 is off) or more are dropped but the least likely of
+ *                  them, if n are left
+ *     DRY          value, base (from 1), allowed, n, breakers: a token that would continue a repeat
+ *                  of r >= allowed tokens loses value * base^(r - allowed). n: window of accepted
+ *                  tokens, at most 4096 (<= 0 is off). No repeat goes beyond a breaker, and tokens
+ *                  with one inside lose nothing. Usual: 0.8, 1.75, 2, and "\n" ":" "\"" "*"
+ * and those that must be the last stage, and learn when a token is accepted that was drawn last:
+ *     MIROSTAT     value (from 0): the surprise a token should have on average, in bits; rate (0 to
+ *                  1): how fast it learns; n (from 2): best candidates to estimate from. Usual: 5,
+ *                  0.1, 100
+ *     MIROSTAT_2   value, rate: the same without an estimate
+ *     ADAPTIVE_P   value (to 1): the probability that drawn tokens should have on average (< 0 is
+ *                  off); decay (0 to 0.99) of what counts in it. Reweighs at the draw */
 #define SLM_STAGE_TEMPERATURE 1
 #define SLM_STAGE_TOP_K 2
 #define SLM_STAGE_TOP_P 3
 #define SLM_STAGE_MIN_P 4
 #define SLM_STAGE_PENALTIES 5
 #define SLM_STAGE_LOGIT_BIAS 6
+#define SLM_STAGE_DYNAMIC_TEMPERATURE 7
+#define SLM_STAGE_TOP_N_SIGMA 8
+#define SLM_STAGE_TYPICAL 9
+#define SLM_STAGE_XTC 10
+#define SLM_STAGE_DRY 11
+#define SLM_STAGE_MIROSTAT 12
+#define SLM_STAGE_MIROSTAT_2 13
+#define SLM_STAGE_ADAPTIVE_P 14
 
 /* (Like slm_candidate it tells no size, and stays as it is.) */
 typedef struct slm_logit_bias {
@@ -1156,6 +1188,15 @@ typedef struct slm_sampler_stage {
     float presence;
     int32_t n_biases;
     const slm_logit_bias *biases;
+    float range;
+    float exponent;
+    float threshold;
+    float base;
+    int32_t allowed;
+    float rate;
+    float decay;
+    int32_t n_breakers;          /* at most 16 */
+    const char *const *breakers; /* 0-terminated strings of 1 to 40 bytes; copied */
 } slm_sampler_stage;
 
 typedef struct slm_sampler_options {
@@ -1172,7 +1213,7 @@ SLM_API int slm_sampler_options_init(slm_sampler_options *options, size_t size);
  * and not the struct_size inside), applied in this order. No stages at all is greedy: the best
  * token, the lowest id among equals. Tokens of which the file says that they are never sampled
  * (tokenizer.ggml.suppress_tokens) have a logit of -infinity before the first stage. Keeps the
- * model. At most 64 stages; SLM_E_ARGUMENT names the stage. */
+ * model. At most 64 stages; SLM_E_ARGUMENT names the stage and the field. */
 SLM_API int slm_sampler_create(slm_sampler **sampler, slm_model *model,
                                const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                                const slm_sampler_options *options, slm_error *err);
@@ -1190,12 +1231,14 @@ typedef struct slm_candidate {
 } slm_candidate;
 
 /* Chooses a token from a row of n_vocab logits: all stages, then the draw. Changes nothing but the
- * random state. SLM_E_NUMERIC if no logit is finite. */
+ * random state, and remembers what was drawn for stages that learn when it is accepted.
+ * SLM_E_NUMERIC if no logit of a token that may be sampled is finite. */
 SLM_API int slm_sample(slm_sampler *sampler, const float *logits, int32_t n_vocab, int32_t *token,
                        slm_error *err);
 
 /* The same in two steps, on a list the caller owns and may change before and between: the stages
- * reorder candidates[0..*n-1] and lower *n; choose sets probabilities and draws. */
+ * reorder candidates[0..*n-1] and lower *n (XTC moves the random state); choose sets probabilities
+ * and draws. */
 SLM_API int slm_sampler_apply(slm_sampler *sampler, slm_candidate *candidates, int32_t *n,
                               slm_error *err);
 SLM_API int slm_sampler_choose(slm_sampler *sampler, slm_candidate *candidates, int32_t n,
@@ -1206,9 +1249,11 @@ SLM_API int slm_sampler_accept(slm_sampler *sampler, int32_t token, slm_error *e
 
 #define SLM_REWIND_MAX 1024
 
-/* Takes the last n accepted tokens back, the random state included: the chain is as it was before
- * the first of them was accepted. n at most the tokens accepted and SLM_REWIND_MAX; INT32_MAX
- * forgets everything and starts over from the seed. */
+/* Takes the last n accepted tokens back: the chain, its random state included, is as it was when
+ * slm_sampler_accept was called with the first of them. That token had been drawn by then, so the
+ * next draw takes another random number and may give another token; to get the same one, clone the
+ * chain before it is drawn. n at most the tokens accepted and SLM_REWIND_MAX; INT32_MAX forgets
+ * everything and starts over from the seed. */
 SLM_API int slm_sampler_rewind(slm_sampler *sampler, int32_t n, slm_error *err);
 
 /* ---- Generation ------------------------------------------------------------------------------ */

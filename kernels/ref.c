@@ -465,7 +465,8 @@ REF_BLOCK_TYPES(REF_TYPE)
     ROW(Q2_0, 64, 18, ref_decode_q2_0, ref_nonfinite_q2_0)
 
 #define KERNEL_FORMAT_ROW(id, elements, bytes, decode, has_nonfinite)                              \
-    {#id, elements, bytes, PROFILE_ENCODING(id) ? decode : (kernel_decode_fn)NULL,                 \
+    {PROFILE_LISTS || PROFILE_MESSAGES ? #id : NULL, elements, bytes,                              \
+     PROFILE_ENCODING(id) ? decode : (kernel_decode_fn)NULL,                                       \
      PROFILE_CHECK && PROFILE_ENCODING(id) ? has_nonfinite : (kernel_nonfinite_fn)NULL},
 #define KERNEL_FORMAT_NO_ROW(id) {NULL, 0, 0, NULL, NULL},
 #define KERNEL_FORMAT_COUNT(id, elements, bytes, decode, has_nonfinite) KERNEL_FORMAT_AT_##id,

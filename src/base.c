@@ -98,6 +98,8 @@ typedef double wide_float;
 /* Sampling and generation */
 #define LIMIT_STAGES 64
 #define LIMIT_WINDOW 4096 /* accepted tokens that a stage looks back at */
+#define LIMIT_BREAKERS 16
+#define LIMIT_BREAKER_BYTES 40
 #define LIMIT_STOPS 16
 #define LIMIT_STOP_BYTES 255
 #define LIMIT_FORCED 64 /* tokens that end reasoning */

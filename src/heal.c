@@ -175,7 +175,7 @@ static int heal_choose(struct heal *h, struct slm_sampler *s, const float *logit
     int32_t n = 0;
     wide_float sum = 0;
     slm_error none;
-    if (!sampler_greedy(logits, n_logits, token)) {
+    if (!sampler_greedy(s, logits, n_logits, token)) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d logits is finite", n_logits);
     }
     int32_t inside = heal_collect(h, logits, &n);

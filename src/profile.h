@@ -72,6 +72,7 @@
 #define PROFILE_FILES (!PROFILE_DEFINED(SLM_NO_FILES))
 #define PROFILE_CHAT (!PROFILE_DEFINED(SLM_NO_CHAT))
 #define PROFILE_TOOLS (!PROFILE_DEFINED(SLM_NO_TOOLS))
+#define PROFILE_MESSAGES (!PROFILE_DEFINED(SLM_NO_MESSAGES) && !PROFILE_DEFINED(SLM_NO_ERRORS))
 #define PROFILE_SMALL PROFILE_DEFINED(SLM_SMALL)
 
 /* ---- What the families need ------------------------------------------------------------------- */

@@ -1,381 +1,211 @@
-/* sampler.c - from logits to a token: the chain of stages, the draw, history and rewind.
+/* sampler.c - from logits to a token: making a chain, the draw, history and rewind.
  *
- * Owns slm_sampler. A stage is one row of sampler_kinds: adding a sampler is adding a row. All
- * memory is taken when the chain is made; nothing afterwards allocates. Formulas are those that
- * llama.cpp's samplers of the same names compute; tests/golden/samplers holds its answers.
- *
- * Traps:
- *   Candidates are compared by sampler_key, a whole number, never by their floats: NaN then counts
- *   as -infinity, equal logits go by token id, and -ffast-math has nothing to reason about.
- *   Stages may produce infinities (a bias) and NaN (inf / inf), so no stage trusts its input.
- *   The counts scratch is all zero between calls: who marks it clears it.
- *   Whatever the stages do, at least one candidate is left. */
+ * Owns slm_sampler; what stages do is in sampler_stages.c and sampler_dry.c, and what to take care of
+ * in sampler.h. All memory is taken when the chain is made; nothing afterwards allocates. */
 
-/* ---- The sampler ----------------------------------------------------------------------------- */
+/* ---- What the kinds of stages read ---------------------------------------------------------------- */
 
-struct slm_sampler {
-    struct memory mem;
-    uint64_t bytes;       /* of the one block that all this lies in */
-    uint64_t state_bytes; /* of these, what a clone copies: all but the candidates */
-    int32_t references;
-    int32_t busy;
-    struct slm_model *model; /* set and counted by api.c */
-    int32_t n_vocab;
-    int32_t n_stages;
-    uint64_t n_biases;  /* of all stages together */
-    int32_t has_counts; /* a stage needs the counts scratch */
-    int32_t n_ring;     /* capacity of tokens: the longest window and what may be taken back */
-    int32_t n_back;     /* tokens that rewind can take back now */
-    int64_t n_accepted; /* token i of the history lies at tokens[i % n_ring] */
-    uint64_t start;     /* random state that the seed gave */
-    uint64_t random;    /* random state now */
-    struct sampler_stage *stages; /* [n_stages] */
-    slm_logit_bias *biases;       /* [n_biases] */
-    uint64_t *states;             /* [SLM_REWIND_MAX] random state before accepting token i */
-    int32_t *tokens;              /* [n_ring] */
-    int32_t *counts;              /* [n_vocab] by token */
-    slm_candidate *candidates;    /* [n_vocab] for sampler_sample */
+enum {
+    FIELD_NONE,
+    FIELD_INT,
+    FIELD_FLOAT,
+    FIELD_POINTER
 };
 
-struct sampler_kind;
-
-struct sampler_stage {
-    const struct sampler_kind *kind;
-    slm_sampler_stage set; /* as the caller gave it; biases NULL, n_biases after merging */
-    uint64_t first_bias;
+/* The values that a field may have. Whole numbers are compared as floats. */
+struct sampler_range {
+    float low;
+    float high;
+    const char *text;
 };
 
-#define SAMPLER_NEEDS_COUNTS 1  /* the counts scratch */
-#define SAMPLER_NEEDS_HISTORY 2 /* the last n accepted tokens */
-#define SAMPLER_NEEDS_BIASES 4  /* a copy of the caller's biases */
+static const struct sampler_range sampler_finite = {-SAMPLER_HUGE, SAMPLER_HUGE, "finite"};
+static const struct sampler_range sampler_not_negative = {0, SAMPLER_HUGE, "finite and 0 or more"};
+static const struct sampler_range sampler_positive = {1.17549435e-38f, SAMPLER_HUGE,
+                                                      "finite and above 0"};
+static const struct sampler_range sampler_from_one = {1, SAMPLER_HUGE, "finite and 1 or more"};
+static const struct sampler_range sampler_part = {0, 1, "from 0 to 1"};
+static const struct sampler_range sampler_to_one = {-SAMPLER_HUGE, 1, "finite and 1 at most"};
+static const struct sampler_range sampler_decay = {0, 0.99f, "from 0 to 0.99"};
+static const struct sampler_range sampler_window = {-SAMPLER_HUGE, LIMIT_WINDOW, "4096 at most"};
+static const struct sampler_range sampler_two = {2, SAMPLER_HUGE, "2 or more"};
+static const struct sampler_range sampler_breakers = {0, LIMIT_BREAKERS, "from 0 to 16"};
 
-typedef int (*sampler_check_fn)(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
-                                slm_error *err);
-typedef void (*sampler_apply_fn)(struct slm_sampler *s, const struct sampler_stage *stage,
-                                 slm_candidate *c, int32_t *n);
-
-struct sampler_kind {
-    int32_t kind;
-    uint32_t needs;
+/* A field that a kind reads. The pointers have checks of their own. */
+struct sampler_rule {
     const char *name;
-    sampler_check_fn check; /* of the fields that this kind uses; NULL: left out of this build */
-    /* Reorders and reweighs c[0..*n-1], lowers *n to no less than 1. */
-    sampler_apply_fn apply;
+    uint8_t offset;
+    uint8_t size;
+    uint8_t form; /* FIELD_; NONE: no more */
+    const struct sampler_range *range;
 };
 
-/* ---- Random numbers: splitmix64 (Steele, Lea, Flood 2014) ------------------------------------ */
+#define SAMPLER_READS(name, form, range)                                                           \
+    {                                                                                              \
+#name, offsetof(slm_sampler_stage, name), sizeof(((slm_sampler_stage *)0)->name), form,    \
+            range                                                                                  \
+    }
+#define SAMPLER_READS_NO_MORE                                                                      \
+    {                                                                                              \
+        NULL, 0, 0, FIELD_NONE, NULL                                                               \
+    }
 
-static uint64_t sampler_mix(uint64_t z)
+static const struct sampler_rule sampler_temperature_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_finite), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_top_k_rules[] = {
+    SAMPLER_READS(n, FIELD_INT, &sampler_finite), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_top_p_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_part), SAMPLER_READS(n, FIELD_INT, &sampler_finite),
+    SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_min_p_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_part), SAMPLER_READS(n, FIELD_INT, &sampler_finite),
+    SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_penalties_rules[] = {
+    SAMPLER_READS(n, FIELD_INT, &sampler_window),
+    SAMPLER_READS(repeat, FIELD_FLOAT, &sampler_positive),
+    SAMPLER_READS(frequency, FIELD_FLOAT, &sampler_finite),
+    SAMPLER_READS(presence, FIELD_FLOAT, &sampler_finite), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_logit_bias_rules[] = {
+    SAMPLER_READS(n_biases, FIELD_INT, &sampler_not_negative),
+    SAMPLER_READS(biases, FIELD_POINTER, NULL), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_dynamic_temperature_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_finite),
+    SAMPLER_READS(range, FIELD_FLOAT, &sampler_not_negative),
+    SAMPLER_READS(exponent, FIELD_FLOAT, &sampler_not_negative), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_top_n_sigma_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_finite), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_typical_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_part), SAMPLER_READS(n, FIELD_INT, &sampler_finite),
+    SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_xtc_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_part),
+    SAMPLER_READS(threshold, FIELD_FLOAT, &sampler_part),
+    SAMPLER_READS(n, FIELD_INT, &sampler_finite), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_dry_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_finite),
+    SAMPLER_READS(n, FIELD_INT, &sampler_window),
+    SAMPLER_READS(base, FIELD_FLOAT, &sampler_from_one),
+    SAMPLER_READS(allowed, FIELD_INT, &sampler_not_negative),
+    SAMPLER_READS(n_breakers, FIELD_INT, &sampler_breakers),
+    SAMPLER_READS(breakers, FIELD_POINTER, NULL),
+    SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_mirostat_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_not_negative),
+    SAMPLER_READS(rate, FIELD_FLOAT, &sampler_part), SAMPLER_READS(n, FIELD_INT, &sampler_two),
+    SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_mirostat_2_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_not_negative),
+    SAMPLER_READS(rate, FIELD_FLOAT, &sampler_part), SAMPLER_READS_NO_MORE};
+static const struct sampler_rule sampler_adaptive_p_rules[] = {
+    SAMPLER_READS(value, FIELD_FLOAT, &sampler_to_one),
+    SAMPLER_READS(decay, FIELD_FLOAT, &sampler_decay), SAMPLER_READS_NO_MORE};
+
+/* ---- The kinds of stages --------------------------------------------------------------------- */
+
+static const struct sampler_learner sampler_mirostat_learner = {sampler_mirostat_begin,
+                                                                sampler_mirostat_learn, NULL};
+static const struct sampler_learner sampler_adaptive_learner = {
+    sampler_adaptive_begin, sampler_adaptive_learn, sampler_adaptive};
+
+#define SAMPLER_ROW(id, name, needs, apply, learner)                                               \
+    {                                                                                              \
+        id, PROFILE_STAGE(name) ? (needs) : SAMPLER_LEFT_OUT, PROFILE_MESSAGES ? #name : NULL,     \
+            PROFILE_STAGE(name) ? sampler_##name##_rules : NULL,                                   \
+            PROFILE_STAGE(name) ? apply : (sampler_apply_fn)NULL,                                  \
+            PROFILE_STAGE(name) ? learner : NULL                                                   \
+    }
+#define SAMPLER_PLAIN(id, name, needs) SAMPLER_ROW(id, name, needs, sampler_##name, NULL)
+
+static const struct sampler_kind sampler_kinds[] = {
+    SAMPLER_PLAIN(SLM_STAGE_TEMPERATURE, temperature, 0),
+    SAMPLER_PLAIN(SLM_STAGE_TOP_K, top_k, 0),
+    SAMPLER_PLAIN(SLM_STAGE_TOP_P, top_p, 0),
+    SAMPLER_PLAIN(SLM_STAGE_MIN_P, min_p, 0),
+    SAMPLER_PLAIN(SLM_STAGE_PENALTIES, penalties, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY),
+    SAMPLER_PLAIN(SLM_STAGE_LOGIT_BIAS, logit_bias, SAMPLER_NEEDS_COUNTS),
+    SAMPLER_PLAIN(SLM_STAGE_DYNAMIC_TEMPERATURE, dynamic_temperature, 0),
+    SAMPLER_PLAIN(SLM_STAGE_TOP_N_SIGMA, top_n_sigma, 0),
+    SAMPLER_PLAIN(SLM_STAGE_TYPICAL, typical, 0),
+    SAMPLER_PLAIN(SLM_STAGE_XTC, xtc, 0),
+    SAMPLER_PLAIN(SLM_STAGE_DRY, dry,
+                  SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY | SAMPLER_NEEDS_REPEATS),
+    SAMPLER_ROW(SLM_STAGE_MIROSTAT, mirostat, 0, sampler_mirostat, &sampler_mirostat_learner),
+    SAMPLER_ROW(SLM_STAGE_MIROSTAT_2, mirostat_2, 0, sampler_mirostat_2, &sampler_mirostat_learner),
+    SAMPLER_ROW(SLM_STAGE_ADAPTIVE_P, adaptive_p, 0, NULL, &sampler_adaptive_learner),
+};
+
+#undef SAMPLER_PLAIN
+#undef SAMPLER_ROW
+#undef SAMPLER_READS
+#undef SAMPLER_READS_NO_MORE
+
+/* ---- Checking stages ------------------------------------------------------------------------- */
+
+static int sampler_is_inside(const struct sampler_rule *rule, const uint8_t *bytes)
 {
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
+    float value = 0;
+    int32_t whole = 0;
+    if (rule->form == FIELD_FLOAT) {
+        memcpy(&value, bytes, sizeof value);
+    } else {
+        memcpy(&whole, bytes, sizeof whole);
+        value = (float)whole;
+    }
+    return f32_is_finite(value) && value >= rule->range->low && value <= rule->range->high;
 }
 
-/* Uniform in [0, 1). The state is a counter, so that one word per token is enough to go back. */
-static wide_float sampler_uniform(uint64_t *state)
+/* The field that has this byte. */
+static const char *sampler_field_at(size_t at)
 {
-    *state += UINT64_C(0x9E3779B97F4A7C15);
-    const wide_float unit = (wide_float)1 / ((uint64_t)1 << WIDE_BITS);
-    return (wide_float)(sampler_mix(*state) >> (64 - WIDE_BITS)) * unit;
+    static const struct {
+        size_t end;
+        const char *name;
+    } fields[] = {
+#define FIELD(name)                                                                                \
+    {offsetof(slm_sampler_stage, name) + sizeof(((slm_sampler_stage *)0)->name), #name}
+        FIELD(n),        FIELD(value),     FIELD(repeat),     FIELD(frequency),
+        FIELD(presence), FIELD(n_biases),  FIELD(biases),     FIELD(range),
+        FIELD(exponent), FIELD(threshold), FIELD(base),       FIELD(allowed),
+        FIELD(rate),     FIELD(decay),     FIELD(n_breakers), FIELD(breakers),
+#undef FIELD
+    };
+    int32_t i = 0;
+    while (i + 1 < SLM_COUNT(fields) && at >= fields[i].end) {
+        i++;
+    }
+    return fields[i].name;
 }
 
-/* ---- Order ----------------------------------------------------------------------------------- */
-
-#define SAMPLER_KEY_ALWAYS 0x7f800000           /* of +infinity */
-#define SAMPLER_KEY_NEVER (-SAMPLER_KEY_ALWAYS) /* of -infinity, and of NaN */
-
-/* Whole numbers in the order of the floats, -0 like +0. Without branches: the signs of logits are
- * nothing that a CPU could predict. */
-static int32_t sampler_key(float logit)
+/* Every field that is read has a value it may have, and all others are 0. */
+static int sampler_check_fields(const struct sampler_stage *stage, int32_t index, slm_error *err)
 {
-    uint32_t bits = f32_to_bits(logit);
-    int32_t size = (int32_t)(bits & 0x7fffffffu);
-    int32_t sign = (int32_t)(bits >> 31);
-    int32_t key = (size ^ -sign) + sign;
-    return size > SAMPLER_KEY_ALWAYS ? SAMPLER_KEY_NEVER : key;
-}
-
-/* The better candidate has the greater rank; no two tokens have the same. */
-static int64_t sampler_rank(const slm_candidate *c)
-{
-    return (int64_t)sampler_key(c->logit) * ((int64_t)1 << 32) - c->token;
-}
-
-static int32_t sampler_best(const slm_candidate *c, int32_t n)
-{
-    int32_t best = 0;
-    int64_t best_rank = sampler_rank(&c[0]);
-    for (int32_t i = 1; i < n; i++) {
-        int64_t rank = sampler_rank(&c[i]);
-        if (rank > best_rank) {
-            best_rank = rank;
-            best = i;
+    slm_sampler_stage rest = stage->set;
+    uint8_t *bytes = (uint8_t *)&rest;
+    for (const struct sampler_rule *r = stage->kind->rules; r->form != FIELD_NONE; r++) {
+        if (r->range != NULL && !sampler_is_inside(r, bytes + r->offset)) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): %s must be %s", index,
+                     stage->kind->name, r->name, r->range->text);
         }
+        memset(bytes + r->offset, 0, r->size);
     }
-    return best;
-}
-
-/* Restores the heap below i: each candidate above two that are no worse. */
-static void sampler_sift(slm_candidate *heap, int32_t n, int32_t i)
-{
-    slm_candidate moving = heap[i];
-    int64_t rank = sampler_rank(&moving);
-    while (i <= n / 2 - 1) {
-        int32_t child = 2 * i + 1;
-        int64_t child_rank = sampler_rank(&heap[child]);
-        if (child + 1 < n && sampler_rank(&heap[child + 1]) < child_rank) {
-            child++;
-            child_rank = sampler_rank(&heap[child]);
+    for (size_t i = offsetof(slm_sampler_stage, n); i < sizeof rest; i++) {
+        if (bytes[i] != 0) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, index,
+                     "sampler stage %d (%s): %s must be 0: it is not read", index,
+                     stage->kind->name, sampler_field_at(i));
         }
-        if (child_rank >= rank) {
-            break;
-        }
-        heap[i] = heap[child];
-        i = child;
-    }
-    heap[i] = moving;
-}
-
-/* Brings the best k of n to the front, best first; the others follow in no particular order. One
- * pass with a heap of the k best so far, whose root is the one to beat. */
-static void sampler_select(slm_candidate *c, int32_t n, int32_t k)
-{
-    for (int32_t i = k / 2 - 1; i >= 0; i--) {
-        sampler_sift(c, k, i);
-    }
-    int64_t worst = sampler_rank(&c[0]);
-    for (int32_t i = k; i < n; i++) {
-        if (SLM_UNLIKELY(sampler_rank(&c[i]) > worst)) {
-            slm_candidate out = c[0];
-            c[0] = c[i];
-            c[i] = out;
-            sampler_sift(c, k, 0);
-            worst = sampler_rank(&c[0]);
-        }
-    }
-    for (int32_t i = k - 1; i > 0; i--) {
-        slm_candidate out = c[0];
-        c[0] = c[i];
-        c[i] = out;
-        sampler_sift(c, i, 0);
-    }
-}
-
-/* exp(logit - max): 1 for the best. When the best is +infinity, only its equals count. */
-static float sampler_weight(float logit, float max)
-{
-    int32_t key = sampler_key(logit);
-    if (key <= SAMPLER_KEY_NEVER) {
-        return 0;
-    }
-    if (sampler_key(max) == SAMPLER_KEY_ALWAYS) {
-        return key == SAMPLER_KEY_ALWAYS ? 1.0f : 0.0f;
-    }
-    return math_expf(logit - max);
-}
-
-/* ---- Stages ---------------------------------------------------------------------------------- */
-
-static int sampler_check_nothing(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
-                                 slm_error *err)
-{
-    (void)stage;
-    (void)index;
-    (void)n_vocab;
-    (void)err;
-    return SLM_OK;
-}
-
-static int sampler_check_value(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
-                               slm_error *err)
-{
-    (void)n_vocab;
-    if (!f32_is_finite(stage->set.value)) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): value is NaN or infinite",
-                 index, stage->kind->name);
-    }
-    return SLM_OK;
-}
-
-/* Below this, dividing could overflow two different logits to the same infinity. */
-#define SAMPLER_COLDEST 1e-30f
-
-static void sampler_temperature(struct slm_sampler *s, const struct sampler_stage *stage,
-                                slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    float t = stage->set.value;
-    if (t < SAMPLER_COLDEST) {
-        c[0] = c[sampler_best(c, *n)];
-        *n = 1;
-        return;
-    }
-    for (int32_t i = 0; i < *n; i++) {
-        c[i].logit /= t;
-    }
-}
-
-static void sampler_top_k(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.n > 0) {
-        int32_t k = min_i32(stage->set.n, *n);
-        sampler_select(c, *n, k);
-        *n = k;
-    }
-}
-
-/* Candidates are told apart by how far they lie below the best: buckets of a quarter, e to the
- * power of which is 0.78. The last one is for all that is farther away. */
-#define SAMPLER_BUCKETS 256
-
-static int32_t sampler_bucket(float logit, float max)
-{
-    if (sampler_key(logit) >= sampler_key(max)) {
-        return 0;
-    }
-    float distance = (max - logit) * 4;
-    return distance < SAMPLER_BUCKETS - 1 ? (int32_t)distance : SAMPLER_BUCKETS - 1;
-}
-
-/* Moves what lies in buckets up to `last` to the front; returns how many that is. */
-static int32_t sampler_gather(slm_candidate *c, int32_t n, float max, int32_t last)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) {
-        if (sampler_bucket(c[i].logit, max) <= last) {
-            slm_candidate out = c[count];
-            c[count++] = c[i];
-            c[i] = out;
-        }
-    }
-    return count;
-}
-
-/* The shortest row of best candidates with a probability of at least `value` together. How many
- * that takes nobody knows before, so the buckets that hold so much are found first, and only what
- * is in them is sorted. */
-static void sampler_top_p(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.value >= 1) {
-        return;
-    }
-    float max = c[sampler_best(c, *n)].logit;
-    wide_float bucket[SAMPLER_BUCKETS] = {0};
-    struct math_total sum;
-    memset(&sum, 0, sizeof sum);
-    for (int32_t i = 0; i < *n; i++) {
-        wide_float weight = (wide_float)sampler_weight(c[i].logit, max);
-        math_add(&sum, weight);
-        bucket[sampler_bucket(c[i].logit, max)] += weight;
-    }
-    wide_float wanted = (wide_float)stage->set.value * sum.value;
-    wide_float running = 0, so_far = 0;
-    int32_t done = 0;
-    for (int32_t b = 0; done < *n && b < SAMPLER_BUCKETS; b++) {
-        so_far += bucket[b];
-        if (so_far < wanted && b < SAMPLER_BUCKETS - 1) {
-            continue;
-        }
-        int32_t end = done + sampler_gather(c + done, *n - done, max, b);
-        sampler_select(c + done, end - done, end - done);
-        for (; done < end; done++) {
-            running += (wide_float)sampler_weight(c[done].logit, max);
-            if (running >= wanted && done + 1 >= stage->set.n) {
-                *n = done + 1;
-                return;
-            }
-        }
-    }
-}
-
-/* Those at least `value` times as probable as the best. */
-static void sampler_min_p(struct slm_sampler *s, const struct sampler_stage *stage,
-                          slm_candidate *c, int32_t *n)
-{
-    (void)s;
-    if (stage->set.value <= 0) {
-        return;
-    }
-    float max = c[sampler_best(c, *n)].logit;
-    int32_t least = sampler_key(max + math_logf(stage->set.value));
-    int32_t min_keep = min_i32(max_i32(stage->set.n, 1), *n);
-    int32_t kept = 0;
-    for (int32_t i = 0; i < *n; i++) {
-        kept += sampler_key(c[i].logit) >= least;
-    }
-    if (kept < min_keep) {
-        sampler_select(c, *n, min_keep);
-        *n = min_keep;
-        return;
-    }
-    kept = 0;
-    for (int32_t i = 0; i < *n; i++) {
-        if (sampler_key(c[i].logit) >= least) {
-            c[kept++] = c[i];
-        }
-    }
-    *n = kept;
-}
-
-static int sampler_check_penalties(const struct sampler_stage *stage, int32_t index,
-                                   int32_t n_vocab, slm_error *err)
-{
-    (void)n_vocab;
-    if (stage->set.n > LIMIT_WINDOW) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): a window of %d tokens is over %d", index,
-                 stage->kind->name, stage->set.n, LIMIT_WINDOW);
-    }
-    if (!f32_is_finite(stage->set.repeat) || stage->set.repeat <= 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): repeat must be above 0 (1 is off)", index,
-                 stage->kind->name);
-    }
-    if (!f32_is_finite(stage->set.frequency) || !f32_is_finite(stage->set.presence)) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index,
-                 "sampler stage %d (%s): frequency or presence is NaN or infinite", index,
-                 stage->kind->name);
     }
     return SLM_OK;
-}
-
-static void sampler_penalties(struct slm_sampler *s, const struct sampler_stage *stage,
-                              slm_candidate *c, int32_t *n)
-{
-    int64_t window = min_i64(stage->set.n, s->n_accepted);
-    for (int64_t i = s->n_accepted - window; i < s->n_accepted; i++) {
-        s->counts[s->tokens[i % s->n_ring]]++;
-    }
-    for (int32_t i = 0; i < *n && window > 0; i++) {
-        int32_t count = s->counts[c[i].token];
-        if (count > 0) {
-            float logit = c[i].logit;
-            logit = logit <= 0 ? logit * stage->set.repeat : logit / stage->set.repeat;
-            c[i].logit = logit - ((float)count * stage->set.frequency + stage->set.presence);
-        }
-    }
-    for (int64_t i = s->n_accepted - window; i < s->n_accepted; i++) {
-        s->counts[s->tokens[i % s->n_ring]] = 0;
-    }
 }
 
 static int sampler_check_biases(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
                                 slm_error *err)
 {
-    if (stage->set.n_biases < 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): n_biases is %d", index,
-                 stage->kind->name, stage->set.n_biases);
-    }
     if (stage->set.n_biases > 0 && stage->set.biases == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): biases is NULL", index,
                  stage->kind->name);
     }
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
+    for (int32_t i = 0; PROFILE_STAGE(logit_bias) && i < stage->set.n_biases; i++) {
         const slm_logit_bias *b = &stage->set.biases[i];
         if (b->token < 0 || b->token >= n_vocab) {
             SLM_FAIL(err, SLM_E_ARGUMENT, index,
@@ -391,50 +221,28 @@ static int sampler_check_biases(const struct sampler_stage *stage, int32_t index
     return SLM_OK;
 }
 
-static void sampler_logit_bias(struct slm_sampler *s, const struct sampler_stage *stage,
-                               slm_candidate *c, int32_t *n)
+static int sampler_check_breakers(const struct sampler_stage *stage, int32_t index, slm_error *err)
 {
-    const slm_logit_bias *biases = s->biases + stage->first_bias; /* [n_biases], tokens differ */
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
-        s->counts[biases[i].token] = i + 1;
+    if (stage->set.n_breakers > 0 && stage->set.breakers == NULL) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d (%s): breakers is NULL", index,
+                 stage->kind->name);
     }
-    for (int32_t i = 0; i < *n; i++) {
-        int32_t which = s->counts[c[i].token];
-        if (which > 0) {
-            c[i].logit += biases[which - 1].bias;
+    for (int32_t i = 0; PROFILE_STAGE(dry) && i < stage->set.n_breakers; i++) {
+        const char *breaker = stage->set.breakers[i];
+        size_t size = breaker != NULL ? string_length(breaker) : 0;
+        if (size < 1 || size > LIMIT_BREAKER_BYTES) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, index,
+                     "sampler stage %d (%s): breaker %d has %zu bytes, not 1 to %d", index,
+                     stage->kind->name, i, size, LIMIT_BREAKER_BYTES);
         }
     }
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
-        s->counts[biases[i].token] = 0;
-    }
-}
-
-#define SAMPLER_ROW(kind, needs, name, check)                                                      \
-    {                                                                                              \
-        kind, needs, #name, PROFILE_STAGE(name) ? check : (sampler_check_fn)NULL,                  \
-            PROFILE_STAGE(name) ? sampler_##name : (sampler_apply_fn)NULL                          \
-    }
-
-static const struct sampler_kind sampler_kinds[] = {
-    SAMPLER_ROW(SLM_STAGE_TEMPERATURE, 0, temperature, sampler_check_value),
-    SAMPLER_ROW(SLM_STAGE_TOP_K, 0, top_k, sampler_check_nothing),
-    SAMPLER_ROW(SLM_STAGE_TOP_P, 0, top_p, sampler_check_value),
-    SAMPLER_ROW(SLM_STAGE_MIN_P, 0, min_p, sampler_check_value),
-    SAMPLER_ROW(SLM_STAGE_PENALTIES, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY, penalties,
-                sampler_check_penalties),
-    SAMPLER_ROW(SLM_STAGE_LOGIT_BIAS, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_BIASES, logit_bias,
-                sampler_check_biases),
-};
-
-#undef SAMPLER_ROW
-
-/* A constant where the one stage that has biases is left out. */
-static int sampler_has_biases(const struct sampler_stage *stage)
-{
-    return PROFILE_STAGE(logit_bias) && (stage->kind->needs & SAMPLER_NEEDS_BIASES) != 0;
+    return SLM_OK;
 }
 
 /* ---- Making and copying ---------------------------------------------------------------------- */
+
+/* The struct as it was first published: no caller has a shorter one. */
+#define SAMPLER_STAGE_FIRST (offsetof(slm_sampler_stage, biases) + sizeof(const slm_logit_bias *))
 
 /* One stage from the caller's array, checked. */
 static int sampler_read_stage(struct sampler_stage *stage, const slm_sampler_stage *stages,
@@ -461,12 +269,14 @@ static int sampler_read_stage(struct sampler_stage *stage, const slm_sampler_sta
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d: there is no kind %d", index,
                  stage->set.kind);
     }
-    if (stage->kind->check == NULL) {
+    if ((stage->kind->needs & SAMPLER_LEFT_OUT) != 0) {
         SLM_FAIL(err, SLM_E_UNSUPPORTED, index,
                  "sampler stage %d: %s was left out of this build (SLM_ONLY_STAGES)", index,
                  stage->kind->name);
     }
-    return stage->kind->check(stage, index, n_vocab, err);
+    SLM_TRY(sampler_check_fields(stage, index, err));
+    SLM_TRY(sampler_check_biases(stage, index, n_vocab, err));
+    return sampler_check_breakers(stage, index, err);
 }
 
 /* Lays the sampler's parts out; see struct arena. The counts of *s say how large they are. */
@@ -475,10 +285,12 @@ static void sampler_place(struct slm_sampler *s, struct arena *a)
     arena_take(a, 1, sizeof *s);
     s->stages = (struct sampler_stage *)arena_take(a, (uint64_t)s->n_stages, sizeof *s->stages);
     s->biases = (slm_logit_bias *)arena_take(a, s->n_biases, sizeof *s->biases);
-    s->states = (uint64_t *)arena_take(a, SLM_REWIND_MAX, sizeof *s->states);
+    s->texts = (uint8_t *)arena_take(a, s->n_texts, sizeof *s->texts);
+    s->states = (struct sampler_state *)arena_take(a, SLM_REWIND_MAX, sizeof *s->states);
     s->tokens = (int32_t *)arena_take(a, (uint64_t)s->n_ring, sizeof *s->tokens);
     s->counts =
         (int32_t *)arena_take(a, s->has_counts ? (uint64_t)s->n_vocab : 0, sizeof *s->counts);
+    s->repeats = (int32_t *)arena_take(a, (uint64_t)s->n_repeats, sizeof *s->repeats);
     s->state_bytes = a->used;
     s->candidates = (slm_candidate *)arena_take(a, s->n_stages > 0 ? (uint64_t)s->n_vocab : 0,
                                                 sizeof *s->candidates);
@@ -490,7 +302,7 @@ static void sampler_merge_biases(struct slm_sampler *s, struct sampler_stage *st
 {
     slm_logit_bias *merged = s->biases + stage->first_bias;
     int32_t n = 0;
-    for (int32_t i = 0; i < stage->set.n_biases; i++) {
+    for (int32_t i = 0; PROFILE_STAGE(logit_bias) && i < stage->set.n_biases; i++) {
         slm_logit_bias b = stage->set.biases[i];
         int32_t which = s->counts[b.token];
         if (which > 0) {
@@ -527,10 +339,79 @@ static int sampler_allocate(struct slm_sampler **out, struct slm_sampler *plan, 
     return SLM_OK;
 }
 
+/* Copies a stage's breakers to *at, which moves behind them. */
+static void sampler_copy_breakers(struct slm_sampler *s, struct sampler_stage *stage, uint64_t *at)
+{
+    stage->first_text = *at;
+    for (int32_t i = 0; PROFILE_STAGE(dry) && i < stage->set.n_breakers; i++) {
+        size_t size = string_length(stage->set.breakers[i]);
+        s->texts[*at] = (uint8_t)size;
+        memcpy(s->texts + *at + 1, stage->set.breakers[i], size);
+        *at += 1 + size;
+    }
+    stage->set.breakers = NULL;
+}
+
+static uint64_t sampler_breaker_bytes(const slm_sampler_stage *set)
+{
+    uint64_t bytes = 0;
+    for (int32_t i = 0; PROFILE_STAGE(dry) && i < set->n_breakers; i++) {
+        bytes += 1 + string_length(set->breakers[i]);
+    }
+    return bytes;
+}
+
+/* Checks all stages; *plan: how much memory they need, and the state they begin with. */
+static int sampler_plan(struct slm_sampler *plan, const slm_sampler_stage *stages,
+                        size_t stage_size, slm_error *err)
+{
+    struct sampler_stage stage;
+    int32_t window = 0;
+    for (int32_t i = 0; i < plan->n_stages; i++) {
+        SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, plan->n_vocab, err));
+        uint32_t needs = stage.kind->needs;
+        if (stage.kind->learner != NULL && i != plan->n_stages - 1) {
+            SLM_FAIL(err, SLM_E_ARGUMENT, i, "sampler stage %d (%s): it must be the last", i,
+                     stage.kind->name);
+        }
+        if (stage.kind->learner != NULL) {
+            stage.kind->learner->begin(&stage, plan->start.memory);
+        }
+        plan->n_biases += (uint64_t)stage.set.n_biases;
+        plan->n_texts += sampler_breaker_bytes(&stage.set);
+        plan->has_counts |= (needs & SAMPLER_NEEDS_COUNTS) != 0;
+        window = needs & SAMPLER_NEEDS_HISTORY ? max_i32(window, stage.set.n) : window;
+        plan->n_repeats =
+            needs & SAMPLER_NEEDS_REPEATS ? max_i32(plan->n_repeats, stage.set.n) : plan->n_repeats;
+    }
+    plan->n_ring = window > 0 ? window + SLM_REWIND_MAX : 0;
+    return SLM_OK;
+}
+
+/* Copies the stages into a sampler that was planned for them. */
+static void sampler_fill(struct slm_sampler *s, const slm_sampler_stage *stages, size_t stage_size)
+{
+    uint64_t n_biases = 0;
+    uint64_t n_texts = 0;
+    memset(s->counts, 0, s->has_counts ? (size_t)s->n_vocab * sizeof *s->counts : 0);
+    memset(s->repeats, 0, (size_t)s->n_repeats * sizeof *s->repeats);
+    for (int32_t i = 0; i < s->n_stages; i++) {
+        struct sampler_stage *stage = &s->stages[i];
+        int status = sampler_read_stage(stage, stages, i, stage_size, s->n_vocab, NULL);
+        SLM_ASSERT(status == SLM_OK);
+        (void)status;
+        stage->first_bias = n_biases;
+        n_biases += (uint64_t)stage->set.n_biases;
+        sampler_merge_biases(s, stage);
+        sampler_copy_breakers(s, stage, &n_texts);
+    }
+}
+
 static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
                           const slm_sampler_stage *stages, int32_t n_stages, size_t stage_size,
                           const slm_sampler_options *options, slm_error *err)
 {
+    struct slm_sampler plan;
     *out = NULL;
     if (n_vocab < 1 || n_vocab > LIMIT_VOCABULARY) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "a vocabulary of %d tokens: 1 to %d are expected",
@@ -542,40 +423,21 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
     if (n_stages > 0 && stages == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "stages is NULL");
     }
-    struct slm_sampler plan;
-    struct sampler_stage stage;
-    int32_t window = 0;
-    memset(&plan, 0, sizeof plan);
-    for (int32_t i = 0; i < n_stages; i++) {
-        SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, n_vocab, err));
-        plan.n_biases += sampler_has_biases(&stage) ? (uint64_t)stage.set.n_biases : 0;
-        plan.has_counts |= (stage.kind->needs & SAMPLER_NEEDS_COUNTS) != 0;
-        if (PROFILE_STAGE(penalties) && (stage.kind->needs & SAMPLER_NEEDS_HISTORY) != 0) {
-            window = max_i32(window, stage.set.n);
-        }
+    if (n_stages > 0 && stage_size < SAMPLER_STAGE_FIRST) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "stage_size is %zu, and no slm_sampler_stage below %zu",
+                 stage_size, SAMPLER_STAGE_FIRST);
     }
+    memset(&plan, 0, sizeof plan);
     plan.mem = memory_make(options->alloc, options->alloc_user, UINT64_MAX);
     plan.references = 1;
     plan.n_vocab = n_vocab;
     plan.n_stages = n_stages;
-    plan.n_ring = window > 0 ? window + SLM_REWIND_MAX : 0;
-    plan.start = sampler_mix(options->seed);
-    plan.random = plan.start;
+    plan.start.random = sampler_mix(options->seed);
+    plan.start.drawn = -1;
+    SLM_TRY(sampler_plan(&plan, stages, stage_size, err));
+    plan.now = plan.start;
     SLM_TRY(sampler_allocate(out, &plan, err));
-
-    struct slm_sampler *s = *out;
-    uint64_t n_biases = 0;
-    memset(s->counts, 0, s->has_counts ? (size_t)n_vocab * sizeof *s->counts : 0);
-    for (int32_t i = 0; i < n_stages; i++) {
-        int status = sampler_read_stage(&s->stages[i], stages, i, stage_size, n_vocab, err);
-        SLM_ASSERT(status == SLM_OK);
-        (void)status;
-        if (sampler_has_biases(&s->stages[i])) {
-            s->stages[i].first_bias = n_biases;
-            n_biases += (uint64_t)s->stages[i].set.n_biases;
-            sampler_merge_biases(s, &s->stages[i]);
-        }
-    }
+    sampler_fill(*out, stages, stage_size);
     return SLM_OK;
 }
 
@@ -621,10 +483,13 @@ static int sampler_has_suppressed(const struct slm_sampler *s)
 static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 {
     for (int32_t i = 0; i < *n && sampler_has_suppressed(s); i++) {
-        c[i].logit = sampler_suppresses(s, c[i].token) ? bits_to_f32(0xff800000u) : c[i].logit;
+        c[i].logit =
+            sampler_suppresses(s, c[i].token) ? bits_to_f32(SAMPLER_MINUS_INFINITY) : c[i].logit;
     }
     for (int32_t i = 0; i < s->n_stages; i++) {
-        s->stages[i].kind->apply(s, &s->stages[i], c, n);
+        if (s->stages[i].kind->apply != NULL) {
+            s->stages[i].kind->apply(s, &s->stages[i], c, n);
+        }
     }
 }
 
@@ -632,22 +497,22 @@ static void sampler_run(struct slm_sampler *s, slm_candidate *c, int32_t *n)
 static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int32_t *token,
                         wide_float *sum, slm_error *err)
 {
+    const struct sampler_stage *last = s->n_stages > 0 ? &s->stages[s->n_stages - 1] : NULL;
     int32_t chosen = sampler_best(c, n);
     float max = c[chosen].logit;
     if (sampler_key(max) <= SAMPLER_KEY_NEVER) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d candidates has a logit above -infinity",
                  n);
     }
-    struct math_total total, running;
-    memset(&total, 0, sizeof total);
-    memset(&running, 0, sizeof running);
-    for (int32_t i = 0; i < n; i++) {
-        c[i].probability = sampler_weight(c[i].logit, max);
-        math_add(&total, (wide_float)c[i].probability);
+    wide_float plain = sampler_weigh(c, n, max);
+    *sum = plain;
+    if (last != NULL && last->kind->learner != NULL && last->kind->learner->reweigh != NULL) {
+        *sum = last->kind->learner->reweigh(s, last, c, n, plain);
     }
-    *sum = total.value;
-    if (s->n_stages > 0) {
-        wide_float wanted = sampler_uniform(&s->random) * *sum;
+    if (last != NULL) {
+        struct math_total running;
+        memset(&running, 0, sizeof running);
+        wide_float wanted = sampler_uniform(&s->now.random) * *sum;
         for (int32_t i = 0; i < n; i++) {
             math_add(&running, (wide_float)c[i].probability);
             if (running.value >= wanted && c[i].probability > 0) {
@@ -655,46 +520,45 @@ static int sampler_draw(struct slm_sampler *s, slm_candidate *c, int32_t n, int3
                 break;
             }
         }
+        s->now.drawn = c[chosen].token;
+        s->now.observed = (float)((wide_float)sampler_weight(c[chosen].logit, max) / plain);
     }
     *token = c[chosen].token;
     return SLM_OK;
 }
 
-/* The best of a row of logits; *token -1 if none is above -infinity. Returns whether any is
- * finite. */
-static int sampler_greedy(const float *logits, int32_t n, int32_t *token)
+/* The first token from `from` on that is never sampled, or n. */
+static int32_t sampler_next_suppressed(const struct slm_sampler *s, int32_t from, int32_t n)
+{
+    if (!sampler_has_suppressed(s)) {
+        return n;
+    }
+    while (from < n && !sampler_suppresses(s, from)) {
+        from++;
+    }
+    return from;
+}
+
+/* The best of the tokens that may be sampled; *token -1 if none of them is above -infinity. Returns
+ * whether any of them is finite. */
+static int sampler_greedy(const struct slm_sampler *s, const float *logits, int32_t n,
+                          int32_t *token)
 {
     int32_t best = SAMPLER_KEY_NEVER;
     uint32_t finite = 0;
     *token = -1;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t key = sampler_key(logits[i]);
-        finite |= (uint32_t)(key > SAMPLER_KEY_NEVER && key < SAMPLER_KEY_ALWAYS);
-        if (key > best) {
-            best = key;
-            *token = i;
+    for (int32_t i = 0, end; i < n; i = end + 1) {
+        end = sampler_next_suppressed(s, i, n);
+        for (; i < end; i++) {
+            int32_t key = sampler_key(logits[i]);
+            finite |= (uint32_t)(key > SAMPLER_KEY_NEVER && key < SAMPLER_KEY_ALWAYS);
+            if (key > best) {
+                best = key;
+                *token = i;
+            }
         }
     }
     return finite != 0;
-}
-
-/* The same among the tokens that may be sampled. */
-static int sampler_greedy_of(const struct slm_sampler *s, const float *logits, int32_t n,
-                             int32_t *token)
-{
-    int32_t best = SAMPLER_KEY_NEVER;
-    int finite = sampler_greedy(logits, n, token);
-    if (!sampler_has_suppressed(s) || *token < 0 || !sampler_suppresses(s, *token)) {
-        return finite;
-    }
-    *token = -1;
-    for (int32_t i = 0; i < n; i++) {
-        if (!sampler_suppresses(s, i) && sampler_key(logits[i]) > best) {
-            best = sampler_key(logits[i]);
-            *token = i;
-        }
-    }
-    return *token >= 0;
 }
 
 static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_vocab,
@@ -708,7 +572,7 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
                  n_vocab, s->n_vocab);
     }
     int32_t best = -1;
-    if (!sampler_greedy_of(s, logits, n_vocab, &best)) {
+    if (!sampler_greedy(s, logits, n_vocab, &best)) {
         SLM_FAIL(err, SLM_E_NUMERIC, -1, "none of the %d logits is finite", n_vocab);
     }
     if (s->n_stages == 0) {
@@ -721,8 +585,13 @@ static int sampler_sample(struct slm_sampler *s, const float *logits, int32_t n_
         s->candidates[i].token = i;
         s->candidates[i].logit = logits[i];
     }
+    const struct sampler_state before = s->now;
     sampler_run(s, s->candidates, &n);
-    return sampler_draw(s, s->candidates, n, token, &sum, err);
+    int status = sampler_draw(s, s->candidates, n, token, &sum, err);
+    if (status != SLM_OK) {
+        s->now = before; /* a stage may have drawn a number */
+    }
+    return status;
 }
 
 static int sampler_check_candidates(const struct slm_sampler *s, const slm_candidate *c, int32_t n,
@@ -778,7 +647,12 @@ static int sampler_accept(struct slm_sampler *s, int32_t token, slm_error *err)
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "token %d is not in the vocabulary of %d", token,
                  s->n_vocab);
     }
-    s->states[s->n_accepted % SLM_REWIND_MAX] = s->random;
+    s->states[s->n_accepted % SLM_REWIND_MAX] = s->now;
+    const struct sampler_stage *last = s->n_stages > 0 ? &s->stages[s->n_stages - 1] : NULL;
+    if (last != NULL && last->kind->learner != NULL && token == s->now.drawn) {
+        last->kind->learner->learn(last, s->now.memory, s->now.observed);
+    }
+    s->now.drawn = -1;
     if (s->n_ring > 0) {
         s->tokens[s->n_accepted % s->n_ring] = token;
     }
@@ -792,7 +666,7 @@ static int sampler_rewind(struct slm_sampler *s, int32_t n, slm_error *err)
     if (n == INT32_MAX) {
         s->n_accepted = 0;
         s->n_back = 0;
-        s->random = s->start;
+        s->now = s->start;
         return SLM_OK;
     }
     if (n < 0 || n > s->n_back) {
@@ -802,7 +676,7 @@ static int sampler_rewind(struct slm_sampler *s, int32_t n, slm_error *err)
     if (n > 0) {
         s->n_accepted -= n;
         s->n_back -= n;
-        s->random = s->states[s->n_accepted % SLM_REWIND_MAX];
+        s->now = s->states[s->n_accepted % SLM_REWIND_MAX];
     }
     return SLM_OK;
 }

@@ -130,6 +130,8 @@ static const struct {
     {"THREADS", LIMIT_THREADS, "threads"},
     {"STAGES", LIMIT_STAGES, "stages of a sampler"},
     {"WINDOW", LIMIT_WINDOW, "accepted tokens that a stage looks back at"},
+    {"BREAKERS", LIMIT_BREAKERS, "breakers of a stage"},
+    {"BREAKER_BYTES", LIMIT_BREAKER_BYTES, "bytes of a breaker"},
     {"STOPS", LIMIT_STOPS, "stop strings"},
     {"STOP_BYTES", LIMIT_STOP_BYTES, "bytes of a stop string"},
     {"FORCED", LIMIT_FORCED, "tokens that end reasoning"},
@@ -1029,8 +1031,8 @@ static void chain_of_64_stages(void **state)
     for (int i = 0; i <= LIMIT_STAGES; i++) {
         stages[i].struct_size = sizeof stages[i];
         stages[i].kind = i % 2 == 0 ? SLM_STAGE_TOP_K : SLM_STAGE_TEMPERATURE;
-        stages[i].n = 1;
-        stages[i].value = 1;
+        stages[i].n = i % 2 == 0;
+        stages[i].value = i % 2 == 0 ? 0.0f : 1.0f;
     }
     assert_says(
         "past",
@@ -1063,8 +1065,8 @@ static void window_of_4096_tokens(void **state)
         stage.repeat = 1;
         stage.presence = 100;
         int status = slm_sampler_create(&sampler, model, &stage, 1, sizeof stage, NULL, &err);
-        assert_says("window", status, &err, past ? SLM_E_ARGUMENT : SLM_OK, "4097 tokens",
-                    "over 4096");
+        assert_says("window", status, &err, past ? SLM_E_ARGUMENT : SLM_OK, "n must be",
+                    "4096 at most");
         /* The token that fell out of the window is the only one without a penalty. */
         for (int32_t i = 0; !past && i <= LIMIT_WINDOW; i++) {
             slm_sampler_accept(sampler, i == 0 ? 5 : i % 5 + (i % 2 != 0 ? 6 : 0), NULL);
@@ -1076,6 +1078,36 @@ static void window_of_4096_tokens(void **state)
             assert_int_equal(slm_sample(sampler, row, TINY_VOCAB, &token, &err), SLM_OK);
             assert_int_equal(token, 5);
         }
+        slm_sampler_free(sampler);
+    }
+    slm_model_free(model);
+}
+
+static void breakers_16_of_40_bytes(void **state)
+{
+    static char text[LIMIT_BREAKER_BYTES + 2];
+    const char *breakers[LIMIT_BREAKERS + 1];
+    slm_model *model = open_tiny();
+    (void)state;
+    for (int i = 0; i <= LIMIT_BREAKERS; i++) {
+        breakers[i] = text;
+    }
+    for (int past = 0; past <= 2; past++) { /* at both limits, one breaker more, one byte more */
+        slm_sampler *sampler = NULL;
+        slm_sampler_stage stage;
+        slm_error err;
+        memset(&stage, 0, sizeof stage);
+        stage.struct_size = sizeof stage;
+        stage.kind = SLM_STAGE_DRY;
+        stage.n = LIMIT_WINDOW;
+        stage.value = 1;
+        stage.base = 1;
+        stage.breakers = breakers;
+        stage.n_breakers = LIMIT_BREAKERS + (past == 1);
+        memset(text, 'x', LIMIT_BREAKER_BYTES + (past == 2));
+        int status = slm_sampler_create(&sampler, model, &stage, 1, sizeof stage, NULL, &err);
+        assert_says("breakers", status, &err, past > 0 ? SLM_E_ARGUMENT : SLM_OK,
+                    past == 1 ? "n_breakers" : "breaker 0 has 41 bytes", past == 1 ? "16" : "40");
         slm_sampler_free(sampler);
     }
     slm_model_free(model);
@@ -1212,6 +1244,7 @@ int main(void)
         cmocka_unit_test(pool_of_1024_threads),
         cmocka_unit_test(chain_of_64_stages),
         cmocka_unit_test(window_of_4096_tokens),
+        cmocka_unit_test(breakers_16_of_40_bytes),
         cmocka_unit_test(sampler_for_2_to_24_tokens),
         cmocka_unit_test(sixteen_stop_strings_of_255_bytes),
         cmocka_unit_test(struct_of_65536_bytes),

@@ -238,13 +238,33 @@ static void golden_logits_do_not_depend_on_fresh_memory(void **state)
 static size_t generate(struct poison *p, char *buffer, size_t capacity)
 {
     static const slm_logit_bias bias = {13, -2.0f};
-    static const int kinds[6] = {SLM_STAGE_LOGIT_BIAS, SLM_STAGE_PENALTIES, SLM_STAGE_TOP_K,
-                                 SLM_STAGE_TOP_P,      SLM_STAGE_MIN_P,     SLM_STAGE_TEMPERATURE};
+    static const char *const breakers[2] = {"\n", "."};
+    static const slm_sampler_stage stages[] = {
+        {.kind = SLM_STAGE_LOGIT_BIAS, .n_biases = 1, .biases = &bias},
+        {.kind = SLM_STAGE_PENALTIES, .n = 32, .repeat = 1.1f},
+        {.kind = SLM_STAGE_DRY,
+         .n = 64,
+         .value = 0.8f,
+         .base = 1.75f,
+         .allowed = 2,
+         .n_breakers = 2,
+         .breakers = breakers},
+        {.kind = SLM_STAGE_TOP_N_SIGMA, .value = 4},
+        {.kind = SLM_STAGE_TOP_K, .n = 40},
+        {.kind = SLM_STAGE_TYPICAL, .n = 1, .value = 0.98f},
+        {.kind = SLM_STAGE_TOP_P, .n = 1, .value = 0.9f},
+        {.kind = SLM_STAGE_MIN_P, .n = 1, .value = 0.05f},
+        {.kind = SLM_STAGE_XTC, .n = 1, .value = 0.3f, .threshold = 0.1f},
+        {.kind = SLM_STAGE_DYNAMIC_TEMPERATURE, .value = 0.9f, .range = 0.3f, .exponent = 1},
+        {.kind = SLM_STAGE_TEMPERATURE, .value = 0.9f},
+        {.kind = SLM_STAGE_MIROSTAT_2, .value = 5, .rate = 0.1f}};
+    enum {
+        N_STAGES = sizeof stages / sizeof *stages
+    };
     slm_error err;
     slm_model *model = NULL;
     slm_sampler *sampler = NULL;
     slm_generator *generator = NULL;
-    slm_sampler_stage stages[6];
     slm_sampler_options so;
     slm_generate_options go;
     slm_piece piece;
@@ -252,21 +272,11 @@ static size_t generate(struct poison *p, char *buffer, size_t capacity)
     slm_model_options mo = model_options(p, 0);
     must(slm_model_open(&model, TESTING_STORYTELLER, &mo, &err), &err);
     slm_context *context = context_of(model, 256, 1, SLM_KV_F16, p);
-    memset(stages, 0, sizeof stages);
-    for (int i = 0; i < 6; i++) {
-        stages[i].struct_size = (uint32_t)sizeof stages[i];
-        stages[i].kind = kinds[i];
-        stages[i].n = kinds[i] == SLM_STAGE_TOP_K ? 40 : kinds[i] == SLM_STAGE_PENALTIES ? 32 : 1;
-        stages[i].value = kinds[i] == SLM_STAGE_MIN_P ? 0.05f : 0.9f;
-        stages[i].repeat = 1.1f;
-        stages[i].n_biases = kinds[i] == SLM_STAGE_LOGIT_BIAS;
-        stages[i].biases = &bias;
-    }
     assert_int_equal(slm_sampler_options_init(&so, sizeof so), SLM_OK);
     so.seed = 11;
     so.alloc = p != NULL ? poison_alloc : NULL;
     so.alloc_user = p;
-    must(slm_sampler_create(&sampler, model, stages, 6, sizeof stages[0], &so, &err), &err);
+    must(slm_sampler_create(&sampler, model, stages, N_STAGES, sizeof stages[0], &so, &err), &err);
     assert_int_equal(slm_generate_options_init(&go, sizeof go), SLM_OK);
     go.max_tokens = 100;
     must(slm_generate_begin(&generator, context, 0, sampler, "Once upon a time", 16, &go, &err),

@@ -3,10 +3,11 @@
  * With --bench it prints milliseconds per token for a large vocabulary instead. */
 #include "../slm.c"
 
+#include "gguf_build.h"
+
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <time.h>
 #include <cmocka.h>
 
@@ -57,7 +58,6 @@ static slm_sampler_stage stage_of(int32_t kind, int32_t n, float value)
     s.kind = kind;
     s.n = n;
     s.value = value;
-    s.repeat = 1;
     return s;
 }
 
@@ -76,6 +76,73 @@ static slm_sampler_stage biases_of(const slm_logit_bias *biases, int32_t n)
     s.biases = biases;
     s.n_biases = n;
     return s;
+}
+
+static slm_sampler_stage dynamic_of(float value, float range, float exponent)
+{
+    slm_sampler_stage s = stage_of(SLM_STAGE_DYNAMIC_TEMPERATURE, 0, value);
+    s.range = range;
+    s.exponent = exponent;
+    return s;
+}
+
+static slm_sampler_stage xtc_of(int32_t n, float probability, float threshold)
+{
+    slm_sampler_stage s = stage_of(SLM_STAGE_XTC, n, probability);
+    s.threshold = threshold;
+    return s;
+}
+
+static slm_sampler_stage dry_of(int32_t n, float multiplier, float base, int32_t allowed,
+                                const char *const *breakers, int32_t n_breakers)
+{
+    slm_sampler_stage s = stage_of(SLM_STAGE_DRY, n, multiplier);
+    s.base = base;
+    s.allowed = allowed;
+    s.breakers = breakers;
+    s.n_breakers = n_breakers;
+    return s;
+}
+
+static slm_sampler_stage mirostat_of(int32_t kind, float target, float rate)
+{
+    slm_sampler_stage s = stage_of(kind, kind == SLM_STAGE_MIROSTAT ? 100 : 0, target);
+    s.rate = rate;
+    return s;
+}
+
+static slm_sampler_stage adaptive_of(float target, float decay)
+{
+    slm_sampler_stage s = stage_of(SLM_STAGE_ADAPTIVE_P, 0, target);
+    s.decay = decay;
+    return s;
+}
+
+/* A model that is nothing but a vocabulary, in the letters of byte-level BPE. */
+static slm_model *vocabulary_of(const char *const *pieces, size_t n, int32_t suppressed)
+{
+    struct build b;
+    slm_error err;
+    slm_model *model = NULL;
+    slm_model_options o;
+    build_init(&b);
+    build_text(&b, "general.architecture", "llama");
+    build_text(&b, "tokenizer.ggml.model", "gpt2");
+    build_text(&b, "tokenizer.ggml.pre", "gpt-2");
+    build_texts(&b, "tokenizer.ggml.tokens", pieces, n);
+    build_texts(&b, "tokenizer.ggml.merges", pieces, 0);
+    if (suppressed >= 0) {
+        build_array(&b, "tokenizer.ggml.suppress_tokens", SLM_TYPE_INT32, 1);
+        build_put_int(&b.keys, (uint64_t)suppressed, 4);
+    }
+    build_finish(&b);
+    slm_model_options_init(&o, sizeof o);
+    o.flags = SLM_LOAD_METADATA;
+    if (tiny_open(&model, &b, &o, &err) != SLM_OK) {
+        fail_msg("%s", err.message);
+    }
+    build_free(&b);
+    return model;
 }
 
 static int make(struct slm_sampler **s, int32_t n_vocab, const slm_sampler_stage *stages, int32_t n,
@@ -132,77 +199,113 @@ static int by_rank(const void *a, const void *b)
 
 /* ---- Golden vectors -------------------------------------------------------------------------- */
 
-#define GOLDEN_MAX 2048
+#define VECTOR_MAX 2048
 
-struct golden {
-    int supported;
+struct vector {
     int32_t n_stages;
     slm_sampler_stage stages[8];
     slm_logit_bias biases[16];
     int32_t n_history;
-    int32_t history[GOLDEN_MAX];
+    int32_t history[VECTOR_MAX];
     int32_t n_logits;
-    float logits[GOLDEN_MAX];
+    float logits[VECTOR_MAX];
 };
 
-/* The number after "name=" in text, or otherwise. */
-static double golden_field(const char *text, const char *name, double otherwise)
-{
-    const char *p = strstr(text, name);
-    return p != NULL ? strtod(p + strlen(name), NULL) : otherwise;
-}
+static const char *const newline_and_colon[2] = {"\n", ":"};
 
-static void golden_stage(struct golden *g, const char *text)
+/* Of these vectors' vocabulary only the breakers have a text that matters. */
+static slm_model *vector_model(void)
 {
-    slm_sampler_stage *s = &g->stages[g->n_stages];
-    int32_t min_keep = (int32_t)golden_field(text, "min_keep=", 0);
-    assert_in_range(g->n_stages, 0, 7);
-    if (strncmp(text, "temp ", 5) == 0) {
-        *s = stage_of(SLM_STAGE_TEMPERATURE, 0, (float)golden_field(text, "t=", 0));
-    } else if (strncmp(text, "top_k ", 6) == 0) {
-        *s = stage_of(SLM_STAGE_TOP_K, (int32_t)golden_field(text, "k=", 0), 0);
-    } else if (strncmp(text, "top_p ", 6) == 0) {
-        *s = stage_of(SLM_STAGE_TOP_P, min_keep, (float)golden_field(text, " p=", 0));
-    } else if (strncmp(text, "min_p ", 6) == 0) {
-        *s = stage_of(SLM_STAGE_MIN_P, min_keep, (float)golden_field(text, " p=", 0));
-    } else if (strncmp(text, "penalties ", 10) == 0) {
-        *s = penalties_of(
-            (int32_t)golden_field(text, "last_n=", 0), (float)golden_field(text, "repeat=", 1),
-            (float)golden_field(text, "freq=", 0), (float)golden_field(text, "present=", 0));
-    } else if (strncmp(text, "logit_bias ", 11) == 0) {
-        char *p = (char *)(uintptr_t)text + 11;
-        int32_t n = 0;
-        while (*p >= '0' && *p <= '9') {
-            g->biases[n].token = (int32_t)strtol(p, &p, 10);
-            p++;
-            if (strncmp(p, "-inf", 4) == 0) {
-                g->biases[n++].bias = test_minus_infinity();
-                p += 4;
-            } else {
-                g->biases[n++].bias = (float)strtod(p, &p);
-            }
-            p += *p == ' ';
-        }
-        *s = biases_of(g->biases, n);
-    } else {
-        g->supported = 0;
-        return;
+    static char texts[275][8];
+    static const char *pieces[275];
+    for (int i = 0; i < 275; i++) {
+        snprintf(texts[i], sizeof texts[i], "t%d", i);
+        pieces[i] = i == 25 ? ":" : i == 198 ? "\xC4\x8A" : texts[i];
     }
-    g->n_stages++;
+    return vocabulary_of(pieces, 275, -1);
 }
 
-static void golden_sampler(struct golden *g, const char *line)
+/* The number after " name=" in text. */
+static float vector_field(const char *text, const char *name)
 {
-    memset(g, 0, sizeof *g);
-    g->supported = 1;
+    char pattern[32];
+    snprintf(pattern, sizeof pattern, " %s=", name);
+    const char *p = strstr(text, pattern);
+    if (p == NULL) {
+        fail_msg("there is no %s in %s", name, text);
+        return 0;
+    }
+    return strtof(p + strlen(pattern), NULL);
+}
+
+static slm_sampler_stage vector_biases(struct vector *v, const char *text)
+{
+    char *p = (char *)(uintptr_t)text;
+    int32_t n = 0;
+    while (*p >= '0' && *p <= '9') {
+        v->biases[n].token = (int32_t)strtol(p, &p, 10);
+        p++;
+        if (strncmp(p, "-inf", 4) == 0) {
+            v->biases[n++].bias = test_minus_infinity();
+            p += 4;
+        } else {
+            v->biases[n++].bias = (float)strtod(p, &p);
+        }
+        p += *p == ' ';
+    }
+    return biases_of(v->biases, n);
+}
+
+static slm_sampler_stage vector_stage(struct vector *v, const char *text)
+{
+    size_t length = strcspn(text, " ");
+#define IS(name) (length == strlen(name) && strncmp(text, name, length) == 0)
+#define FIELD(name) vector_field(text, name)
+#define WHOLE(name) ((int32_t)vector_field(text, name))
+    if (IS("temp")) {
+        return stage_of(SLM_STAGE_TEMPERATURE, 0, FIELD("t"));
+    } else if (IS("temp_ext")) {
+        return dynamic_of(FIELD("t"), FIELD("delta"), FIELD("exponent"));
+    } else if (IS("top_k")) {
+        return stage_of(SLM_STAGE_TOP_K, WHOLE("k"), 0);
+    } else if (IS("top_p")) {
+        return stage_of(SLM_STAGE_TOP_P, WHOLE("min_keep"), FIELD("p"));
+    } else if (IS("min_p")) {
+        return stage_of(SLM_STAGE_MIN_P, WHOLE("min_keep"), FIELD("p"));
+    } else if (IS("typical")) {
+        return stage_of(SLM_STAGE_TYPICAL, WHOLE("min_keep"), FIELD("p"));
+    } else if (IS("top_n_sigma")) {
+        return stage_of(SLM_STAGE_TOP_N_SIGMA, 0, FIELD("n"));
+    } else if (IS("xtc")) {
+        return xtc_of(WHOLE("min_keep"), FIELD("p"), FIELD("threshold"));
+    } else if (IS("penalties")) {
+        return penalties_of(WHOLE("last_n"), FIELD("repeat"), FIELD("freq"), FIELD("present"));
+    } else if (IS("dry")) {
+        return dry_of(WHOLE("penalty_last_n"), FIELD("multiplier"), FIELD("base"),
+                      WHOLE("allowed_length"), newline_and_colon,
+                      strstr(text, "breakers=nl,colon") != NULL ? 2 : 0);
+    } else if (IS("logit_bias")) {
+        return vector_biases(v, text + length + 1);
+    }
+#undef IS
+#undef FIELD
+#undef WHOLE
+    fail_msg("there is no sampler %.*s", (int)length, text);
+    return stage_of(0, 0, 0);
+}
+
+static void vector_sampler(struct vector *v, const char *line)
+{
+    memset(v, 0, sizeof *v);
     for (const char *p = line; p != NULL;) {
         char text[256];
         const char *end = strstr(p, " ; ");
         size_t n = end != NULL ? (size_t)(end - p) : strcspn(p, "\n");
-        assert_true(n < sizeof text);
+        assert_true(n < sizeof text && v->n_stages < 8);
         memcpy(text, p, n);
         text[n] = 0;
-        golden_stage(g, text);
+        v->stages[v->n_stages] = vector_stage(v, text);
+        v->n_stages++;
         p = end != NULL ? end + 3 : NULL;
     }
 }
@@ -214,25 +317,34 @@ static int is_near(double got, double want)
     return difference <= 1e-5 * size + 1e-6;
 }
 
-/* Runs the chain and compares what is left, by falling logit, with the line. */
-static void golden_check(const struct golden *g, const char *line, const char *where)
+/* By falling logit; returns how many are not banned. */
+static int32_t sort_candidates(slm_candidate *c, int32_t n)
 {
-    static slm_candidate c[GOLDEN_MAX];
-    struct slm_sampler *s = must_make(g->n_logits, g->stages, g->n_stages, 1);
-    char *p = (char *)(uintptr_t)line;
-    int32_t n = g->n_logits;
-    int32_t token = -1;
-    long n_want = strtol(p, &p, 10);
-    for (int32_t i = 0; i < g->n_history; i++) {
-        assert_int_equal(sampler_accept(s, g->history[i], NULL), SLM_OK);
-    }
-    candidates_of(c, g->logits, n);
-    assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
-    assert_int_equal(sampler_choose(s, c, n, &token, NULL), SLM_OK);
     qsort(c, (size_t)n, sizeof *c, by_rank);
     while (n > 0 && sampler_key(c[n - 1].logit) == SAMPLER_KEY_NEVER) {
         n--;
     }
+    return n;
+}
+
+/* Runs the chain and compares what is left, by falling logit, with the line. */
+static void vector_check(const struct vector *v, slm_model *model, const char *line,
+                         const char *where)
+{
+    static slm_candidate c[VECTOR_MAX];
+    struct slm_sampler *s = must_make(v->n_logits, v->stages, v->n_stages, 1);
+    char *p = (char *)(uintptr_t)line;
+    int32_t n = v->n_logits;
+    int32_t token = -1;
+    long n_want = strtol(p, &p, 10);
+    s->model = model;
+    for (int32_t i = 0; i < v->n_history; i++) {
+        assert_int_equal(sampler_accept(s, v->history[i], NULL), SLM_OK);
+    }
+    candidates_of(c, v->logits, n);
+    assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
+    assert_int_equal(sampler_choose(s, c, n, &token, NULL), SLM_OK);
+    n = sort_candidates(c, n);
     assert_true(n_want > 0);
     if (n != n_want) {
         fail_msg("%s: %d candidates, not %ld", where, n, n_want);
@@ -250,12 +362,15 @@ static void golden_check(const struct golden *g, const char *line, const char *w
     sampler_destroy(s);
 }
 
-static void golden_file(const char *path, int *n_checked, int *n_skipped)
+/* Compares all vectors of the file, of which there must be n_want. */
+static void vector_file(const char *path, slm_model *model, int n_want)
 {
     static char line[1 << 16];
-    static struct golden g;
+    static struct vector v;
     char where[128];
     int number = 0;
+    int n_samplers = 0;
+    int n_checked = 0;
     FILE *file = fopen(path, "r");
     if (file == NULL) {
         fail_msg("cannot open %s", path);
@@ -264,41 +379,43 @@ static void golden_file(const char *path, int *n_checked, int *n_skipped)
         char *p = line;
         number++;
         if (strncmp(line, "sampler ", 8) == 0) {
-            golden_sampler(&g, line + 8);
-            *n_skipped += !g.supported;
+            vector_sampler(&v, line + 8);
+            n_samplers++;
         } else if (strncmp(line, "history ", 8) == 0) {
-            g.n_history = (int32_t)strtol(line + 8, &p, 10);
-            assert_in_range(g.n_history, 0, GOLDEN_MAX);
-            for (int32_t i = 0; i < g.n_history; i++) {
-                g.history[i] = (int32_t)strtol(p, &p, 10);
+            v.n_history = (int32_t)strtol(line + 8, &p, 10);
+            assert_in_range(v.n_history, 0, VECTOR_MAX);
+            for (int32_t i = 0; i < v.n_history; i++) {
+                v.history[i] = (int32_t)strtol(p, &p, 10);
             }
         } else if (strncmp(line, "logits ", 7) == 0) {
-            g.n_logits = (int32_t)strtol(line + 7, &p, 10);
-            assert_in_range(g.n_logits, 1, GOLDEN_MAX);
-            for (int32_t i = 0; i < g.n_logits; i++) {
-                g.logits[i] = strtof(p, &p);
+            v.n_logits = (int32_t)strtol(line + 7, &p, 10);
+            assert_in_range(v.n_logits, 1, VECTOR_MAX);
+            for (int32_t i = 0; i < v.n_logits; i++) {
+                v.logits[i] = strtof(p, &p);
             }
-        } else if (strncmp(line, "out ", 4) == 0 && g.supported) {
+        } else if (strncmp(line, "out ", 4) == 0) {
             snprintf(where, sizeof where, "%s:%d", path, number);
-            golden_check(&g, line + 4, where);
-            ++*n_checked;
+            vector_check(&v, model, line + 4, where);
+            n_checked++;
+        } else {
+            assert_true(line[0] == '#' || strncmp(line, "end", 3) == 0 || number == 1);
         }
     }
     fclose(file);
+    assert_int_equal(n_samplers, n_want);
+    assert_int_equal(n_checked, n_want);
 }
 
 static void chains_give_what_llama_cpp_gives(void **unused)
 {
     (void)unused;
-    int n_checked = 0;
-    int n_skipped = 0;
-    golden_file("tests/golden/samplers/truncation.txt", &n_checked, &n_skipped);
-    golden_file("tests/golden/samplers/temperature.txt", &n_checked, &n_skipped);
-    golden_file("tests/golden/samplers/penalties.txt", &n_checked, &n_skipped);
-    golden_file("tests/golden/samplers/chain.txt", &n_checked, &n_skipped);
-    print_message("%d vectors compared, %d skipped: their samplers are not implemented\n",
-                  n_checked, n_skipped);
-    assert_true(n_checked >= 33);
+    slm_model *model = vector_model();
+    vector_file("tests/golden/samplers/truncation.txt", model, 28);
+    vector_file("tests/golden/samplers/temperature.txt", model, 13);
+    vector_file("tests/golden/samplers/penalties.txt", model, 8);
+    vector_file("tests/golden/samplers/chain.txt", model, 5);
+    vector_file("tests/golden/samplers/dry.txt", model, 11);
+    slm_model_free(model);
 }
 
 /* ---- Determinism ----------------------------------------------------------------------------- */
@@ -366,33 +483,54 @@ static void another_seed_gives_other_tokens(void **unused)
     sampler_destroy(t);
 }
 
-static int32_t random_chain(slm_sampler_stage *stages, uint64_t *state)
+static slm_sampler_stage random_stage(uint64_t *state)
 {
     static const slm_logit_bias biases[3] = {{3, 1}, {17, -2}, {3, 0.5f}};
+    int32_t small = (int32_t)(test_random(state) % 60);
+    float part = (float)(test_random(state) % 100) / 100;
+    switch (test_random(state) % 11) {
+    case 0:
+        return stage_of(SLM_STAGE_TEMPERATURE, 0, 2 * part + 0.25f);
+    case 1:
+        return stage_of(SLM_STAGE_TOP_K, small, 0);
+    case 2:
+        return stage_of(SLM_STAGE_TOP_P, small % 4, part);
+    case 3:
+        return stage_of(SLM_STAGE_MIN_P, small % 4, part / 4);
+    case 4:
+        return penalties_of(small * 5 - 10, 1 + part, part, -part);
+    case 5:
+        return dynamic_of(part + 0.25f, part, part * 2);
+    case 6:
+        return stage_of(SLM_STAGE_TOP_N_SIGMA, 0, 3 * part);
+    case 7:
+        return stage_of(SLM_STAGE_TYPICAL, small % 4, part);
+    case 8:
+        return xtc_of(small % 4, part, part / 5);
+    case 9:
+        return dry_of(small * 5 - 10, part, 1 + part, small % 4, NULL, 0);
+    default:
+        return biases_of(biases, 3);
+    }
+}
+
+static int32_t random_chain(slm_sampler_stage *stages, uint64_t *state)
+{
     int32_t n = 1 + (int32_t)(test_random(state) % 6);
+    float part = (float)(test_random(state) % 100) / 100;
     for (int32_t i = 0; i < n; i++) {
-        int32_t small = (int32_t)(test_random(state) % 60);
-        float part = (float)(test_random(state) % 100) / 100;
-        switch (test_random(state) % 6) {
-        case 0:
-            stages[i] = stage_of(SLM_STAGE_TEMPERATURE, 0, 2 * part + 0.25f);
-            break;
-        case 1:
-            stages[i] = stage_of(SLM_STAGE_TOP_K, small, 0);
-            break;
-        case 2:
-            stages[i] = stage_of(SLM_STAGE_TOP_P, small % 4, part);
-            break;
-        case 3:
-            stages[i] = stage_of(SLM_STAGE_MIN_P, small % 4, part / 4);
-            break;
-        case 4:
-            stages[i] = penalties_of(small * 5 - 10, 1 + part, part, -part);
-            break;
-        default:
-            stages[i] = biases_of(biases, 3);
-            break;
-        }
+        stages[i] = random_stage(state);
+    }
+    switch (test_random(state) % 6) { /* half of them learn */
+    case 0:
+        stages[n - 1] = mirostat_of(SLM_STAGE_MIROSTAT, 5 * part, part);
+        break;
+    case 1:
+        stages[n - 1] = mirostat_of(SLM_STAGE_MIROSTAT_2, 5 * part, part);
+        break;
+    case 2:
+        stages[n - 1] = adaptive_of(part, part < 0.99f ? part : 0.5f);
+        break;
     }
     return n;
 }
@@ -402,7 +540,7 @@ static void rewind_is_as_if_never_accepted(void **unused)
     (void)unused;
     uint64_t state = 5;
     int32_t moved = 0;
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < 1000; round++) {
         slm_sampler_stage stages[8];
         int32_t before = (int32_t)(test_random(&state) % 200);
         int32_t back = (int32_t)(test_random(&state) % 100);
@@ -418,12 +556,12 @@ static void rewind_is_as_if_never_accepted(void **unused)
         if (back > 0) { /* the first is accepted before anything is drawn */
             assert_int_equal(sampler_accept(s, 1, NULL), SLM_OK);
             generate(s, 100, scratch, back - 1, state + 1);
-            moved += s->random != twin->random;
+            moved += s->now.random != twin->now.random;
         }
         assert_int_equal(sampler_rewind(s, back, NULL), SLM_OK);
         generate(s, 100, got, 50, 77);
         assert_memory_equal(want, got, sizeof want);
-        assert_int_equal(s->random, twin->random);
+        assert_memory_equal(&s->now, &twin->now, sizeof s->now);
         assert_int_equal(s->n_accepted, twin->n_accepted);
         sampler_destroy(s);
         sampler_destroy(twin);
@@ -524,7 +662,7 @@ static void greedy_takes_the_lowest_of_the_best(void **unused)
     (void)unused;
     float logits[6] = {-1, 2, -3, 2, test_nan(), 1};
     struct slm_sampler *s = must_make(6, NULL, 0, 0);
-    uint64_t random = s->random;
+    uint64_t random = s->now.random;
     slm_candidate c[6];
     int32_t token = -1;
     assert_int_equal(must_sample(s, logits, 6), 1);
@@ -539,7 +677,7 @@ static void greedy_takes_the_lowest_of_the_best(void **unused)
     assert_int_equal(must_sample(s, logits, 6), 0);
     logits[4] = bits_to_f32(1); /* one bit better */
     assert_int_equal(must_sample(s, logits, 6), 4);
-    assert_int_equal(s->random, random);
+    assert_int_equal(s->now.random, random);
     sampler_destroy(s);
 }
 
@@ -592,21 +730,56 @@ static void without_a_finite_logit_it_is_an_error(void **unused)
     int32_t token = 77;
     for (int32_t n = 0; n <= 5; n += 5) {
         struct slm_sampler *s = must_make(4, stages, n == 0 ? 0 : usual_chain(stages), 0);
-        uint64_t random = s->random;
+        uint64_t random = s->now.random;
         assert_int_equal(sampler_sample(s, logits, 4, &token, &err), SLM_E_NUMERIC);
         assert_int_equal(err.code, SLM_E_NUMERIC);
         assert_int_equal(token, 77);
-        assert_int_equal(s->random, random);
+        assert_int_equal(s->now.random, random);
         sampler_destroy(s);
     }
     slm_logit_bias ban[2] = {{0, test_minus_infinity()}, {1, test_minus_infinity()}};
     float two[2] = {1, 2};
     stages[0] = biases_of(ban, 2);
     struct slm_sampler *s = must_make(2, stages, 1, 0);
-    uint64_t random = s->random;
+    uint64_t random = s->now.random;
     assert_int_equal(sampler_sample(s, two, 2, &token, &err), SLM_E_NUMERIC);
-    assert_int_equal(s->random, random);
+    assert_int_equal(s->now.random, random);
     sampler_destroy(s);
+}
+
+/* A logit that may not be sampled is none, finite or not. */
+static void suppressed_tokens_do_not_count(void **unused)
+{
+    (void)unused;
+    static const char *const pieces[3] = {"a", "b", "c"};
+    const float infinity = test_infinity();
+    const struct {
+        float logits[3];
+        int32_t token; /* -1: SLM_E_NUMERIC */
+    } cases[] = {
+        {{1, 9, 2}, 2},
+        {{infinity, 1, -infinity}, -1},
+        {{infinity, 9, -infinity}, -1},
+        {{infinity, 9, 1}, 0},
+        {{1, infinity, -infinity}, 0},
+        {{-infinity, 9, -infinity}, -1},
+        {{infinity, infinity, infinity}, -1},
+    };
+    slm_model *model = vocabulary_of(pieces, 3, 1);
+    slm_sampler_stage stage = stage_of(SLM_STAGE_TOP_K, 1, 0);
+    for (int32_t n_stages = 0; n_stages <= 1; n_stages++) {
+        slm_sampler *s = NULL;
+        assert_int_equal(slm_sampler_create(&s, model, &stage, n_stages, sizeof stage, NULL, NULL),
+                         SLM_OK);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            int32_t token = 7;
+            int status = slm_sample(s, cases[i].logits, 3, &token, NULL);
+            assert_int_equal(status, cases[i].token < 0 ? SLM_E_NUMERIC : SLM_OK);
+            assert_int_equal(token, cases[i].token);
+        }
+        slm_sampler_free(s);
+    }
+    slm_model_free(model);
 }
 
 /* The one random number in 2^53 that is zero must not choose what has no probability. */
@@ -616,8 +789,8 @@ static void the_smallest_random_number_chooses_something_possible(void **unused)
     float logits[3] = {test_minus_infinity(), -1, 2};
     slm_sampler_stage stage = stage_of(SLM_STAGE_TEMPERATURE, 0, 1);
     struct slm_sampler *s = must_make(3, &stage, 1, 0);
-    s->random = 0 - UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t random = s->random;
+    s->now.random = 0 - UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t random = s->now.random;
     assert_true(sampler_uniform(&random) == 0);
     assert_int_equal(must_sample(s, logits, 3), 1);
     sampler_destroy(s);
@@ -626,10 +799,10 @@ static void the_smallest_random_number_chooses_something_possible(void **unused)
 static void min_p_keeps_one_at_least(void **unused)
 {
     (void)unused;
-    float logits[4] = {1, 5, 5, 2};
+    float logits[4] = {1, 5, 4.5f, 2};
     slm_candidate c[4];
     for (int32_t least = -1; least <= 6; least++) {
-        slm_sampler_stage stage = stage_of(SLM_STAGE_MIN_P, least, 2);
+        slm_sampler_stage stage = stage_of(SLM_STAGE_MIN_P, least, 1);
         struct slm_sampler *s = must_make(4, &stage, 1, 0);
         int32_t n = 4;
         candidates_of(c, logits, 4);
@@ -640,7 +813,8 @@ static void min_p_keeps_one_at_least(void **unused)
     }
 }
 
-/* Extreme but finite settings: always some candidate, always a valid one. */
+/* Extreme but finite settings: always some candidate, always a valid one. What is outside of a range
+ * is refused. */
 static void extreme_settings_choose_something(void **unused)
 {
     (void)unused;
@@ -653,14 +827,97 @@ static void extreme_settings_choose_something(void **unused)
     for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
         for (size_t k = 0; k < sizeof ns / sizeof *ns; k++) {
             for (int32_t kind = SLM_STAGE_TEMPERATURE; kind <= SLM_STAGE_MIN_P; kind++) {
-                slm_sampler_stage stage = stage_of(kind, ns[k], values[v]);
-                struct slm_sampler *s = must_make(20, &stage, 1, 0);
+                float value = kind == SLM_STAGE_TOP_K ? 0 : values[v];
+                slm_sampler_stage stage =
+                    stage_of(kind, kind == SLM_STAGE_TEMPERATURE ? 0 : ns[k], value);
+                struct slm_sampler *s = NULL;
+                int is_share = kind == SLM_STAGE_TOP_P || kind == SLM_STAGE_MIN_P;
+                int status = make(&s, 20, &stage, 1, 1, NULL);
+                if (is_share && (value < 0 || value > 1)) {
+                    assert_int_equal(status, SLM_E_ARGUMENT);
+                    continue;
+                }
+                assert_int_equal(status, SLM_OK);
                 int32_t token = must_sample(s, logits, 20);
-                assert_true(token == 3 || (kind == SLM_STAGE_TEMPERATURE && values[v] == 3e38f));
+                assert_true(token == 3 || (kind == SLM_STAGE_TEMPERATURE && value == 3e38f));
                 sampler_destroy(s);
             }
         }
     }
+}
+
+/* All the fields of a kind at values that rounding and overflow might trip over. */
+#define STAGE_FIELD(name)                                                                          \
+    {                                                                                              \
+#name, offsetof(slm_sampler_stage, name), sizeof(((slm_sampler_stage *)0)->name)           \
+    }
+
+/* All behind kind. */
+static const struct {
+    const char *name;
+    size_t offset;
+    size_t size;
+} stage_fields[] = {
+    STAGE_FIELD(n),        STAGE_FIELD(value),     STAGE_FIELD(repeat),     STAGE_FIELD(frequency),
+    STAGE_FIELD(presence), STAGE_FIELD(n_biases),  STAGE_FIELD(biases),     STAGE_FIELD(range),
+    STAGE_FIELD(exponent), STAGE_FIELD(threshold), STAGE_FIELD(base),       STAGE_FIELD(allowed),
+    STAGE_FIELD(rate),     STAGE_FIELD(decay),     STAGE_FIELD(n_breakers), STAGE_FIELD(breakers),
+};
+
+/* How a kind reads a field; NULL: not at all. */
+static const struct sampler_rule *rule_of(int32_t kind, size_t offset)
+{
+    const struct sampler_rule *r = sampler_kinds[kind - 1].rules;
+    assert_int_equal(sampler_kinds[kind - 1].kind, kind);
+    while (r->form != FIELD_NONE && r->offset != offset) {
+        r++;
+    }
+    return r->form != FIELD_NONE ? r : NULL;
+}
+
+static void extreme_fields_choose_something(void **unused)
+{
+    (void)unused;
+    static const float values[] = {0, 1e-45f, 1e-3f, 0.5f, 0.99f, 1, 3, 1e30f, 3.4e38f, -1, -3e38f};
+    enum {
+        N_VALUES = sizeof values / sizeof *values
+    };
+    float logits[20];
+    uint64_t state = 31;
+    int n_made = 0;
+    for (int round = 0; round < 60000; round++) {
+        slm_sampler_stage stage =
+            stage_of(1 + (int32_t)(test_random(&state) % SLM_STAGE_ADAPTIVE_P), 0, 0);
+        struct slm_sampler *s = NULL;
+        for (int32_t f = 0; f < SLM_COUNT(stage_fields); f++) {
+            float value = values[test_random(&state) % N_VALUES];
+            int32_t whole = (int32_t)(test_random(&state) % 9) - 2;
+            const struct sampler_rule *rule = rule_of(stage.kind, stage_fields[f].offset);
+            if (rule != NULL && rule->form == FIELD_FLOAT) {
+                memcpy((uint8_t *)&stage + stage_fields[f].offset, &value, 4);
+            } else if (rule != NULL && rule->form == FIELD_INT &&
+                       strncmp(stage_fields[f].name, "n_", 2) != 0) {
+                memcpy((uint8_t *)&stage + stage_fields[f].offset, &whole, 4);
+            }
+        }
+        if (make(&s, 20, &stage, 1, (uint64_t)round, NULL) != SLM_OK) {
+            continue;
+        }
+        n_made++;
+        test_logits(logits, 20, state);
+        logits[test_random(&state) % 20] = values[test_random(&state) % N_VALUES];
+        for (int i = 0; i < 12; i++) {
+            int32_t token = -1;
+            int status = sampler_sample(s, logits, 20, &token, NULL);
+            /* A penalty may ban all there is. */
+            assert_true(status == SLM_OK ||
+                        (status == SLM_E_NUMERIC &&
+                         (stage.kind == SLM_STAGE_PENALTIES || stage.kind == SLM_STAGE_DRY)));
+            assert_int_equal(sampler_accept(s, status == SLM_OK ? token : 1, NULL), SLM_OK);
+        }
+        sampler_destroy(s);
+    }
+    assert_true(n_made > 10000);
 }
 
 /* ---- Large vocabularies ---------------------------------------------------------------------- */
@@ -728,6 +985,444 @@ static void top_p_takes_the_shortest_row_that_is_enough(void **unused)
     }
 }
 
+/* ---- Against formulas in double -------------------------------------------------------------- */
+
+#define ORACLE_N 300
+
+/* Probabilities; returns the entropy in nats. */
+static double shares_of(const float *logits, int32_t n, double *p)
+{
+    double max = -1e300, sum = 0, entropy = 0;
+    for (int32_t i = 0; i < n; i++) {
+        max = (double)logits[i] > max ? (double)logits[i] : max;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        p[i] = exp((double)logits[i] - max);
+        sum += p[i];
+    }
+    for (int32_t i = 0; i < n; i++) {
+        p[i] /= sum;
+        entropy -= p[i] > 0 ? p[i] * log(p[i]) : 0;
+    }
+    return entropy;
+}
+
+struct scored {
+    double score;
+    int32_t token;
+};
+
+static int by_score(const void *a, const void *b)
+{
+    double x = ((const struct scored *)a)->score;
+    double y = ((const struct scored *)b)->score;
+    return x < y ? -1 : x > y;
+}
+
+/* Those that the stage leaves, as marks by token. */
+static int32_t kept_by(struct slm_sampler *s, const float *logits, int32_t n, uint8_t *kept)
+{
+    static slm_candidate c[ORACLE_N];
+    candidates_of(c, logits, n);
+    memset(kept, 0, (size_t)n);
+    assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
+    n = sort_candidates(c, n);
+    for (int32_t i = 0; i < n; i++) {
+        kept[c[i].token] = 1;
+    }
+    return n;
+}
+
+static void typical_oracle(const float *logits, int32_t n, double share, uint8_t *kept)
+{
+    static double p[ORACLE_N];
+    static struct scored order[ORACLE_N];
+    double entropy = shares_of(logits, n, p);
+    double sum = 0;
+    for (int32_t i = 0; i < n; i++) {
+        order[i].score = fabs(-log(p[i]) - entropy);
+        order[i].token = i;
+    }
+    qsort(order, (size_t)n, sizeof *order, by_score);
+    memset(kept, 0, (size_t)n);
+    for (int32_t i = 0; i < n && sum <= share; i++) {
+        kept[order[i].token] = 1;
+        sum += p[order[i].token];
+    }
+}
+
+static void top_n_sigma_oracle(const float *logits, int32_t n, double sigmas, uint8_t *kept)
+{
+    double max = -1e300, sum = 0, squares = 0;
+    for (int32_t i = 0; i < n; i++) {
+        sum += (double)logits[i];
+        max = (double)logits[i] > max ? (double)logits[i] : max;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        squares += ((double)logits[i] - sum / n) * ((double)logits[i] - sum / n);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        kept[i] = (double)logits[i] >= max - sigmas * sqrt(squares / n);
+    }
+}
+
+static void truncations_agree_with_an_oracle(void **unused)
+{
+    (void)unused;
+    float logits[ORACLE_N];
+    uint8_t want[ORACLE_N];
+    uint8_t got[ORACLE_N];
+    uint64_t state = 3;
+    for (int round = 0; round < 400; round++) {
+        float part = (float)(1 + test_random(&state) % 98) / 100;
+        int is_typical = round % 2;
+        slm_sampler_stage stage = is_typical ? stage_of(SLM_STAGE_TYPICAL, 0, part)
+                                             : stage_of(SLM_STAGE_TOP_N_SIGMA, 0, part * 3);
+        struct slm_sampler *s = must_make(ORACLE_N, &stage, 1, 0);
+        test_logits(logits, ORACLE_N, state);
+        if (is_typical) {
+            typical_oracle(logits, ORACLE_N, (double)part, want);
+        } else {
+            top_n_sigma_oracle(logits, ORACLE_N, (double)(part * 3), want);
+        }
+        kept_by(s, logits, ORACLE_N, got);
+        assert_memory_equal(got, want, sizeof got);
+        sampler_destroy(s);
+    }
+}
+
+/* How many of the best mirostat keeps; p falls. */
+static int32_t mirostat_oracle(const double *p, int32_t n, double mu)
+{
+    double products = 0, squares = 0;
+    for (int32_t i = 0; i < 99 && i < n - 1; i++) {
+        double t = log((i + 2.0) / (i + 1.0));
+        products += t * log(p[i] / p[i + 1]);
+        squares += t * t;
+    }
+    double s = products / squares;
+    double k = pow((s - 1) * pow(2, mu) / (1 - pow(n, 1 - s)), 1 / s);
+    return k < 1 ? 1 : k > n ? n : (int32_t)k;
+}
+
+static int32_t mirostat_2_oracle(const double *p, int32_t n, double mu)
+{
+    int32_t k = 0;
+    while (k < n && -log2(p[k]) <= mu) {
+        k++;
+    }
+    return k < 1 ? 1 : k;
+}
+
+static int by_falling_number(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x > y ? -1 : x < y;
+}
+
+static void mirostat_agrees_with_an_oracle(void **unused)
+{
+    (void)unused;
+    float logits[ORACLE_N];
+    double p[ORACLE_N];
+    double sorted[ORACLE_N];
+    uint8_t kept[ORACLE_N];
+    int32_t smallest = ORACLE_N, largest = 0;
+    for (int32_t kind = SLM_STAGE_MIROSTAT; kind <= SLM_STAGE_MIROSTAT_2; kind++) {
+        slm_sampler_stage stage = mirostat_of(kind, 3, 0.4f);
+        struct slm_sampler *s = must_make(ORACLE_N, &stage, 1, 5);
+        assert_true(s->now.memory[0] == 6);
+        for (int step = 0; step < 300; step++) {
+            double mu = (double)s->now.memory[0];
+            double sum = 0;
+            test_logits(logits, ORACLE_N, (uint64_t)step);
+            for (int32_t i = 0; i < ORACLE_N; i++) {
+                logits[i] *= (float)(step % 7) / 4 + 0.125f;
+            }
+            shares_of(logits, ORACLE_N, p);
+            memcpy(sorted, p, sizeof p);
+            qsort(sorted, ORACLE_N, sizeof *sorted, by_falling_number);
+            int32_t k = kind == SLM_STAGE_MIROSTAT ? mirostat_oracle(sorted, ORACLE_N, mu)
+                                                   : mirostat_2_oracle(sorted, ORACLE_N, mu);
+            int32_t n = kept_by(s, logits, ORACLE_N, kept);
+            assert_int_equal(n, k);
+            smallest = n < smallest ? n : smallest;
+            largest = n > largest ? n : largest;
+            for (int32_t i = 0; i < ORACLE_N; i++) {
+                sum += kept[i] ? p[i] : 0;
+            }
+            int32_t token = must_sample(s, logits, ORACLE_N);
+            assert_true(kept[token] && (double)s->now.memory[0] == mu);
+            assert_int_equal(sampler_accept(s, token, NULL), SLM_OK);
+            assert_true(is_near((double)s->now.memory[0],
+                                mu - (double)stage.rate * (-log2(p[token] / sum) - 3)));
+        }
+        sampler_destroy(s);
+    }
+    assert_true(smallest < 5 && largest > 100);
+}
+
+/* Logits by Zipf's law: the surprise on average is the target in the long run. */
+static void mirostat_reaches_its_target(void **unused)
+{
+    (void)unused;
+    enum {
+        N = 20000,
+        STEPS = 3000
+    };
+    static float logits[N];
+    for (int32_t i = 0; i < N; i++) {
+        logits[i] = (float)(-1.1 * log(i + 1.0));
+    }
+    for (int32_t kind = SLM_STAGE_MIROSTAT; kind <= SLM_STAGE_MIROSTAT_2; kind++) {
+        for (int tau = 2; tau <= 6; tau += 2) {
+            slm_sampler_stage stage = mirostat_of(kind, (float)tau, 0.1f);
+            struct slm_sampler *s = must_make(N, &stage, 1, 9);
+            double sum = 0;
+            for (int i = 0; i < STEPS; i++) {
+                int32_t token = must_sample(s, logits, N);
+                sum += -log2((double)s->now.observed);
+                assert_int_equal(sampler_accept(s, token, NULL), SLM_OK);
+            }
+            assert_true(fabs(sum / STEPS - tau) < 0.1);
+            sampler_destroy(s);
+        }
+    }
+}
+
+static void adaptive_p_agrees_with_an_oracle(void **unused)
+{
+    (void)unused;
+    float logits[ORACLE_N];
+    double p[ORACLE_N];
+    double want[ORACLE_N];
+    slm_candidate c[ORACLE_N];
+    slm_sampler_stage stage = adaptive_of(0.4f, 0.9f);
+    struct slm_sampler *s = must_make(ORACLE_N, &stage, 1, 5);
+    double target = (double)stage.value;
+    double weighted = target / 0.1;
+    double weight = 1 / 0.1;
+    for (int step = 0; step < 300; step++) {
+        int32_t n = ORACLE_N;
+        int32_t token = -1;
+        double sum = 0;
+        test_logits(logits, n, (uint64_t)step);
+        for (int32_t i = 0; i < n; i++) {
+            logits[i] *= (float)(step % 5);
+        }
+        shares_of(logits, n, p);
+        double a = 2 * target - weighted / weight;
+        a = a < 0 ? 0 : a > 1 ? 1 : a;
+        for (int32_t i = 0; i < n; i++) {
+            double x = fabs(p[i] - a) / 0.3;
+            want[i] = exp(5 - 10 * x * x / (1 + x));
+            sum += want[i];
+        }
+        candidates_of(c, logits, n);
+        assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
+        assert_int_equal(n, ORACLE_N);
+        assert_int_equal(sampler_choose(s, c, n, &token, NULL), SLM_OK);
+        for (int32_t i = 0; i < n; i++) {
+            assert_true(c[i].token == i && f32_to_bits(c[i].logit) == f32_to_bits(logits[i]));
+            assert_true(fabs((double)c[i].probability - want[i] / sum) <
+                        1e-5 * want[i] / sum + 1e-9);
+        }
+        assert_int_equal(sampler_accept(s, token, NULL), SLM_OK);
+        weighted = p[token] + (double)stage.decay * weighted;
+        weight = 1 + (double)stage.decay * weight;
+        assert_true(is_near((double)s->now.memory[0], weighted));
+        assert_true(is_near((double)s->now.memory[1], weight));
+    }
+    sampler_destroy(s);
+
+    stage = adaptive_of(-1, 0.9f); /* plain sampling */
+    s = must_make(ORACLE_N, &stage, 1, 5);
+    int32_t n = ORACLE_N;
+    int32_t token = -1;
+    assert_int_equal(sampler_choose(s, c, n, &token, NULL), SLM_OK);
+    for (int32_t i = 0; i < n; i++) {
+        assert_true(is_near((double)c[i].probability, p[i]));
+    }
+    sampler_destroy(s);
+}
+
+static void xtc_comes_as_often_as_it_should(void **unused)
+{
+    (void)unused;
+    static const float logits[6] = {0, 3, 2.5f, -1, 2.5f, -2};
+    slm_sampler_stage stage = xtc_of(1, 0.3f, 0.2f);
+    struct slm_sampler *s = must_make(6, &stage, 1, 5);
+    uint8_t kept[6];
+    int n_dropped = 0;
+    for (int i = 0; i < 10000; i++) {
+        int32_t n = kept_by(s, logits, 6, kept);
+        assert_true(n == 6 || (n == 4 && !kept[1] && !kept[2] && kept[4]));
+        n_dropped += n == 4;
+    }
+    assert_true(n_dropped > 2800 && n_dropped < 3200); /* 3000, standard deviation 46 */
+    sampler_destroy(s);
+
+    stage = xtc_of(5, 1, 0.2f); /* 4 would be left */
+    s = must_make(6, &stage, 1, 5);
+    assert_int_equal(kept_by(s, logits, 6, kept), 6);
+    sampler_destroy(s);
+    stage = xtc_of(4, 1, 0);
+    s = must_make(6, &stage, 1, 5);
+    assert_int_equal(kept_by(s, logits, 6, kept), 6);
+    sampler_destroy(s);
+    stage = xtc_of(1, 1, 0); /* all but the very last */
+    s = must_make(6, &stage, 1, 5);
+    assert_int_equal(kept_by(s, logits, 6, kept), 1);
+    assert_true(kept[5]);
+    sampler_destroy(s);
+    stage = xtc_of(1, 1, 0.51f);
+    s = must_make(6, &stage, 1, 5);
+    uint64_t random = s->now.random;
+    assert_int_equal(kept_by(s, logits, 6, kept), 6);
+    assert_int_equal(s->now.random, random);
+    sampler_destroy(s);
+}
+
+#define DRY_TOKENS 8
+
+/* What the token loses, looked for in the simplest way. Token 7 is a breaker. */
+static double dry_oracle(const int32_t *text, int32_t n, const slm_sampler_stage *stage,
+                         int32_t token)
+{
+    int32_t longest = -1;
+    int32_t begin = n > stage->n ? n - stage->n : 0;
+    for (int32_t i = begin; i < n; i++) {
+        begin = stage->n_breakers > 0 && text[i] == 7 ? i + 1 : begin;
+    }
+    int32_t limit = n - begin;
+    begin = n > stage->n ? n - stage->n : 0;
+    if (n - begin <= stage->allowed || (stage->n_breakers > 0 && token == 7)) {
+        return 0;
+    }
+    for (int32_t at = begin + 1; at < n; at++) { /* text[at] follows the repeat */
+        int32_t same = 0;
+        while (same < limit && at - 1 - same >= begin &&
+               text[at - 1 - same] == text[n - 1 - same]) {
+            same++;
+        }
+        longest = text[at] == token && same > longest ? same : longest;
+    }
+    if (longest < stage->allowed || limit < stage->allowed) {
+        return 0;
+    }
+    return (double)stage->value * pow((double)stage->base, longest - stage->allowed);
+}
+
+static slm_model *dry_model(void)
+{
+    static const char *const pieces[DRY_TOKENS] = {"a", "b", "c", "d", "da", "bc", "cc", "a."};
+    return vocabulary_of(pieces, DRY_TOKENS, -1);
+}
+
+static void dry_agrees_with_an_oracle(void **unused)
+{
+    (void)unused;
+    static const char *const breakers[2] = {"?!", "."};
+    slm_model *model = dry_model();
+    uint64_t state = 17;
+    int n_changed = 0;
+    for (int round = 0; round < 3000; round++) {
+        int32_t text[80];
+        slm_candidate c[DRY_TOKENS];
+        float logits[DRY_TOKENS] = {0};
+        int32_t n_text = (int32_t)(test_random(&state) % 80);
+        int32_t period = 1 + (int32_t)(test_random(&state) % 12);
+        int32_t n = DRY_TOKENS;
+        slm_sampler_stage stage =
+            dry_of((int32_t)(test_random(&state) % 90), 0.75f, 1.0f + (float)(round % 5) / 4,
+                   (int32_t)(test_random(&state) % 4), breakers, round % 2 ? 2 : 0);
+        struct slm_sampler *s = must_make(DRY_TOKENS, &stage, 1, 0);
+        s->model = model;
+        for (int32_t i = 0; i < n_text; i++) { /* a period with errors */
+            text[i] = i >= period && test_random(&state) % 10 != 0
+                          ? text[i - period]
+                          : (int32_t)(test_random(&state) % DRY_TOKENS);
+            assert_int_equal(sampler_accept(s, text[i], NULL), SLM_OK);
+        }
+        candidates_of(c, logits, n);
+        assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
+        for (int32_t i = 0; i < n; i++) {
+            double want = dry_oracle(text, n_text, &stage, i);
+            n_changed += want > 0;
+            assert_int_equal(c[i].token, i);
+            assert_true(is_near(-(double)c[i].logit, want));
+        }
+        sampler_destroy(s);
+    }
+    assert_true(n_changed > 3000);
+    slm_model_free(model);
+}
+
+/* The breaker's text counts, wherever tokens end. */
+static void dry_stops_at_breakers_of_several_tokens(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *breaker;
+        int32_t text[8]; /* after which c would go on with a repeat */
+        float lost;      /* 2^(length - 1) */
+    } cases[] = {
+        {"?", {2, 3, 0, 1, 2, 3, 0, 1}, 8},   /* c d a b again, no breaker */
+        {"dab", {2, 3, 0, 1, 2, 3, 0, 1}, 0}, /* ends with the last token */
+        {"cd", {2, 3, 0, 1, 2, 3, 0, 1}, 2},  /* a b are left */
+        {"bc", {2, 3, 0, 1, 2, 3, 0, 1}, 4},  /* d a b */
+        {"acd", {2, 4, 6, 3, 2, 4, 6, 3}, 8}, /* c da cc d: no such text */
+        {"ac", {2, 4, 6, 3, 2, 4, 6, 3}, 1},  /* ends inside cc: d is left */
+    };
+    slm_model *model = dry_model();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        slm_candidate c[DRY_TOKENS];
+        float logits[DRY_TOKENS] = {0};
+        int32_t n = DRY_TOKENS;
+        slm_sampler_stage stage = dry_of(64, 1, 2, 1, &cases[i].breaker, 1);
+        struct slm_sampler *s = must_make(DRY_TOKENS, &stage, 1, 0);
+        s->model = model;
+        for (int32_t j = 0; j < 8; j++) {
+            assert_int_equal(sampler_accept(s, cases[i].text[j], NULL), SLM_OK);
+        }
+        candidates_of(c, logits, n);
+        assert_int_equal(sampler_apply(s, c, &n, NULL), SLM_OK);
+        assert_true(-c[2].logit == cases[i].lost);
+        sampler_destroy(s);
+    }
+    slm_model_free(model);
+}
+
+/* A token that was not drawn, or not last, moves nothing; what was drawn waits in clones, too. */
+static void only_what_was_drawn_teaches(void **unused)
+{
+    (void)unused;
+    float logits[50];
+    slm_sampler_stage stage = mirostat_of(SLM_STAGE_MIROSTAT_2, 3, 0.5f);
+    struct slm_sampler *s = must_make(50, &stage, 1, 5);
+    struct slm_sampler *clone = NULL;
+    test_logits(logits, 50, 2);
+    assert_int_equal(sampler_accept(s, 1, NULL), SLM_OK);
+    assert_true(s->now.memory[0] == 6);
+    int32_t token = must_sample(s, logits, 50);
+    assert_int_equal(sampler_accept(s, (token + 1) % 50, NULL), SLM_OK);
+    assert_int_equal(sampler_accept(s, token, NULL), SLM_OK);
+    assert_true(s->now.memory[0] == 6);
+    token = must_sample(s, logits, 50);
+    assert_int_equal(sampler_clone(&clone, s, NULL), SLM_OK);
+    assert_int_equal(sampler_accept(clone, token, NULL), SLM_OK);
+    assert_true(clone->now.memory[0] != 6 && s->now.memory[0] == 6);
+    assert_int_equal(sampler_rewind(clone, 1, NULL), SLM_OK);
+    assert_memory_equal(&clone->now, &s->now, sizeof s->now);
+    assert_int_equal(sampler_accept(clone, token, NULL), SLM_OK); /* the same draw teaches again */
+    assert_true(clone->now.memory[0] != 6);
+    assert_int_equal(sampler_rewind(clone, INT32_MAX, NULL), SLM_OK);
+    assert_true(clone->now.memory[0] == 6 && clone->now.drawn == -1);
+    sampler_destroy(s);
+    sampler_destroy(clone);
+}
+
 /* ---- Host stages ----------------------------------------------------------------------------- */
 
 /* apply, a stage of the host's, choose: what slm_sample does when the host's stage does nothing. */
@@ -768,7 +1463,7 @@ static void a_host_stage_goes_between_apply_and_choose(void **unused)
         assert_int_equal(sampler_choose(a, c, n, &token, NULL), SLM_OK);
         assert_true(token != banned || n == 1);
         must_sample(b, logits, 1000);
-        assert_int_equal(a->random, b->random);
+        assert_int_equal(a->now.random, b->now.random);
     }
     sampler_destroy(a);
     sampler_destroy(b);
@@ -835,6 +1530,8 @@ static void bad_stages_are_named(void **unused)
     (void)unused;
     slm_logit_bias outside[2] = {{1, 0}, {10, 0}};
     slm_logit_bias negative[1] = {{-1, 0}};
+    static const char *const breakers[4] = {"a", "", "12345678901234567890123456789012345678901",
+                                            NULL};
     slm_logit_bias not_a_number[1] = {{1, test_nan()}};
     struct {
         slm_sampler_stage stage;
@@ -844,16 +1541,39 @@ static void bad_stages_are_named(void **unused)
         {stage_of(SLM_STAGE_TEMPERATURE, 0, test_infinity()), "stage 1 (temperature): value"},
         {stage_of(SLM_STAGE_TOP_P, 0, test_nan()), "stage 1 (top_p): value"},
         {stage_of(SLM_STAGE_MIN_P, 0, test_minus_infinity()), "stage 1 (min_p): value"},
+        {stage_of(SLM_STAGE_TOP_P, 0, 1.5f), "stage 1 (top_p): value must be from 0 to 1"},
+        {stage_of(SLM_STAGE_MIN_P, 0, -0.5f), "stage 1 (min_p): value must be from 0 to 1"},
+        {stage_of(SLM_STAGE_TYPICAL, 0, 2), "stage 1 (typical): value must be from 0 to 1"},
+        {stage_of(SLM_STAGE_TOP_N_SIGMA, 0, test_nan()), "stage 1 (top_n_sigma): value"},
+        {stage_of(SLM_STAGE_TEMPERATURE, 1, 1), "stage 1 (temperature): n must be 0"},
+        {stage_of(SLM_STAGE_TOP_K, 1, 1), "stage 1 (top_k): value must be 0"},
+        {xtc_of(1, -1, 0.1f), "stage 1 (xtc): value"},
+        {xtc_of(1, 1, 1.5f), "stage 1 (xtc): threshold must be from 0 to 1"},
+        {dynamic_of(1, -1, 1), "stage 1 (dynamic_temperature): range"},
+        {dynamic_of(1, 1, -1), "stage 1 (dynamic_temperature): exponent"},
+        {dry_of(4097, 1, 1.5f, 2, NULL, 0), "stage 1 (dry): n must be 4096 at most"},
+        {dry_of(64, 1, 0.5f, 2, NULL, 0), "stage 1 (dry): base must be finite and 1 or more"},
+        {dry_of(64, 1, 1.5f, -1, NULL, 0), "stage 1 (dry): allowed"},
+        {dry_of(64, 1, 1.5f, 2, NULL, 1), "stage 1 (dry): breakers is NULL"},
+        {dry_of(64, 1, 1.5f, 2, breakers, 17), "stage 1 (dry): n_breakers must be from 0 to 16"},
+        {dry_of(64, 1, 1.5f, 2, breakers, 2), "stage 1 (dry): breaker 1 has 0 bytes"},
+        {dry_of(64, 1, 1.5f, 2, breakers + 2, 1), "stage 1 (dry): breaker 0 has 41 bytes"},
+        {dry_of(64, 1, 1.5f, 2, breakers + 3, 1), "stage 1 (dry): breaker 0 has 0 bytes"},
+        {mirostat_of(SLM_STAGE_MIROSTAT, -1, 0.1f), "stage 1 (mirostat): value"},
+        {mirostat_of(SLM_STAGE_MIROSTAT_2, 5, 2), "stage 1 (mirostat_2): rate must be from 0 to 1"},
+        {stage_of(SLM_STAGE_MIROSTAT, 1, 5), "stage 1 (mirostat): n must be 2 or more"},
+        {adaptive_of(1.5f, 0.5f), "stage 1 (adaptive_p): value"},
+        {adaptive_of(0.5f, 1), "stage 1 (adaptive_p): decay must be from 0 to 0.99"},
         {stage_of(0, 0, 0), "stage 1: there is no kind 0"},
-        {stage_of(7, 0, 0), "stage 1: there is no kind 7"},
+        {stage_of(15, 0, 0), "stage 1: there is no kind 15"},
         {stage_of(-1, 0, 0), "stage 1: there is no kind -1"},
-        {penalties_of(4097, 1, 0, 0), "stage 1 (penalties): a window of 4097 tokens"},
+        {penalties_of(4097, 1, 0, 0), "stage 1 (penalties): n must be 4096 at most"},
         {penalties_of(64, 0, 0, 0), "stage 1 (penalties): repeat"},
         {penalties_of(64, -1, 0, 0), "stage 1 (penalties): repeat"},
         {penalties_of(64, test_nan(), 0, 0), "stage 1 (penalties): repeat"},
         {penalties_of(64, 1, test_nan(), 0), "stage 1 (penalties): frequency"},
-        {penalties_of(64, 1, 0, test_nan()), "stage 1 (penalties): frequency"},
-        {biases_of(outside, -1), "stage 1 (logit_bias): n_biases is -1"},
+        {penalties_of(64, 1, 0, test_nan()), "stage 1 (penalties): presence"},
+        {biases_of(outside, -1), "stage 1 (logit_bias): n_biases must be"},
         {biases_of(NULL, 1), "stage 1 (logit_bias): biases is NULL"},
         {biases_of(outside, 2), "stage 1 (logit_bias): bias 1: token 10"},
         {biases_of(negative, 1), "stage 1 (logit_bias): bias 0: token -1"},
@@ -871,6 +1591,49 @@ static void bad_stages_are_named(void **unused)
             fail_msg("case %zu: %s", i, err.message);
         }
     }
+}
+
+static void fields_that_a_kind_does_not_read_are_0(void **unused)
+{
+    (void)unused;
+    int n_read = 0;
+    for (int32_t kind = 1; kind <= SLM_STAGE_ADAPTIVE_P; kind++) {
+        for (int32_t f = 0; f < SLM_COUNT(stage_fields); f++) {
+            slm_error err;
+            char want[64];
+            slm_sampler_stage stage = stage_of(kind, 0, 0);
+            struct slm_sampler *s = NULL;
+            if (rule_of(kind, stage_fields[f].offset) != NULL) {
+                n_read++;
+                continue;
+            }
+            /* What it reads must pass first. */
+            stage.repeat = kind == SLM_STAGE_PENALTIES ? 1 : 0;
+            stage.base = kind == SLM_STAGE_DRY ? 1 : 0;
+            stage.n = kind == SLM_STAGE_MIROSTAT ? 2 : 0;
+            assert_int_equal(make(&s, 10, &stage, 1, 0, &err), SLM_OK);
+            sampler_destroy(s);
+            ((uint8_t *)&stage)[stage_fields[f].offset + stage_fields[f].size - 1] = 0x20;
+            assert_int_equal(make(&s, 10, &stage, 1, 0, &err), SLM_E_ARGUMENT);
+            snprintf(want, sizeof want, "): %s must be 0: ", stage_fields[f].name);
+            assert_non_null(strstr(err.message, want));
+        }
+    }
+    assert_int_equal(n_read, 34);
+}
+
+static void stages_that_learn_come_last(void **unused)
+{
+    (void)unused;
+    slm_error err;
+    struct slm_sampler *s = NULL;
+    slm_sampler_stage stages[2] = {mirostat_of(SLM_STAGE_MIROSTAT_2, 5, 0.1f),
+                                   stage_of(SLM_STAGE_TOP_K, 5, 0)};
+    assert_int_equal(make(&s, 10, stages, 2, 0, &err), SLM_E_ARGUMENT);
+    assert_int_equal(err.position, 0);
+    assert_non_null(strstr(err.message, "stage 0 (mirostat_2): it must be the last"));
+    stages[1] = adaptive_of(0.5f, 0.5f);
+    assert_int_equal(make(&s, 10, stages, 2, 0, &err), SLM_E_ARGUMENT);
 }
 
 static void bad_chains_are_refused(void **unused)
@@ -918,18 +1681,21 @@ static void stages_of_another_size_are_understood(void **unused)
     assert_int_equal(err.position, 1);
     assert_non_null(strstr(err.message, "sampler stage 1"));
 
-    struct {
-        uint32_t struct_size;
-        int32_t kind;
-        int32_t n;
-    } shorter[2] = {{12, SLM_STAGE_TOP_K, 9}, {12, SLM_STAGE_TOP_K, 4}};
-    assert_int_equal(sampler_create(&s, 10, (const slm_sampler_stage *)(const void *)shorter, 2,
-                                    sizeof shorter[0], &options, &err),
-                     SLM_OK);
-    assert_int_equal(s->stages[1].set.n, 4);
+    /* As first published: up to biases. Nothing is shorter. */
+    enum {
+        FIRST = offsetof(slm_sampler_stage, range)
+    };
+    uint8_t shorter[2 * FIRST];
+    memcpy(shorter, &longer[0].stage, FIRST);
+    memcpy(shorter + FIRST, &longer[1].stage, FIRST);
+    const slm_sampler_stage *stages = (const slm_sampler_stage *)(const void *)shorter;
+    assert_int_equal(sampler_create(&s, 10, stages, 2, FIRST, &options, &err), SLM_OK);
+    assert_int_equal(s->stages[1].set.n, 2);
     sampler_destroy(s);
-    assert_int_equal(sampler_create(&s, 10, &longer[0].stage, 2, 3, &options, &err),
-                     SLM_E_ARGUMENT);
+    assert_int_equal(sampler_create(&s, 10, stages, 2, FIRST - 1, &options, &err), SLM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "stage_size"));
+    assert_int_equal(sampler_create(&s, 10, stages, 0, 0, &options, &err), SLM_OK);
+    sampler_destroy(s);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -1069,6 +1835,14 @@ static int bench(void)
     s[0] = stage_of(SLM_STAGE_MIN_P, 1, 0.05f);
     bench_chain("min_p 0.05", s, 1, 2);
     bench_chain("penalties, top_k, top_p, min_p, temperature", s, usual_chain(s), 2);
+    s[0] = stage_of(SLM_STAGE_TOP_N_SIGMA, 0, 1);
+    bench_chain("top_n_sigma 1", s, 1, 2);
+    s[0] = stage_of(SLM_STAGE_TYPICAL, 1, 0.95f);
+    bench_chain("typical 0.95", s, 1, 2);
+    s[0] = dry_of(4096, 0.8f, 1.75f, 2, NULL, 0);
+    bench_chain("dry, 4096", s, 1, 2);
+    s[0] = mirostat_of(SLM_STAGE_MIROSTAT_2, 5, 0.1f);
+    bench_chain("mirostat_2", s, 1, 2);
     return 0;
 }
 
@@ -1086,15 +1860,27 @@ int main(int argc, char **argv)
         cmocka_unit_test(nan_and_minus_infinity_are_never_chosen),
         cmocka_unit_test(plus_infinity_wins),
         cmocka_unit_test(without_a_finite_logit_it_is_an_error),
+        cmocka_unit_test(suppressed_tokens_do_not_count),
         cmocka_unit_test(the_smallest_random_number_chooses_something_possible),
         cmocka_unit_test(min_p_keeps_one_at_least),
         cmocka_unit_test(extreme_settings_choose_something),
         cmocka_unit_test(selection_agrees_with_a_full_sort),
         cmocka_unit_test(top_p_takes_the_shortest_row_that_is_enough),
+        cmocka_unit_test(extreme_fields_choose_something),
+        cmocka_unit_test(truncations_agree_with_an_oracle),
+        cmocka_unit_test(mirostat_agrees_with_an_oracle),
+        cmocka_unit_test(mirostat_reaches_its_target),
+        cmocka_unit_test(adaptive_p_agrees_with_an_oracle),
+        cmocka_unit_test(xtc_comes_as_often_as_it_should),
+        cmocka_unit_test(dry_agrees_with_an_oracle),
+        cmocka_unit_test(dry_stops_at_breakers_of_several_tokens),
+        cmocka_unit_test(only_what_was_drawn_teaches),
         cmocka_unit_test(a_host_stage_goes_between_apply_and_choose),
         cmocka_unit_test(bad_candidates_are_refused),
         cmocka_unit_test(biases_of_one_token_add_up),
         cmocka_unit_test(bad_stages_are_named),
+        cmocka_unit_test(fields_that_a_kind_does_not_read_are_0),
+        cmocka_unit_test(stages_that_learn_come_last),
         cmocka_unit_test(bad_chains_are_refused),
         cmocka_unit_test(stages_of_another_size_are_understood),
         cmocka_unit_test(only_create_and_clone_allocate),

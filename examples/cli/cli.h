@@ -57,7 +57,9 @@ struct cli_seed {
 
 struct cli_sampling {
     float temperature, top_p, min_p, repeat;
-    int32_t top_k;
+    float dynatemp_range, dynatemp_exponent, top_n_sigma, typical, xtc_probability, xtc_threshold;
+    float dry_multiplier, dry_base, mirostat_tau, mirostat_rate, adaptive_target, adaptive_decay;
+    int32_t top_k, dry_allowed, dry_window, mirostat;
     struct cli_seed seed; /* chosen by cli_make_sampler unless given */
 };
 

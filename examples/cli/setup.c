@@ -93,38 +93,97 @@ static uint64_t random_seed(void)
     return x >> 32; /* short enough to type again */
 }
 
+struct chain {
+    slm_sampler_stage stages[12];
+    int32_t n;
+};
+
+static slm_sampler_stage *add_stage(struct chain *chain, int32_t kind, int32_t n, float value)
+{
+    slm_sampler_stage *stage = &chain->stages[chain->n++];
+    memset(stage, 0, sizeof *stage);
+    stage->struct_size = sizeof *stage;
+    stage->kind = kind;
+    stage->n = n;
+    stage->value = value;
+    return stage;
+}
+
+static void add_repeats(struct chain *chain, const struct cli_sampling *s)
+{
+    static const char *const breakers[4] = {"\n", ":", "\"", "*"};
+    if (s->repeat < 1 || s->repeat > 1) {
+        add_stage(chain, SLM_STAGE_PENALTIES, 64, 0)->repeat = s->repeat;
+    }
+    if (s->dry_multiplier > 0) {
+        slm_sampler_stage *dry = add_stage(chain, SLM_STAGE_DRY, s->dry_window, s->dry_multiplier);
+        dry->base = s->dry_base;
+        dry->allowed = s->dry_allowed;
+        dry->breakers = breakers;
+        dry->n_breakers = CLI_COUNT(breakers);
+    }
+}
+
+static void add_truncations(struct chain *chain, const struct cli_sampling *s)
+{
+    if (s->top_n_sigma > 0) {
+        add_stage(chain, SLM_STAGE_TOP_N_SIGMA, 0, s->top_n_sigma);
+    }
+    add_stage(chain, SLM_STAGE_TOP_K, s->top_k, 0);
+    if (s->typical < 1) {
+        add_stage(chain, SLM_STAGE_TYPICAL, 1, s->typical);
+    }
+    add_stage(chain, SLM_STAGE_TOP_P, 1, s->top_p);
+    add_stage(chain, SLM_STAGE_MIN_P, 1, s->min_p);
+    if (s->xtc_probability > 0) {
+        add_stage(chain, SLM_STAGE_XTC, 1, s->xtc_probability)->threshold = s->xtc_threshold;
+    }
+}
+
+static void add_temperature(struct chain *chain, const struct cli_sampling *s)
+{
+    if (s->dynatemp_range > 0) {
+        slm_sampler_stage *stage =
+            add_stage(chain, SLM_STAGE_DYNAMIC_TEMPERATURE, 0, s->temperature);
+        stage->range = s->dynatemp_range;
+        stage->exponent = s->dynatemp_exponent;
+    } else {
+        add_stage(chain, SLM_STAGE_TEMPERATURE, 0, s->temperature);
+    }
+}
+
+/* The order in which llama.cpp has them. */
+static void make_chain(struct chain *chain, const struct cli_sampling *s)
+{
+    chain->n = 0;
+    if (s->mirostat > 0) {
+        add_temperature(chain, s);
+        add_stage(chain, s->mirostat == 1 ? SLM_STAGE_MIROSTAT : SLM_STAGE_MIROSTAT_2,
+                  s->mirostat == 1 ? 100 : 0, s->mirostat_tau)
+            ->rate = s->mirostat_rate;
+        return;
+    }
+    add_repeats(chain, s);
+    add_truncations(chain, s);
+    add_temperature(chain, s);
+    if (s->adaptive_target >= 0) {
+        add_stage(chain, SLM_STAGE_ADAPTIVE_P, 0, s->adaptive_target)->decay = s->adaptive_decay;
+    }
+}
+
 int cli_make_sampler(slm_sampler **sampler, slm_model *model, struct cli_sampling *sampling)
 {
+    struct chain chain;
+    slm_sampler_options options;
+    slm_error err;
     if (!sampling->seed.given) {
         sampling->seed.value = random_seed();
     }
-    slm_sampler_stage stages[5];
-    memset(stages, 0, sizeof stages);
-    for (int i = 0; i < CLI_COUNT(stages); i++) {
-        stages[i].struct_size = sizeof stages[i];
-    }
-    int32_t n = 0;
-    if (sampling->repeat < 1 || sampling->repeat > 1) {
-        stages[n].kind = SLM_STAGE_PENALTIES;
-        stages[n].n = 64;
-        stages[n++].repeat = sampling->repeat;
-    }
-    stages[n].kind = SLM_STAGE_TOP_K;
-    stages[n++].n = sampling->top_k;
-    stages[n].kind = SLM_STAGE_TOP_P;
-    stages[n].n = 1;
-    stages[n++].value = sampling->top_p;
-    stages[n].kind = SLM_STAGE_MIN_P;
-    stages[n].n = 1;
-    stages[n++].value = sampling->min_p;
-    stages[n].kind = SLM_STAGE_TEMPERATURE;
-    stages[n++].value = sampling->temperature;
-
-    slm_sampler_options options;
-    slm_error err;
+    make_chain(&chain, sampling);
     slm_sampler_options_init(&options, sizeof options);
     options.seed = sampling->seed.value;
-    if (slm_sampler_create(sampler, model, stages, n, sizeof stages[0], &options, &err) != SLM_OK) {
+    if (slm_sampler_create(sampler, model, chain.stages, chain.n, sizeof chain.stages[0], &options,
+                           &err) != SLM_OK) {
         return cli_fail("%s", err.message);
     }
     return CLI_GO;

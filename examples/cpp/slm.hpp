@@ -718,7 +718,8 @@ class threads : public detail::handle<slm_threads, slm_threads_free> {
     friend class context;
 };
 
-/* Stages of a sampler: top_k(40), temperature(0.7f) ... Biases are copied by sampler::create. */
+/* Stages of a sampler: top_k(40), temperature(0.7f) ... Biases and breakers are copied by
+ * sampler::create. */
 namespace stage {
 
 inline slm_sampler_stage make(std::int32_t kind, std::int32_t n, float value)
@@ -760,6 +761,56 @@ inline slm_sampler_stage logit_bias(span<const slm_logit_bias> biases)
     auto s = make(SLM_STAGE_LOGIT_BIAS, 0, 0);
     s.biases = biases.data();
     s.n_biases = detail::count(biases.size());
+    return s;
+}
+inline slm_sampler_stage dynamic_temperature(float t, float range, float exponent = 1)
+{
+    auto s = make(SLM_STAGE_DYNAMIC_TEMPERATURE, 0, t);
+    s.range = range;
+    s.exponent = exponent;
+    return s;
+}
+inline slm_sampler_stage top_n_sigma(float sigmas)
+{
+    return make(SLM_STAGE_TOP_N_SIGMA, 0, sigmas);
+}
+inline slm_sampler_stage typical(float p, std::int32_t at_least = 0)
+{
+    return make(SLM_STAGE_TYPICAL, at_least, p);
+}
+inline slm_sampler_stage xtc(float probability, float threshold, std::int32_t at_least = 0)
+{
+    auto s = make(SLM_STAGE_XTC, at_least, probability);
+    s.threshold = threshold;
+    return s;
+}
+inline slm_sampler_stage dry(std::int32_t window, float multiplier, float base = 1.75f,
+                             std::int32_t allowed = 2, span<const char *const> breakers = {})
+{
+    auto s = make(SLM_STAGE_DRY, window, multiplier);
+    s.base = base;
+    s.allowed = allowed;
+    s.breakers = breakers.data();
+    s.n_breakers = detail::count(breakers.size());
+    return s;
+}
+/* These three must be the last stage. */
+inline slm_sampler_stage mirostat(float target = 5, float rate = 0.1f, std::int32_t n = 100)
+{
+    auto s = make(SLM_STAGE_MIROSTAT, n, target);
+    s.rate = rate;
+    return s;
+}
+inline slm_sampler_stage mirostat_2(float target = 5, float rate = 0.1f)
+{
+    auto s = make(SLM_STAGE_MIROSTAT_2, 0, target);
+    s.rate = rate;
+    return s;
+}
+inline slm_sampler_stage adaptive_p(float target, float decay = 0.9f)
+{
+    auto s = make(SLM_STAGE_ADAPTIVE_P, 0, target);
+    s.decay = decay;
     return s;
 }
 

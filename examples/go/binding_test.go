@@ -487,6 +487,14 @@ func TestForksAndRewindsGiveTheSameLogits(t *testing.T) {
 func TestSamplersRepeatThemselvesBySeed(t *testing.T) {
 	m := openTest(t)
 	c := contextOf(t, m)
+	for _, last := range []Stage{Mirostat(5, 0.1), Mirostat2(5, 0.1), AdaptiveP(0.5, 0.9)} {
+		many := must(m.NewSampler(7, LogitBias(map[Token]float32{5: -1}), DRY(64, 0.8, 1.75, 2, "\n", ":"), TopNSigma(3),
+			Typical(0.98), XTC(0.2, 0.1), DynamicTemperature(0.8, 0.3, 1), last))
+		must(many.Sample(make([]float32, 2048)))
+		many.Close()
+	}
+	_, err := m.NewSampler(7, DRY(64, 0.8, 1.75, 2, "a\x00b"))
+	wants(t, err, ErrArgument)
 	s := must(m.NewSampler(7, Penalties(64, 1.1, 0, 0), TopK(40), TopP(0.95), MinP(0.02), Temperature(0.9)))
 	defer s.Close()
 	var told [2]string

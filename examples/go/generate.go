@@ -149,13 +149,9 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 		o.prompt_tokens = a.tokens(options.Tokens)
 		o.n_prompt_tokens = number(len(options.Tokens))
 	}
-	stops := (**C.char)(a.take(uintptr(len(options.Stops)) * unsafe.Sizeof(uintptr(0))))
-	for i, stop := range options.Stops {
-		text, err := a.cString(stop, "a stop string")
-		if err != nil {
-			return err
-		}
-		unsafe.Slice(stops, len(options.Stops))[i] = text
+	stops, err := a.cStrings(options.Stops, "a stop string")
+	if err != nil {
+		return err
 	}
 	o.stops = stops
 	o.n_stops = number(len(options.Stops))

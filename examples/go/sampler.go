@@ -11,9 +11,12 @@ import (
 
 // Stage is a step of a sampler's chain; the functions below make them.
 type Stage struct {
-	kind, n                            int32
+	kind, n, allowed                   int32
 	value, repeat, frequency, presence float32
+	spread, exponent, threshold, base  float32
+	rate, decay                        float32
 	biases                             map[Token]float32
+	breakers                           []string
 }
 
 // Temperature divides logits; 0 keeps only the best.
@@ -38,6 +41,42 @@ func Penalties(window int32, repeat, frequency, presence float32) Stage {
 // LogitBias adds to logits; minus infinity bans a token.
 func LogitBias(biases map[Token]float32) Stage {
 	return Stage{kind: C.SLM_STAGE_LOGIT_BIAS, biases: biases}
+}
+
+// DynamicTemperature is a temperature from value - spread to value + spread, by the entropy.
+func DynamicTemperature(value, spread, exponent float32) Stage {
+	return Stage{kind: C.SLM_STAGE_DYNAMIC_TEMPERATURE, value: value, spread: spread, exponent: exponent}
+}
+
+// TopNSigma bans what lies more standard deviations than this below the best.
+func TopNSigma(value float32) Stage { return Stage{kind: C.SLM_STAGE_TOP_N_SIGMA, value: value} }
+
+// Typical keeps the most typical that together have this probability.
+func Typical(value float32) Stage { return Stage{kind: C.SLM_STAGE_TYPICAL, value: value, n: 1} }
+
+// XTC drops, with this probability, all that have the threshold but the least likely of them.
+func XTC(probability, threshold float32) Stage {
+	return Stage{kind: C.SLM_STAGE_XTC, value: probability, threshold: threshold, n: 1}
+}
+
+// DRY makes tokens less likely that would go on with a repeat of so many allowed tokens or more.
+func DRY(window int32, multiplier, base float32, allowed int32, breakers ...string) Stage {
+	return Stage{kind: C.SLM_STAGE_DRY, n: window, value: multiplier, base: base, allowed: allowed, breakers: breakers}
+}
+
+// Mirostat keeps the surprise of the text near a target in bits. It must be the last stage.
+func Mirostat(target, rate float32) Stage {
+	return Stage{kind: C.SLM_STAGE_MIROSTAT, value: target, rate: rate, n: 100}
+}
+
+// Mirostat2 is its second version. It must be the last stage.
+func Mirostat2(target, rate float32) Stage {
+	return Stage{kind: C.SLM_STAGE_MIROSTAT_2, value: target, rate: rate}
+}
+
+// AdaptiveP prefers tokens near a probability. It must be the last stage.
+func AdaptiveP(target, decay float32) Stage {
+	return Stage{kind: C.SLM_STAGE_ADAPTIVE_P, value: target, decay: decay}
 }
 
 // Sampler is how a token is chosen from logits. It serves one call at a time.
@@ -67,14 +106,24 @@ func (m *Model) NewSampler(seed uint64, stages ...Stage) (*Sampler, error) {
 			frequency:   C.float(s.frequency),
 			presence:    C.float(s.presence),
 			n_biases:    number(len(s.biases)),
+			_range:      C.float(s.spread),
+			exponent:    C.float(s.exponent),
+			threshold:   C.float(s.threshold),
+			base:        C.float(s.base),
+			allowed:     C.int32_t(s.allowed),
+			rate:        C.float(s.rate),
+			decay:       C.float(s.decay),
+			n_breakers:  number(len(s.breakers)),
 		}
-		size := unsafe.Sizeof(C.slm_logit_bias{})
-		p := (*C.slm_logit_bias)(a.take(uintptr(len(s.biases)) * size))
-		raw[i].biases = p
-		biases := unsafe.Slice(p, len(s.biases))
-		for token, bias := range s.biases {
-			biases[0] = C.slm_logit_bias{token: C.int32_t(token), bias: C.float(bias)}
-			biases = biases[1:]
+		if len(s.biases) > 0 {
+			raw[i].biases = a.biases(s.biases)
+		}
+		if len(s.breakers) > 0 {
+			breakers, err := a.cStrings(s.breakers, "a breaker")
+			if err != nil {
+				return nil, err
+			}
+			raw[i].breakers = breakers
 		}
 	}
 	var o C.slm_sampler_options
@@ -91,6 +140,16 @@ func (m *Model) NewSampler(seed uint64, stages ...Stage) (*Sampler, error) {
 		return nil, err
 	}
 	return newSampler(p, m), nil
+}
+
+func (a *arena) biases(biases map[Token]float32) *C.slm_logit_bias {
+	p := (*C.slm_logit_bias)(a.take(uintptr(len(biases)) * unsafe.Sizeof(C.slm_logit_bias{})))
+	rest := unsafe.Slice(p, len(biases))
+	for token, bias := range biases {
+		rest[0] = C.slm_logit_bias{token: C.int32_t(token), bias: C.float(bias)}
+		rest = rest[1:]
+	}
+	return p
 }
 
 // newSampler is a sampler that has a hold of the model.
@@ -183,7 +242,7 @@ func (s *Sampler) Accept(token Token) error {
 	return s.call(func(err *C.slm_error) C.int { return C.slm_sampler_accept(s.p, C.int32_t(token), err) })
 }
 
-// Rewind takes the last n accepted tokens back, the random state included.
+// Rewind takes the last n accepted tokens back: the chain is as it was when the first was accepted.
 func (s *Sampler) Rewind(n int) error {
 	if n > math.MaxInt32-1 { // which is Reset in C
 		n = math.MaxInt32 - 1

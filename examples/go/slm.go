@@ -134,6 +134,19 @@ func (a *arena) cString(s, what string) (*C.char, error) {
 	return a.text(s), nil
 }
 
+// cStrings is cString for a list.
+func (a *arena) cStrings(list []string, what string) (**C.char, error) {
+	p := (**C.char)(a.take(uintptr(len(list)) * unsafe.Sizeof(uintptr(0))))
+	for i, s := range list {
+		text, err := a.cString(s, what)
+		if err != nil {
+			return nil, err
+		}
+		unsafe.Slice(p, len(list))[i] = text
+	}
+	return p, nil
+}
+
 // optional is cString, but nil for "".
 func (a *arena) optional(s, what string) (*C.char, error) {
 	if s == "" {

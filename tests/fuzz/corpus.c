@@ -505,7 +505,18 @@ static void prompts_of_stages(void)
     SAVE("prompt", "stop-held-back", "\1\xA0\6\1\1\6\1\0\0\0\7\x0C\x09\1\5\xEF\xBF\xBD\xEF!the");
     SAVE("prompt", "no-candidate-left",
          "\4\5\6\6\1\6\1\0\0\0\2\1\0\0\0\5\1\x0A\x0A\x0A\5\1\x0A\x0A\x0A\7\0the");
-    SAVE("prompt", "stage-unknown", "\1\1\1\2\2\7\1\2\3\4\7\0the");
+    SAVE("prompt", "stage-unknown", "\1\1\1\2\2\x0F\1\2\3\4\7\0the");
+    SAVE("prompt", "stage-dynamic", "\1\1\1\2\2\7\0\3\1\3\7\4\5the");
+    SAVE("prompt", "stage-top-n-sigma", "\1\1\1\2\2\x08\0\3\0\0\7\4\5the");
+    SAVE("prompt", "stage-typical", "\1\1\1\2\2\x09\2\2\0\0\7\4\5the");
+    SAVE("prompt", "stage-xtc", "\1\1\1\2\2\x0A\1\3\x09\0\7\4\5the");
+    SAVE("prompt", "stage-dry", "\1\1\1\2\2\x0B\x05\1\0\4\7\4\x14the the the");
+    SAVE("prompt", "stage-dry-breakers", "\1\1\1\2\2\x0B\x05\1\1\4\7\4\x14the the the");
+    SAVE("prompt", "stage-mirostat", "\1\1\1\2\2\x0C\x14\3\1\0\7\4\x14the");
+    SAVE("prompt", "stage-mirostat-2", "\1\1\1\2\2\x0D\0\3\1\0\7\4\x14the");
+    SAVE("prompt", "stage-adaptive", "\1\1\1\2\2\x0E\0\1\2\0\7\4\x14the");
+    SAVE("prompt", "stage-not-last", "\2\1\1\2\2\x0D\0\3\1\0\2\1\0\0\0\7\0the");
+    SAVE("prompt", "stage-unread", "\1\1\1\2\2\1\1\2\0\0\7\0the");
     SAVE("prompt", "stage-value-nan", "\1\1\1\2\2\1\0\x0C\0\0\7\0the");
     SAVE("prompt", "stage-window", "\1\1\1\2\2\5\x7F\1\1\1\7\0the");
     SAVE("prompt", "stage-repeat-0", "\1\1\1\2\2\5\1\1\0\1\7\0the");

@@ -64,31 +64,74 @@ static slm_context *make_context(const struct world *w, struct fuzz_memory *memo
     return context;
 }
 
+static const float values[16] = {0.0f,  0.5f, 0.9f,  1.0f,     1.5f, -1.0f,     100.0f, 1e-30f,
+                                 -2.0f, 0.1f, 1e30f, INFINITY, NAN,  -INFINITY, 3.0f,   -1e30f};
+
+/* A stage with the fields that its kind reads, so that not all are refused. */
+static slm_sampler_stage read_stage(struct fuzz_input *in, const slm_logit_bias *biases)
+{
+    static const char *const breakers[2] = {"e", " a"};
+    slm_sampler_stage s;
+    memset(&s, 0, sizeof s);
+    s.struct_size = sizeof s;
+    s.kind = fuzz_u8(in) % 16;
+    int32_t n = (int8_t)fuzz_u8(in);
+    float value = values[fuzz_u8(in) % 16];
+    float second = values[fuzz_u8(in) % 16];
+    float third = values[fuzz_u8(in) % 16];
+    switch (s.kind) {
+    case SLM_STAGE_PENALTIES:
+        s.n = n * 40;
+        s.presence = value;
+        s.repeat = second;
+        s.frequency = third;
+        return s;
+    case SLM_STAGE_LOGIT_BIAS:
+        s.n_biases = n < -100 ? -1 : 2;
+        s.biases = n > 100 ? NULL : biases;
+        return s;
+    case SLM_STAGE_DYNAMIC_TEMPERATURE:
+        s.value = value;
+        s.range = second;
+        s.exponent = third;
+        return s;
+    case SLM_STAGE_DRY:
+        s.base = third;
+        s.allowed = n % 4;
+        s.n_breakers = second > 0 ? 2 : 0;
+        s.breakers = breakers;
+        n *= 40;
+        break;
+    case SLM_STAGE_XTC:
+        s.threshold = second;
+        break;
+    case SLM_STAGE_MIROSTAT:
+    case SLM_STAGE_MIROSTAT_2:
+        s.rate = second;
+        break;
+    case SLM_STAGE_ADAPTIVE_P:
+        s.decay = second;
+        break;
+    }
+    s.n = n;
+    s.value = value;
+    return s;
+}
+
 /* NULL, which is greedy, where the stages are refused. */
 static slm_sampler *make_sampler(const struct world *w, struct fuzz_input *in, int32_t n)
 {
-    static const float values[16] = {0.0f,  0.5f, 0.9f,  1.0f,     1.5f, -1.0f,     100.0f, 1e-30f,
-                                     -2.0f, 0.1f, 1e30f, INFINITY, NAN,  -INFINITY, 3.0f,   -1e30f};
     slm_logit_bias biases[2];
     slm_sampler_stage stages[4];
     slm_sampler_options o;
     slm_sampler *sampler = NULL;
     slm_error err;
-    memset(stages, 0, sizeof stages);
     for (int32_t i = 0; i < 2 && n > 0; i++) {
         biases[i].token = script_token(in, w->n_vocab);
         biases[i].bias = values[fuzz_u8(in) % 16] * 10;
     }
     for (int32_t i = 0; i < n; i++) {
-        stages[i].struct_size = sizeof stages[i];
-        stages[i].kind = fuzz_u8(in) % 8;
-        stages[i].n = (int8_t)fuzz_u8(in) * (stages[i].kind == SLM_STAGE_PENALTIES ? 40 : 1);
-        stages[i].value = values[fuzz_u8(in) % 16];
-        stages[i].repeat = values[fuzz_u8(in) % 16];
-        stages[i].frequency = values[fuzz_u8(in) % 16];
-        stages[i].presence = stages[i].value;
-        stages[i].n_biases = stages[i].n < -100 ? -1 : 2;
-        stages[i].biases = stages[i].n > 100 ? NULL : biases;
+        stages[i] = read_stage(in, biases);
     }
     slm_sampler_options_init(&o, sizeof o);
     o.seed = fuzz_u8(in);

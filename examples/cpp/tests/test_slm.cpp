@@ -229,6 +229,15 @@ static void test_eval(const slm::model &model)
     (void)context.rewind(0);
     CHECK(status_of([&] { return context.eval(tokens); }) == SLM_OK);
     CHECK(get(other.sample(get(context.logits()))) != best);
+    const char *const breakers[] = {"\n", ":"};
+    for (auto last :
+         {slm::stage::mirostat(), slm::stage::mirostat_2(), slm::stage::adaptive_p(0.5f)}) {
+        auto many = get(slm::sampler::create(
+            model, {slm::stage::dry(64, 0.8f, 1.75f, 2, breakers), slm::stage::top_n_sigma(3),
+                    slm::stage::typical(0.98f), slm::stage::xtc(0.2f, 0.1f),
+                    slm::stage::dynamic_temperature(0.8f, 0.3f), last}));
+        CHECK(get(many.sample(get(context.logits()))) >= 0);
+    }
     auto bad = slm::stage::top_k(1);
     bad.kind = 99;
     CHECK(status_of([&] { return slm::sampler::create(model, {bad}); }) == SLM_E_ARGUMENT);

@@ -91,6 +91,14 @@ const SLM_STAGE_TOP_P 3
 const SLM_STAGE_MIN_P 4
 const SLM_STAGE_PENALTIES 5
 const SLM_STAGE_LOGIT_BIAS 6
+const SLM_STAGE_DYNAMIC_TEMPERATURE 7
+const SLM_STAGE_TOP_N_SIGMA 8
+const SLM_STAGE_TYPICAL 9
+const SLM_STAGE_XTC 10
+const SLM_STAGE_DRY 11
+const SLM_STAGE_MIROSTAT 12
+const SLM_STAGE_MIROSTAT_2 13
+const SLM_STAGE_ADAPTIVE_P 14
 const SLM_REWIND_MAX 1024
 const SLM_PIECE_TEXT 1
 const SLM_PIECE_END 2
@@ -409,7 +417,7 @@ opaque slm_sampler
 struct slm_logit_bias 8
 field slm_logit_bias.token 0 4 int32_t
 field slm_logit_bias.bias 4 4 float
-struct slm_sampler_stage 40
+struct slm_sampler_stage 80
 field slm_sampler_stage.struct_size 0 4 uint32_t
 field slm_sampler_stage.kind 4 4 int32_t
 field slm_sampler_stage.n 8 4 int32_t
@@ -419,6 +427,15 @@ field slm_sampler_stage.frequency 20 4 float
 field slm_sampler_stage.presence 24 4 float
 field slm_sampler_stage.n_biases 28 4 int32_t
 field slm_sampler_stage.biases 32 8 const_slm_logit_bias*
+field slm_sampler_stage.range 40 4 float
+field slm_sampler_stage.exponent 44 4 float
+field slm_sampler_stage.threshold 48 4 float
+field slm_sampler_stage.base 52 4 float
+field slm_sampler_stage.allowed 56 4 int32_t
+field slm_sampler_stage.rate 60 4 float
+field slm_sampler_stage.decay 64 4 float
+field slm_sampler_stage.n_breakers 68 4 int32_t
+field slm_sampler_stage.breakers 72 8 const_char*const*
 struct slm_sampler_options 32
 field slm_sampler_options.struct_size 0 4 uint32_t
 field slm_sampler_options.reserved 4 4 int32_t

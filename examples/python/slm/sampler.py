@@ -20,6 +20,24 @@ _STAGES: Dict[str, Tuple[int, Tuple[str, ...]]] = {
     "min_p": (C.STAGE_MIN_P, ("value", "n")),
     "penalties": (C.STAGE_PENALTIES, ("n", "repeat", "frequency", "presence")),
     "logit_bias": (C.STAGE_LOGIT_BIAS, ()),
+    "dynamic_temperature": (C.STAGE_DYNAMIC_TEMPERATURE, ("value", "range", "exponent")),
+    "top_n_sigma": (C.STAGE_TOP_N_SIGMA, ("value",)),
+    "typical": (C.STAGE_TYPICAL, ("value", "n")),
+    "xtc": (C.STAGE_XTC, ("value", "threshold", "n")),
+    "dry": (C.STAGE_DRY, ("n", "value", "base", "allowed", "breakers")),
+    "mirostat": (C.STAGE_MIROSTAT, ("value", "rate", "n")),
+    "mirostat_2": (C.STAGE_MIROSTAT_2, ("value", "rate")),
+    "adaptive_p": (C.STAGE_ADAPTIVE_P, ("value", "decay")),
+}
+
+# Where 0 is not what leaving a value out means.
+_DEFAULTS: Dict[str, Dict[str, Any]] = {
+    "penalties": {"repeat": 1.0},
+    "dynamic_temperature": {"exponent": 1.0},
+    "dry": {"base": 1.75, "allowed": 2},
+    "mirostat": {"rate": 0.1, "n": 100},
+    "mirostat_2": {"rate": 0.1},
+    "adaptive_p": {"decay": 0.9},
 }
 
 
@@ -36,8 +54,13 @@ def _stage_struct(name: str, values: Sequence[Any], keep: List[Any]) -> Any:
         return struct.slm_sampler_stage(kind=kind, n_biases=len(biases), biases=address(table))
     if len(values) > len(names):
         raise SlmArgumentError(C.E_ARGUMENT, f"the stage {name} takes {', '.join(names)}")
-    defaults = {"repeat": 1.0} if name == "penalties" else {}
-    return struct.slm_sampler_stage(kind=kind, **{**defaults, **dict(zip(names, values))})
+    fields = {**_DEFAULTS.get(name, {}), **dict(zip(names, values))}
+    if "breakers" in fields:
+        texts = [ctypes.create_string_buffer(text.encode()) for text in fields["breakers"]]
+        pointers = (ctypes.c_void_p * len(texts))(*map(ctypes.addressof, texts))
+        keep += [texts, pointers]
+        fields.update(n_breakers=len(texts), breakers=address(pointers) if texts else None)
+    return struct.slm_sampler_stage(kind=kind, **fields)
 
 
 class Sampler(Handle):
@@ -54,7 +77,10 @@ class Sampler(Handle):
     logit_bias     token to what is added to its logit; -inf bans it
     stages         instead: tuples in any order, ("top_k", 40), ("top_p", 0.9, at_least), ("min_p", 0.05,
                    at_least), ("temperature", 0.7), ("penalties", window, repeat, frequency, presence),
-                   ("logit_bias", {token: bias})
+                   ("logit_bias", {token: bias}), ("dynamic_temperature", 0.8, range, exponent),
+                   ("top_n_sigma", 1.5), ("typical", 0.9, at_least), ("xtc", probability, threshold),
+                   ("dry", window, multiplier, base, allowed, breakers); and as the last one
+                   ("mirostat", bits, rate), ("mirostat_2", bits, rate) or ("adaptive_p", 0.5, decay)
     seed           the same seed and logits give the same tokens everywhere
 
     One thread at a time: another one gets SlmBusyError. Closing it ends no generation that uses it.
@@ -150,6 +176,6 @@ class Sampler(Handle):
             function.slm_sampler_accept(pointer, int32(token))
 
     def rewind(self, n: Optional[int] = None) -> None:
-        """Takes the last n accepted tokens back, the random state included; None starts over."""
+        """Takes the last n accepted tokens back: as it was when the first was accepted. None starts over."""
         with self._use() as pointer:
             function.slm_sampler_rewind(pointer, (1 << 31) - 1 if n is None else int32(n))

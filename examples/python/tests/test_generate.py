@@ -96,7 +96,18 @@ class TestGeneration(Base):
         first = self.model.tokenize(greedy, bos=False)[0]
         banned = story(logit_bias={first: -float("inf")}, repeat_penalty=1.1)
         self.assertFalse(banned.startswith(greedy[:3]))
+        many = [
+            ("dry", 64, 0.8, 1.75, 2, ["\n", ":"]),
+            ("top_n_sigma", 3),
+            ("typical", 0.98),
+            ("xtc", 0.2, 0.1),
+            ("dynamic_temperature", 0.8, 0.3),
+        ]
+        for last in ("mirostat", 5), ("mirostat_2", 5, 0.2), ("adaptive_p", 0.5):
+            self.assertEqual(story(stages=[*many, last], seed=4), story(stages=[*many, last], seed=4))
         for wrong in (
+            {"stages": [("dry", 64, 0.8, 1.75, 2, [""])]},
+            {"stages": [("xtc", 2)]},
             {"stages": [("nonsense", 1)]},
             {"stages": [("top_k", 1, 2, 3)]},
             {"seed": -1},

@@ -228,6 +228,14 @@ header_constants! {
     SLM_STAGE_MIN_P: i32 = 4;
     SLM_STAGE_PENALTIES: i32 = 5;
     SLM_STAGE_LOGIT_BIAS: i32 = 6;
+    SLM_STAGE_DYNAMIC_TEMPERATURE: i32 = 7;
+    SLM_STAGE_TOP_N_SIGMA: i32 = 8;
+    SLM_STAGE_TYPICAL: i32 = 9;
+    SLM_STAGE_XTC: i32 = 10;
+    SLM_STAGE_DRY: i32 = 11;
+    SLM_STAGE_MIROSTAT: i32 = 12;
+    SLM_STAGE_MIROSTAT_2: i32 = 13;
+    SLM_STAGE_ADAPTIVE_P: i32 = 14;
     SLM_REWIND_MAX: i32 = 1024;
     SLM_PIECE_TEXT: i32 = 1;
     SLM_PIECE_END: i32 = 2;
@@ -518,6 +526,15 @@ header_structs! {
         presence: f32,
         n_biases: i32,
         biases: *const slm_logit_bias,
+        range: f32,
+        exponent: f32,
+        threshold: f32,
+        base: f32,
+        allowed: i32,
+        rate: f32,
+        decay: f32,
+        n_breakers: i32,
+        breakers: *const *const c_char,
     }
     slm_sampler_options {
         struct_size: u32,

@@ -4,9 +4,11 @@ use crate::call::{call, Handle};
 use crate::context::count;
 use crate::error::Result;
 use crate::ffi;
-use crate::model::Model;
+use crate::model::{c_string, Model};
 use crate::options::defaults;
 use crate::text::Token;
+use std::ffi::CString;
+use std::os::raw::c_char;
 
 /// A token that may come next: what a host's own stage of sampling sees and changes.
 pub use crate::ffi::slm_candidate as Candidate;
@@ -37,6 +39,14 @@ struct Stage {
     value: f32,
     penalties: [f32; 3],
     biases: Vec<(Token, f32)>,
+    range: f32,
+    exponent: f32,
+    threshold: f32,
+    base: f32,
+    allowed: i32,
+    rate: f32,
+    decay: f32,
+    breakers: Vec<String>,
 }
 
 impl SamplerOptions {
@@ -89,6 +99,67 @@ impl SamplerOptions {
         })
     }
 
+    /// A temperature from `value - range` to `value + range`, by the entropy.
+    pub fn dynamic_temperature(self, value: f32, range: f32, exponent: f32) -> Self {
+        let kind = ffi::SLM_STAGE_DYNAMIC_TEMPERATURE;
+        self.stage(Stage { kind, value, range, exponent, ..Stage::default() })
+    }
+
+    /// Bans what lies more than `value` standard deviations below the best.
+    pub fn top_n_sigma(self, value: f32) -> Self {
+        self.stage(Stage { kind: ffi::SLM_STAGE_TOP_N_SIGMA, value, ..Stage::default() })
+    }
+
+    /// Keeps the most typical that together have this probability, at least `min` of them.
+    pub fn typical(self, value: f32, min: i32) -> Self {
+        self.stage(Stage { kind: ffi::SLM_STAGE_TYPICAL, n: min, value, ..Stage::default() })
+    }
+
+    /// Drops, with this probability, all that have `threshold` but the least likely of them, if at
+    /// least `min` are left.
+    pub fn xtc(self, probability: f32, threshold: f32, min: i32) -> Self {
+        let kind = ffi::SLM_STAGE_XTC;
+        self.stage(Stage { kind, n: min, value: probability, threshold, ..Stage::default() })
+    }
+
+    /// Makes tokens less likely that would go on with a repeat of `allowed` tokens or more.
+    pub fn dry(
+        self,
+        window: i32,
+        multiplier: f32,
+        base: f32,
+        allowed: i32,
+        breakers: &[&str],
+    ) -> Self {
+        self.stage(Stage {
+            kind: ffi::SLM_STAGE_DRY,
+            n: window,
+            value: multiplier,
+            base,
+            allowed,
+            breakers: breakers.iter().map(|&text| text.to_owned()).collect(),
+            ..Stage::default()
+        })
+    }
+
+    /// Keeps the surprise of the text near `target` bits. It must be the last stage.
+    pub fn mirostat(self, target: f32, rate: f32) -> Self {
+        let kind = ffi::SLM_STAGE_MIROSTAT;
+        self.stage(Stage { kind, n: 100, value: target, rate, ..Stage::default() })
+    }
+
+    /// The second version of mirostat. It must be the last stage.
+    pub fn mirostat_2(self, target: f32, rate: f32) -> Self {
+        let kind = ffi::SLM_STAGE_MIROSTAT_2;
+        self.stage(Stage { kind, value: target, rate, ..Stage::default() })
+    }
+
+    /// Prefers tokens near a probability. It must be the last stage.
+    pub fn adaptive_p(self, target: f32, decay: f32) -> Self {
+        let kind = ffi::SLM_STAGE_ADAPTIVE_P;
+        self.stage(Stage { kind, value: target, decay, ..Stage::default() })
+    }
+
     /// The same seed and logits give the same tokens everywhere.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -104,11 +175,18 @@ impl SamplerOptions {
                 s.biases.iter().map(|&(token, bias)| ffi::slm_logit_bias { token, bias }).collect()
             })
             .collect();
+        let texts = self
+            .stages
+            .iter()
+            .map(|s| s.breakers.iter().map(|text| c_string(text, "a breaker")).collect())
+            .collect::<Result<Vec<Vec<CString>>>>()?;
+        let breakers: Vec<Vec<*const c_char>> =
+            texts.iter().map(|texts| texts.iter().map(|text| text.as_ptr()).collect()).collect();
         let raw: Vec<ffi::slm_sampler_stage> = self
             .stages
             .iter()
-            .zip(&biases)
-            .map(|(s, biases)| ffi::slm_sampler_stage {
+            .zip(biases.iter().zip(&breakers))
+            .map(|(s, (biases, breakers))| ffi::slm_sampler_stage {
                 kind: s.kind,
                 n: s.n,
                 value: s.value,
@@ -116,7 +194,16 @@ impl SamplerOptions {
                 frequency: s.penalties[1],
                 presence: s.penalties[2],
                 n_biases: count(biases.len()),
-                biases: biases.as_ptr(),
+                biases: pointer(biases),
+                range: s.range,
+                exponent: s.exponent,
+                threshold: s.threshold,
+                base: s.base,
+                allowed: s.allowed,
+                rate: s.rate,
+                decay: s.decay,
+                n_breakers: count(breakers.len()),
+                breakers: pointer(breakers),
                 ..ffi::slm_sampler_stage::default()
             })
             .collect();
@@ -130,6 +217,15 @@ impl SamplerOptions {
             })?
         };
         Ok(Sampler { handle, _model: model.clone() })
+    }
+}
+
+/// NULL where there is nothing: slm wants fields that a stage does not read to be 0.
+fn pointer<T>(list: &[T]) -> *const T {
+    if list.is_empty() {
+        std::ptr::null()
+    } else {
+        list.as_ptr()
     }
 }
 
@@ -196,7 +292,7 @@ impl Sampler {
         call(|err| unsafe { ffi::slm_sampler_accept(self.get(), token, err) })
     }
 
-    /// Takes the last `n` accepted tokens back, the random state included.
+    /// Takes the last `n` accepted tokens back: the chain is as it was when the first was accepted.
     pub fn rewind(&mut self, n: i32) -> Result<()> {
         // SAFETY: nothing but numbers.
         call(|err| unsafe { ffi::slm_sampler_rewind(self.get(), n, err) })

@@ -343,6 +343,21 @@ fn samplers_repeat_themselves_by_seed() {
     let chosen = copy.choose(&mut few).unwrap();
     assert!(few.iter().any(|c| c.token == chosen && c.probability > 0.0));
 
+    let many = || {
+        SamplerOptions::new()
+            .dry(64, 0.8, 1.75, 2, &["\n", ":"])
+            .top_n_sigma(3.0)
+            .typical(0.98, 1)
+            .xtc(0.2, 0.1, 1)
+            .dynamic_temperature(0.8, 0.3, 1.0)
+    };
+    for options in
+        [many().mirostat(5.0, 0.1), many().mirostat_2(5.0, 0.1), many().adaptive_p(0.5, 0.9)]
+    {
+        options.create(&model).unwrap().sample(&row).unwrap();
+    }
+    assert!(many().dry(64, 0.8, 1.75, 2, &["a\0b"]).create(&model).is_err());
+
     let biased =
         SamplerOptions::new().logit_bias([(5, f32::NEG_INFINITY), (6, 3.0)]).temperature(0.0);
     assert_eq!(biased.create(&model).unwrap().sample(&row).unwrap(), 6);
