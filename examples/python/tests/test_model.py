@@ -6,12 +6,11 @@ import pickle
 import tempfile
 import threading
 import unittest
-import weakref
 from pathlib import Path
 
 import slm
 
-from . import STORYTELLER
+from . import STORYTELLER, freed
 
 
 class TestModel(unittest.TestCase):
@@ -173,34 +172,43 @@ class TestLifetime(unittest.TestCase):
         self.assertIn("closed", repr(model))
 
     def test_garbage_is_collected(self):
-        model = slm.Model(STORYTELLER)
-        context = slm.Context(model, n_ctx=64)
-        generation = context.generate("Once", progress=lambda done, total: None)
-        next(generation)
-        cells = [handle._cell for handle in (model, context, generation)]
-        gone = weakref.ref(generation)
-        del model, context, generation
-        gc.collect()
-        self.assertIsNone(gone())
-        self.assertTrue(all(cell.closed and cell.users == 0 for cell in cells))
+        with freed() as names:
+            model = slm.Model(STORYTELLER)
+            context = slm.Context(model, n_ctx=64)
+            generation = context.generate("Once", progress=lambda done, total: None)
+            next(generation)
+            del model, context
+            self.assertNotIn("slm_generate_end", names)
+            del generation
+            gc.collect()
+        self.assertEqual(sorted(names), ["slm_context_free", "slm_generate_end", "slm_model_free"])
+
+    def test_a_circle_is_collected(self):
+        with freed() as names:
+            context = slm.Context(slm.Model(STORYTELLER), n_ctx=64)
+            generation = context.generate("Once", progress=lambda done, total: generation.stats)
+            next(generation)
+            del context, generation
+            gc.collect()
+        self.assertIn("slm_generate_end", names)
 
     def test_closed_while_another_thread_computes(self):
         model = slm.Model(STORYTELLER)
+        tokens = model.tokenize("once upon a time " * 400)
         for _ in range(5):
-            context = slm.Context(model, n_ctx=2048, n_threads=1)
-            outcome = []
+            with freed() as names:
+                context = slm.Context(model, n_ctx=2048, n_threads=1)
+                begun, closed, outcome = threading.Event(), threading.Event(), []
 
-            def work():
-                try:
-                    context.eval(model.tokenize("once upon a time " * 400))
-                    outcome.append("done")
-                except slm.SlmError as error:
-                    outcome.append(error.name)
+                def work():
+                    context.eval(tokens, progress=lambda done, total: begun.set() or closed.wait(10) is None)
+                    outcome.extend(names)
 
-            thread = threading.Thread(target=work)
-            thread.start()
-            while not context._cell.users and thread.is_alive():
-                pass
-            context.close()
-            thread.join()
-            self.assertEqual(len(outcome), 1)
+                thread = threading.Thread(target=work)
+                thread.start()
+                begun.wait(10)
+                context.close()
+                self.assertEqual(names, [])
+                closed.set()
+                thread.join()
+                self.assertEqual(outcome, ["slm_context_free"])
