@@ -58,6 +58,11 @@
  *     buffer is untouched and *needed says how much is wanted. Buffer NULL asks: *needed is set
  *     and SLM_OK returned.
  *
+ * Cancelling
+ *     `const int32_t *cancel` in options is a flag of the caller's: while it is 0 the call goes on.
+ *     Any thread, signal handler or JavaScript may set it, with an atomic store (an atomic_int of C11
+ *     and a std::atomic<int32_t> of C++ have the form of an int32_t); slm reads it atomically.
+ *
  * Lifetime
  *     Objects count references to each other (a context keeps its model, a generator its context),
  *     so they may be freed in any order. Freeing NULL does nothing. Free an object only when no
@@ -75,8 +80,8 @@
  *     the fork answers SLM_E_FORKED there; freeing it is allowed.
  *
  * Text
- *     UTF-8. Texts and JSON come with their size in bytes and need no 0 at the end; names, keys,
- *     paths and stop strings are 0-terminated. Invalid UTF-8 is accepted.
+ *     UTF-8. Texts, keys and JSON come with their size in bytes and need no 0 at the end; names, paths
+ *     (on Windows, too, UTF-8) and stop strings are 0-terminated. Invalid UTF-8 is accepted.
  *
  * Mapped files
  *     slm_model_open maps the file and reads weights where they lie; all else is copied. Deleting or
@@ -276,7 +281,8 @@ typedef struct slm_error {
     char message[240];
 } slm_error;
 
-/* The library's version as major * 1000000 + minor * 1000 + patch. Any thread. */
+/* The library's version as major * 1000000 + minor * 1000 + patch. A program that was compiled with
+ * this header can use any library of the same major version. Any thread. */
 SLM_API int32_t slm_version(void);
 
 /* "SLM_E_FORMAT" and so on; "unknown status" for any other number. Static memory. Any thread. */
@@ -524,9 +530,9 @@ typedef struct slm_metadata {
 SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t element,
                                slm_metadata *value, slm_error *err);
 
-/* The index of a key, or -1 if the file has no such key. Any thread. */
-SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, int32_t *index,
-                                    slm_error *err);
+/* The index of a key of size bytes, or -1 if the file has no such key. Any thread. */
+SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, size_t size,
+                                    int32_t *index, slm_error *err);
 
 typedef struct slm_tensor_info {
     uint32_t struct_size;
@@ -1041,8 +1047,8 @@ SLM_API int slm_eval(slm_context *context, slm_span *spans, int32_t n_spans, siz
                      const slm_eval_options *options, slm_error *err);
 
 /* Row `index` (-1: the last) of the logits of the last slm_eval, [*n_vocab], numbered in the order
- * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context.
- * n_vocab may be NULL; it is that of slm_model_info. */
+ * of spans and tokens wanted. Valid until the next slm_eval or slm_generate_next of the context,
+ * which leaves none. n_vocab may be NULL; it is that of slm_model_info. */
 SLM_API int slm_logits(const slm_context *context, int32_t index, const float **logits,
                        int32_t *n_vocab, slm_error *err);
 
@@ -1206,10 +1212,10 @@ typedef struct slm_generate_options {
                                      that end the text; copied */
     const int32_t *prompt_tokens; /* a prompt of tokens instead of text: pass text NULL, size 0 */
     int32_t n_prompt_tokens;
-    int32_t special_pieces;   /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
+    int32_t special_pieces; /* 1: control tokens give pieces of SLM_PIECE_SPECIAL; default 0: they
                                have no text */
-    int64_t deadline_ns;      /* for each slm_generate_next: nanoseconds it may take, default
-                              SLM_NO_DEADLINE; then it returns SLM_E_DEADLINE; call it again */
+    int64_t step_ns; /* nanoseconds, more than 0, that each slm_generate_next may take, default
+                              SLM_NO_DEADLINE; then it is SLM_E_DEADLINE: call it again */
     const int32_t *cancel;    /* kept until slm_generate_end; polled between layers:
                                SLM_E_CANCELLED, call again to go on */
     slm_progress_fn progress; /* kept, with progress_user, until slm_generate_end: during prefill */
@@ -1233,9 +1239,11 @@ typedef struct slm_generate_options {
 SLM_API int slm_generate_options_init(slm_generate_options *options, size_t size);
 
 /* Begins to continue the sequence with a prompt (size bytes of UTF-8). Nothing is computed yet.
- * sampler NULL is greedy. Keeps context and sampler; the sequence must not be changed until
- * slm_generate_end, another generator may work on another one. Allocates from the context's
- * allocator hook. */
+ * sampler NULL is greedy. Keeps context and sampler. Until slm_generate_end the sequence is the
+ * generator's: slm_eval, slm_sequence_rewind, slm_sequence_fork to it and another generator are
+ * SLM_E_BUSY; other sequences are free. The sampler accepts the tokens chosen; those of the prompt
+ * count for penalties only if the caller has it accept them. Allocates from the context's allocator
+ * hook. */
 SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, int32_t sequence,
                                slm_sampler *sampler, const char *prompt, size_t size,
                                const slm_generate_options *options, slm_error *err);
@@ -1265,8 +1273,7 @@ typedef struct slm_piece {
 /* The next piece of text: as many tokens as it takes to have at least one whole character that
  * cannot belong to a stop string. The first call runs the prompt. After SLM_PIECE_END the same
  * piece comes again, without tokens. Prompt and tokens are what the sequence holds, up to
- * slm_sequence_length; those that healed its end stand in place of what was taken back.
- * SLM_E_ARGUMENT: somebody else changed the sequence. */
+ * slm_sequence_length; those that healed its end stand in place of what was taken back. */
 SLM_API int slm_generate_next(slm_generator *generator, slm_piece *piece, slm_error *err);
 
 typedef struct slm_generate_stats {

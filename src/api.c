@@ -85,6 +85,15 @@ SLM_API int slm_encoding_find(int32_t id, const char *name, slm_encoding_info *i
     return struct_write(info, &ours, sizeof ours, "info", err);
 }
 
+/* A pointer may be NULL where there is nothing. */
+static int api_buffer(const void *p, size_t n, const char *name, slm_error *err)
+{
+    if (p == NULL && n > 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s is NULL, but %zu of it are promised", name, n);
+    }
+    return SLM_OK;
+}
+
 /* ---- Model ----------------------------------------------------------------------------------- */
 
 static slm_model_options api_model_defaults(void)
@@ -296,14 +305,15 @@ SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t e
     return struct_write(value, &o, sizeof o, "value", err);
 }
 
-SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, int32_t *index,
-                                    slm_error *err)
+SLM_API int slm_model_metadata_find(const slm_model *model, const char *key, size_t size,
+                                    int32_t *index, slm_error *err)
 {
     error_clear(err);
     API_NEED(model, "model", err);
-    API_NEED(key, "key", err);
+    SLM_TRY(api_buffer(key, size, "key", err));
     API_NEED(index, "index", err);
-    *index = (int32_t)gguf_find(&model->gguf, key);
+    struct text name = {size > 0 ? key : "", size};
+    *index = (int32_t)gguf_find_name(&model->gguf.by_key, name);
     return SLM_OK;
 }
 
@@ -337,15 +347,6 @@ static int api_text_flags(uint32_t flags, uint32_t more, slm_error *err)
 {
     if ((flags & ~(SLM_TEXT_BOS | SLM_TEXT_SPECIAL | more)) != 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "text flags %x are not known", flags);
-    }
-    return SLM_OK;
-}
-
-/* A pointer may be NULL where there is nothing. */
-static int api_buffer(const void *p, size_t n, const char *name, slm_error *err)
-{
-    if (p == NULL && n > 0) {
-        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "%s is NULL, but %zu of it are promised", name, n);
     }
     return SLM_OK;
 }
@@ -593,10 +594,13 @@ SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, sl
     SLM_TRY(api_sequence(context, from, err));
     SLM_TRY(api_sequence(context, to, err));
     SLM_TRY(context_enter(context, err));
-    cache_fork(&context->cache, from, to);
-    states_fork(&context->states, from, to);
+    int status = context_check_free(context, to, err);
+    if (status == SLM_OK) {
+        cache_fork(&context->cache, from, to);
+        states_fork(&context->states, from, to);
+    }
     context_leave(context);
-    return SLM_OK;
+    return status;
 }
 
 SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
@@ -606,9 +610,11 @@ SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t 
     API_NEED(context, "context", err);
     SLM_TRY(api_sequence(context, sequence, err));
     SLM_TRY(context_enter(context, err));
-    int status = SLM_OK;
+    int status = context_check_free(context, sequence, err);
     int32_t now = context->cache.sequences[sequence].length;
-    if (length < 0 || length > now) {
+    if (status != SLM_OK) {
+        /* Told already. */
+    } else if (length < 0 || length > now) {
         status = error_set(err, SLM_E_ARGUMENT, length,
                            "sequence %d cannot be rewound to %d: its length is %d", sequence,
                            length, now);
@@ -874,7 +880,7 @@ static slm_generate_options api_generate_defaults(void)
     o.struct_size = sizeof o;
     o.flags = SLM_TEXT_BOS;
     o.max_tokens = SLM_AUTO;
-    o.deadline_ns = SLM_NO_DEADLINE;
+    o.step_ns = SLM_NO_DEADLINE;
     return o;
 }
 
@@ -898,7 +904,10 @@ SLM_API int slm_generate_begin(slm_generator **generator, slm_context *context, 
     SLM_TRY(api_text_flags(o.flags, 0, err));
     SLM_TRY(api_sequence(context, sequence, err));
     SLM_TRY(context_enter(context, err));
-    int status = generate_create(generator, context, sequence, sampler, prompt, size, &o, err);
+    int status = context_check_free(context, sequence, err);
+    if (status == SLM_OK) {
+        status = generate_create(generator, context, sequence, sampler, prompt, size, &o, err);
+    }
     context_leave(context);
     return status;
 }

@@ -57,6 +57,7 @@ struct slm_context {
 
     struct kv_cache cache;
     struct states states;
+    uint8_t generating[LIMIT_SEQUENCES]; /* 1: the sequence is a generator's, until it ends */
     struct batch batch;
 
     /* [n_batch] rows each */
@@ -555,4 +556,19 @@ static int context_enter(struct slm_context *c, slm_error *err)
 static void context_leave(struct slm_context *c)
 {
     busy_leave(&c->busy);
+}
+
+/* A generator may end on another thread than that of the context's calls. */
+static int context_generates(const struct slm_context *c, int32_t sequence)
+{
+    return __atomic_load_n(&c->generating[sequence], __ATOMIC_ACQUIRE);
+}
+
+static int context_check_free(const struct slm_context *c, int32_t sequence, slm_error *err)
+{
+    if (context_generates(c, sequence)) {
+        SLM_FAIL(err, SLM_E_BUSY, sequence,
+                 "sequence %d belongs to a generator until slm_generate_end", sequence);
+    }
+    return SLM_OK;
 }

@@ -104,10 +104,15 @@ static int embed_check_text(const struct embed_call *e, int32_t i)
     return SLM_OK;
 }
 
+static int embed_can_borrow(const struct slm_context *c, int32_t sequence)
+{
+    return c->cache.sequences[sequence].length == 0 && !context_generates(c, sequence);
+}
+
 static int embed_has_empty_sequence(const struct slm_context *c)
 {
     for (int32_t i = 0; i < c->cache.n_sequences; i++) {
-        if (c->cache.sequences[i].length == 0) {
+        if (embed_can_borrow(c, i)) {
             return 1;
         }
     }
@@ -155,7 +160,7 @@ static void embed_gather(struct embed_call *e)
         c->cache.wanted[i] = c->cache.sequences[i].length;
     }
     for (int32_t i = 0; i < c->cache.n_sequences && e->next + b->n_segments < e->n_texts; i++) {
-        if (c->cache.sequences[i].length != 0) {
+        if (!embed_can_borrow(c, i)) {
             continue;
         }
         int32_t n = embed_text(e, e->next + b->n_segments)->n_tokens;

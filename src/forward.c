@@ -234,7 +234,8 @@ struct eval_call {
     size_t span_size;
     const slm_eval_options *options;
     slm_error *err;
-    int64_t n_total; /* tokens */
+    int is_generator; /* the call is of the generator that has the sequence */
+    int64_t n_total;  /* tokens */
     int64_t n_done;
 };
 
@@ -249,6 +250,9 @@ static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, in
     if (s->sequence < 0 || s->sequence >= c->cache.n_sequences) {
         SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d: sequence %d, but the context has %d", i,
                  s->sequence, c->cache.n_sequences);
+    }
+    if (!e->is_generator) {
+        SLM_TRY(context_check_free(c, s->sequence, e->err));
     }
     int32_t *length = &c->cache.wanted[s->sequence];
     if (s->n_tokens < 1 || s->tokens == NULL) {

@@ -20,7 +20,7 @@ struct slm_generator {
     int32_t position; /* what the sequence's length must be: nobody else may change it */
     int32_t max_tokens;
     slm_eval_options eval; /* deadline_ns is set for each step */
-    int64_t deadline_ns;   /* for a step */
+    int64_t step_ns;       /* that a step may take */
 
     int32_t *prompt; /* [n_prompt], capacity n_prompt_room */
     uint64_t n_prompt_room;
@@ -101,6 +101,7 @@ static void generate_destroy(struct slm_generator *g)
 {
     struct memory memory = g->memory;
     struct slm_context *context = g->context;
+    __atomic_store_n(&context->generating[g->sequence], 0, __ATOMIC_RELEASE);
     sampler_release(g->sampler);
     heal_free(&g->heal, &memory);
     memory_give(&memory, g->prompt, g->n_prompt_room * sizeof(int32_t));
@@ -205,7 +206,7 @@ static int generate_read_prompt(struct slm_generator *g, const char *text, size_
     }
     if (g->n_prompt == 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
-                 "the prompt has no tokens, and the vocabulary no start token");
+                 "the prompt has no tokens, and the vocabulary asks for no start token");
     }
     if (g->n_prompt > g->context->n_ctx - length) {
         SLM_FAIL(err, SLM_E_FULL, g->n_prompt,
@@ -320,6 +321,10 @@ static int generate_fill(struct slm_generator *g, struct slm_sampler *sampler, c
     if (g->max_tokens < 0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "max_tokens is %d", o->max_tokens);
     }
+    if (g->step_ns <= 0) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, -1, "step_ns is %lld: more than 0 is expected",
+                 (long long)g->step_ns);
+    }
     if (sampler != NULL && sampler->model != g->context->model) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "the sampler was made for another model");
     }
@@ -351,7 +356,7 @@ static int generate_create(struct slm_generator **out, struct slm_context *c, in
     g->sequence = sequence;
     g->position = c->cache.sequences[sequence].length;
     g->token = -1;
-    g->deadline_ns = o->deadline_ns;
+    g->step_ns = o->step_ns;
     g->eval.struct_size = sizeof g->eval;
     g->eval.cancel = o->cancel;
     g->eval.progress = o->progress;
@@ -362,6 +367,7 @@ static int generate_create(struct slm_generator **out, struct slm_context *c, in
         generate_destroy(g);
         return status;
     }
+    __atomic_store_n(&c->generating[sequence], 1, __ATOMIC_RELEASE);
     *out = g;
     return SLM_OK;
 }
@@ -386,6 +392,7 @@ static int generate_eval(struct slm_generator *g, const int32_t *tokens, int32_t
     e.n_spans = 1;
     e.span_size = sizeof span;
     e.options = &g->eval;
+    e.is_generator = 1;
     e.err = err;
     int status = eval_run(&e);
     *n_done = span.n_done;
@@ -636,13 +643,9 @@ static int generate_give(struct slm_generator *g, slm_piece *piece)
     return 1;
 }
 
-/* One piece. The context and the sampler are entered. */
-static int generate_step(struct slm_generator *g, slm_piece *piece, slm_error *err)
+/* Goes on until there is a piece. */
+static int generate_run(struct slm_generator *g, slm_piece *piece, slm_error *err)
 {
-    int64_t now = platform_clock_ns();
-    g->eval.deadline_ns =
-        g->deadline_ns >= SLM_NO_DEADLINE - now ? SLM_NO_DEADLINE : now + g->deadline_ns;
-    g->has_logits = 0;
     if (g->given > 0) {
         memmove(g->text, g->text + g->given, g->size - g->given);
         g->size -= g->given;
@@ -669,4 +672,15 @@ static int generate_step(struct slm_generator *g, slm_piece *piece, slm_error *e
         }
     }
     return SLM_OK;
+}
+
+/* One piece. The context and the sampler are entered. */
+static int generate_step(struct slm_generator *g, slm_piece *piece, slm_error *err)
+{
+    int64_t now = platform_clock_ns();
+    g->eval.deadline_ns = g->step_ns >= SLM_NO_DEADLINE - now ? SLM_NO_DEADLINE : now + g->step_ns;
+    g->has_logits = 0;
+    int status = generate_run(g, piece, err);
+    g->context->n_logits_valid = 0; /* they were for the choice */
+    return status;
 }

@@ -71,6 +71,9 @@ function declare_struct(text,    name, body, fields, n, i, field) {
         printf "    printf(\"field %s.%s: offset %%zu, %%zu bytes: %s\\n\", offsetof(%s, %s), " \
                "sizeof(((%s *)0)->%s));\n", name, field, squeeze(fields[i]), name, field, name, field
     }
+    # A field put there later would stand where callers of today have bytes that nobody sets.
+    printf "    _Static_assert(offsetof(%s, %s) + sizeof(((%s *)0)->%s) == sizeof(%s), " \
+           "\"%s ends in padding: give it a reserved field\");\n", name, field, name, field, name, name
 }
 
 function declare(text) {

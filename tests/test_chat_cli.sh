@@ -182,7 +182,7 @@ check "tools that are no JSON are told with their file" says "$dir/broken: "
 
 # ---- The context
 chat 0 'Hi\nHi\n/stats\n'
-check "what is in the cache is not read again" grep -q '^last answer  *14  *8 ' "$err"
+check "what is in the cache is not read again" grep -q '^last answer  *14  *9 ' "$err"
 chat 1 'endless\n' --ctx 64 --save "$talk"
 check "a full context is told, with what to do" says '^slm: the context is full.*/undo.*/clear.*--ctx'
 check "what was said is kept" grep -q 'on and on and' "$talk"

@@ -824,9 +824,9 @@ static void null_for_any_pointer_is_a_status(void **state)
         REFUSES("info", slm_model_get_info(model, NULL, err));
         REFUSES("model", slm_model_metadata(NULL, 0, 0, &value, err));
         REFUSES("value", slm_model_metadata(model, 0, 0, NULL, err));
-        REFUSES("model", slm_model_metadata_find(NULL, "x", &number, err));
-        REFUSES("key", slm_model_metadata_find(model, NULL, &number, err));
-        REFUSES("index", slm_model_metadata_find(model, "x", NULL, err));
+        REFUSES("model", slm_model_metadata_find(NULL, "x", sizeof "x" - 1, &number, err));
+        REFUSES("key", slm_model_metadata_find(model, NULL, 1, &number, err));
+        REFUSES("index", slm_model_metadata_find(model, "x", sizeof "x" - 1, NULL, err));
         REFUSES("model", slm_model_tensor(NULL, 0, &tensor, err));
         REFUSES("info", slm_model_tensor(model, 0, NULL, err));
         REFUSES("info", slm_encoding_find(0, NULL, NULL, err));

@@ -434,7 +434,8 @@ static void what_a_model_gives_stands_in_its_info(void **state)
     slm_context_free(context);
     subject_close(&s);
     subject_open(&s, "bert-classify");
-    slm_model_metadata_find(s.model, "bert.classifier.output_labels", &index, NULL);
+    slm_model_metadata_find(s.model, "bert.classifier.output_labels",
+                            sizeof "bert.classifier.output_labels" - 1, &index, NULL);
     assert_int_equal(slm_model_metadata(s.model, index, 2, &value, NULL), SLM_OK);
     assert_true(value.count == 3 && value.text_size == 1 && value.text[0] == 'c');
     subject_close(&s);

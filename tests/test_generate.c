@@ -275,7 +275,7 @@ static void what_a_deadline_or_a_cancel_ends_goes_on_as_if_nothing_had_been(void
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     slm_context *c = make_context(1, 512);
     /* Time for some tokens, however slow the machine: an emulated one takes 60 ms for one. */
-    o.deadline_ns = seconds < 0.2 ? 20000000 : (int64_t)(seconds * 1e8);
+    o.step_ns = seconds < 0.2 ? 20000000 : (int64_t)(seconds * 1e8);
     slm_generator *g = begin(c, 0, PROMPT, &o);
     struct run r = pull(g, NULL);
     assert_same_text(&r, &whole);
@@ -283,7 +283,7 @@ static void what_a_deadline_or_a_cancel_ends_goes_on_as_if_nothing_had_been(void
     assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
 
     int32_t cancel = 1;
-    o.deadline_ns = SLM_NO_DEADLINE;
+    o.step_ns = SLM_NO_DEADLINE;
     o.cancel = &cancel;
     g = begin(c, 0, PROMPT, &o);
     r = pull(g, &cancel);
@@ -331,23 +331,39 @@ static void every_token_chosen_stands_in_the_sequence_at_the_end(void **state)
     slm_context_free(c);
 }
 
-static void a_sequence_that_somebody_else_changed_is_an_error(void **state)
+static void a_sequence_is_its_generator_s_until_the_end(void **state)
 {
     (void)state;
-    static const int32_t lengths[] = {0, 3};
-    for (size_t i = 0; i < 2; i++) {
-        slm_context *c = make_context(1, 32);
-        slm_generate_options o = options_of(SLM_AUTO);
-        slm_generator *g = begin(c, 0, PROMPT, &o);
+    static const int32_t token = 5;
+    slm_context *c = make_context(3, 64);
+    slm_generate_options o = options_of(8);
+    slm_generator *other = NULL;
+    slm_error err;
+    const float *row = NULL;
+    slm_span s = {.struct_size = sizeof s, .position = -1, .n_tokens = 1, .tokens = &token};
+    struct run alone = generate(&o, PROMPT);
+    slm_generator *g = begin(c, 0, PROMPT, &o);
+    for (int i = 0; i < 2; i++) {
         slm_piece p = empty_piece();
-        slm_error err;
+        assert_int_equal(slm_sequence_rewind(c, 0, 0, &err), SLM_E_BUSY);
+        assert_non_null(strstr(err.message, "slm_generate_end"));
+        assert_int_equal(slm_sequence_fork(c, 1, 0, NULL), SLM_E_BUSY);
+        assert_int_equal(slm_eval(c, &s, 1, sizeof s, NULL, NULL), SLM_E_BUSY);
+        assert_int_equal(slm_generate_begin(&other, c, 0, NULL, PROMPT, 4, &o, NULL), SLM_E_BUSY);
+        assert_null(other);
+        assert_int_equal(slm_sequence_fork(c, 0, 2, NULL), SLM_OK);
         assert_int_equal(slm_generate_next(g, &p, NULL), SLM_OK);
-        assert_int_equal(slm_sequence_rewind(c, 0, lengths[i], NULL), SLM_OK);
-        assert_int_equal(slm_generate_next(g, &p, &err), SLM_E_ARGUMENT);
-        assert_non_null(strstr(err.message, "has length"));
-        slm_generate_end(g);
-        slm_context_free(c);
+        assert_int_equal(slm_logits(c, -1, &row, NULL, NULL), SLM_E_ARGUMENT);
     }
+    slm_generate_end(g);
+    assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
+    assert_int_equal(slm_eval(c, &s, 1, sizeof s, NULL, NULL), SLM_OK);
+    assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
+    g = begin(c, 0, PROMPT, &o);
+    struct run again = pull(g, NULL);
+    assert_same_text(&again, &alone);
+    slm_generate_end(g);
+    slm_context_free(c);
 }
 
 static void a_full_context_ends_the_text_with_its_reason(void **state)
@@ -551,6 +567,10 @@ static void wrong_arguments_are_named(void **state)
     o = options_of(-7);
     assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "a", 1, &o, &err), SLM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "max_tokens is -7"));
+    o.max_tokens = 5;
+    o.step_ns = 0;
+    assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "a", 1, &o, &err), SLM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "step_ns is 0"));
     o = options_of(5);
     assert_int_equal(slm_generate_begin(&g, c, 1, NULL, "a", 1, &o, &err), SLM_E_ARGUMENT);
     assert_int_equal(slm_generate_begin(&g, c, 0, NULL, "", 0, &o, &err), SLM_E_ARGUMENT);
@@ -691,7 +711,7 @@ int main(void)
         cmocka_unit_test(a_stop_string_that_only_begins_is_given_out_after_all),
         cmocka_unit_test(what_a_deadline_or_a_cancel_ends_goes_on_as_if_nothing_had_been),
         cmocka_unit_test(every_token_chosen_stands_in_the_sequence_at_the_end),
-        cmocka_unit_test(a_sequence_that_somebody_else_changed_is_an_error),
+        cmocka_unit_test(a_sequence_is_its_generator_s_until_the_end),
         cmocka_unit_test(a_full_context_ends_the_text_with_its_reason),
         cmocka_unit_test(two_generators_take_turns_on_one_context),
         cmocka_unit_test(a_seeded_sampler_tells_the_same_story_twice_and_another_with_another_seed),

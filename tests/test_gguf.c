@@ -64,7 +64,8 @@ static void metadata_of_every_type_is_readable(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         slm_metadata v = {.struct_size = sizeof v};
         int32_t index = -1;
-        assert_int_equal(slm_model_metadata_find(model, rows[i].key, &index, NULL), SLM_OK);
+        assert_int_equal(
+            slm_model_metadata_find(model, rows[i].key, strlen(rows[i].key), &index, NULL), SLM_OK);
         assert_true(index >= 0);
         assert_int_equal(slm_model_metadata(model, index, rows[i].element, &v, NULL), SLM_OK);
         assert_int_equal(v.key_size, strlen(rows[i].key));
@@ -150,20 +151,24 @@ static void metadata_keeps_the_order_of_the_file_and_checks_indices(void **state
         assert_int_equal(t.offset, build_data_at(&b, m->name));
         assert_int_equal(t.file, 0);
     }
-    assert_int_equal(slm_model_metadata_find(model, "t.absent", &index, NULL), SLM_OK);
+    assert_int_equal(
+        slm_model_metadata_find(model, "t.absent", sizeof "t.absent" - 1, &index, NULL), SLM_OK);
     assert_int_equal(index, -1);
-    assert_int_equal(slm_model_metadata_find(model, "t.u", &index, NULL), SLM_OK);
+    assert_int_equal(slm_model_metadata_find(model, "t.u", sizeof "t.u" - 1, &index, NULL), SLM_OK);
     assert_int_equal(index, -1);
     assert_int_equal(slm_model_metadata(model, -1, 0, &v, &err), SLM_E_ARGUMENT);
     assert_int_equal(slm_model_metadata(model, info.n_metadata, 0, &v, &err), SLM_E_ARGUMENT);
-    assert_int_equal(slm_model_metadata_find(model, "t.i8s", &index, NULL), SLM_OK);
+    assert_int_equal(slm_model_metadata_find(model, "t.i8s", sizeof "t.i8s" - 1, &index, NULL),
+                     SLM_OK);
     assert_says("past an array", slm_model_metadata(model, index, 3, &v, &err), &err,
                 SLM_E_ARGUMENT, "3", NULL);
     assert_says("far past it", slm_model_metadata(model, index, UINT64_MAX, &v, &err), &err,
                 SLM_E_ARGUMENT, "18446744073709551615", NULL);
-    assert_int_equal(slm_model_metadata_find(model, "t.u8", &index, NULL), SLM_OK);
+    assert_int_equal(slm_model_metadata_find(model, "t.u8", sizeof "t.u8" - 1, &index, NULL),
+                     SLM_OK);
     assert_int_equal(slm_model_metadata(model, index, 1, &v, &err), SLM_E_ARGUMENT);
-    assert_int_equal(slm_model_metadata_find(model, "t.notexts", &index, NULL), SLM_OK);
+    assert_int_equal(
+        slm_model_metadata_find(model, "t.notexts", sizeof "t.notexts" - 1, &index, NULL), SLM_OK);
     assert_int_equal(slm_model_metadata(model, index, 1, &v, &err), SLM_E_ARGUMENT);
     assert_int_equal(slm_model_tensor(model, -1, &t, &err), SLM_E_ARGUMENT);
     assert_int_equal(slm_model_tensor(model, info.n_tensors, &t, &err), SLM_E_ARGUMENT);
@@ -411,7 +416,7 @@ static void files_with_many_keys_and_tensors_are_read(void **state)
         char name[32];
         int32_t index = -1;
         snprintf(name, sizeof name, "many.%d", i);
-        assert_int_equal(slm_model_metadata_find(model, name, &index, NULL), SLM_OK);
+        assert_int_equal(slm_model_metadata_find(model, name, strlen(name), &index, NULL), SLM_OK);
         assert_int_equal(slm_model_metadata(model, index, 0, &v, NULL), SLM_OK);
         assert_int_equal(v.integer, i * i);
         snprintf(name, sizeof name, "unused.%d", i);

@@ -614,7 +614,7 @@ static void a_cancel_or_a_deadline_in_between_changes_nothing(void **state)
 
     c = make_context(model);
     cancel = 0;
-    o.deadline_ns = 50000000;
+    o.step_ns = 50000000;
     assert_int_equal(slm_generate_begin(&g, c, 0, NULL, prompt, sizeof prompt - 1, &o, NULL),
                      SLM_OK);
     r = pull(g, c, &cancel);

@@ -232,7 +232,7 @@ static int64_t family_key(const struct bench *b, const char *name)
     memset(&value, 0, sizeof value);
     value.struct_size = sizeof value;
     snprintf(key, sizeof key, "%s.%s", b->info.family, name);
-    if (slm_model_metadata_find(b->model, key, &index, &err) != SLM_OK || index < 0 ||
+    if (slm_model_metadata_find(b->model, key, strlen(key), &index, &err) != SLM_OK || index < 0 ||
         slm_model_metadata(b->model, index, 0, &value, &err) != SLM_OK) {
         return 0;
     }

@@ -171,8 +171,9 @@ static void find_template(struct pairs *p)
 {
     int32_t index = -1;
     slm_metadata value = {.struct_size = sizeof value};
-    if (slm_model_metadata_find(p->model, "tokenizer.chat_template.rerank", &index, NULL) ==
-            SLM_OK &&
+    if (slm_model_metadata_find(p->model, "tokenizer.chat_template.rerank",
+                                sizeof "tokenizer.chat_template.rerank" - 1, &index,
+                                NULL) == SLM_OK &&
         index >= 0 && slm_model_metadata(p->model, index, 0, &value, NULL) == SLM_OK) {
         p->template = value.text;
         p->template_size = value.text_size;

@@ -489,9 +489,9 @@ class model : public detail::handle<slm_model, slm_model_free> {
     }
 
     /* The index of a key, or -1. */
-    result<std::int32_t> metadata_find(const std::string &key) const
+    result<std::int32_t> metadata_find(std::string_view key) const
     {
-        return detail::ask<std::int32_t>(slm_model_metadata_find, get(), detail::whole(key));
+        return detail::ask<std::int32_t>(slm_model_metadata_find, get(), key.data(), key.size());
     }
 
     result<slm_tensor_info> tensor(std::int32_t index) const

@@ -143,7 +143,7 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 	o.heal = flag(options.Heal)
 	o.reasoning_budget = C.int32_t(options.ReasoningBudget)
 	if options.StepTimeout != 0 {
-		o.deadline_ns = C.int64_t(options.StepTimeout.Nanoseconds())
+		o.step_ns = C.int64_t(options.StepTimeout.Nanoseconds())
 	}
 	if options.Tokens != nil {
 		o.prompt_tokens = a.tokens(options.Tokens)

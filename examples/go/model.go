@@ -287,15 +287,10 @@ func (m *Model) FindMetadata(key string) (Metadata, error) {
 		return Metadata{}, err
 	}
 	defer m.leave()
-	var a arena
-	defer a.free()
-	name, err := a.cString(key, "the key")
-	if err != nil {
-		return Metadata{}, err
-	}
 	var index C.int32_t
 	var raw C.slm_error
-	if status := C.slm_model_metadata_find(m.p, name, &index, &raw); status != C.SLM_OK || index < 0 {
+	status := C.slm_model_metadata_find(m.p, cBytes(key), C.size_t(len(key)), &index, &raw)
+	if status != C.SLM_OK || index < 0 {
 		return Metadata{Key: key}, failed(status, &raw)
 	}
 	return m.Metadata(int(index))

@@ -163,7 +163,7 @@ static void read_request(struct fuzz_input *in, struct request *r, int32_t extra
         r->options.progress_user = r;
     }
     if ((has & 64) != 0) {
-        r->options.deadline_ns = 1 << 20;
+        r->options.step_ns = 1 << 20;
     }
     /* With tokens there may be no text; sometimes there is. */
     if ((has & 16) == 0 || (has & 128) != 0) {
@@ -346,7 +346,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run.n_before = (extra & EXTRA_BEFORE) != 0 ? fuzz_u8(&in) % (PROMPT_POSITIONS + 1) : 0;
         read_request(&in, &r, extra);
         if (generate(&run, &a) && r.options.cancel != NULL &&
-            r.options.deadline_ns == SLM_NO_DEADLINE) {
+            r.options.step_ns == SLM_NO_DEADLINE) {
             generate_undisturbed(&run, &a);
         }
     }

@@ -62,7 +62,8 @@ static uint64_t walk_alignment(const slm_model *model)
     slm_metadata v = {.struct_size = sizeof v};
     slm_error err;
     int32_t index = -1;
-    int status = slm_model_metadata_find(model, "general.alignment", &index, &err);
+    int status = slm_model_metadata_find(model, "general.alignment", sizeof "general.alignment" - 1,
+                                         &index, &err);
     fuzz_check(status == SLM_OK, "%s", err.message);
     if (index < 0) {
         return 32;
@@ -100,7 +101,7 @@ static void walk_tensors(const slm_model *model, int32_t n, const size_t *sizes,
     for (int32_t i = 0; i < n; i++) {
         fuzz_check(slm_model_tensor(model, i, &t, &err) == SLM_OK, "%s", err.message);
         walk_text(t.name, t.name_size);
-        fuzz_check(slm_encoding_find(t.encoding, NULL, &e, &err) == SLM_OK, "type %d", t.type);
+        fuzz_check(slm_encoding_find(t.encoding, NULL, &e, &err) == SLM_OK, "type %d", t.encoding);
         fuzz_check(t.file >= 0 && t.file < n_files, "file %d", t.file);
         fuzz_check(t.offset <= sizes[t.file] && t.size <= sizes[t.file] - t.offset,
                    "%llu bytes at %llu", (unsigned long long)t.size, (unsigned long long)t.offset);

@@ -95,7 +95,7 @@ static void test_model(const slm::model &model)
     auto index = get(model.metadata_find("general.architecture"));
     auto entry = get(model.metadata(index));
     CHECK(std::string_view(entry.text, entry.text_size) == "llama");
-    CHECK(get(model.metadata_find(std::string("general.architecture\0x", 22))) == -1);
+    CHECK(get(model.metadata_find(std::string_view("general.architecture\0x", 22))) == -1);
     CHECK(get(model.tensor(0)).size > 0);
     CHECK(get(slm::context::plan(model)).context_heap_bytes > 0);
     CHECK(status_of([&] { return model.token_info(-1); }) == SLM_E_ARGUMENT);
@@ -148,6 +148,8 @@ static void test_generation(const slm::model &model)
     reason = get(generator.each([&](const slm::piece &) { return ++n == 2; }));
     CHECK(reason == 0 && n == 2); /* left by the callback; the rest is there */
     CHECK(get(generator.each([](const slm::piece &) {})) == SLM_END_STOP);
+    CHECK(status_of([&] { return context.rewind(1); }) == SLM_E_BUSY);
+    generator.close();
     options.stops = {std::string("a\0b", 3)};
     CHECK(status_of([&] { return slm::generator::begin(context, prompt, options); }) ==
           SLM_E_ARGUMENT);

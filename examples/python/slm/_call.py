@@ -6,7 +6,7 @@ import ctypes
 import os
 import queue
 import threading
-from typing import Any, Callable, Dict, Optional, TypeVar
+from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ._ffi import C, callback, function, function_address
 from ._handle import Handle, Owner, caller
@@ -57,7 +57,7 @@ class Job:
         self.caller = threading.get_ident()
         self.raised: Optional[BaseException] = None  # by a callback, or a signal handler
         self.failure: Optional[BaseException] = None  # by the call
-        self.is_done = False
+        self._done: List[bool] = []  # something, once it is through
         self._claim = _thread.allocate_lock()  # of whoever comes first: to work, or never to
         self._is_started = False
         self._is_waiting = False
@@ -65,8 +65,9 @@ class Job:
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run(self) -> None:
+        self.watch.rearm()
         if self.caller != threading.main_thread().ident:
-            self._work()
+            self._perform()
         else:
             self._attend_always()
         error = self.raised or self.failure
@@ -78,11 +79,6 @@ class Job:
 
     # ---- The thread that makes the call ----
 
-    def _work(self) -> None:
-        self.watch.rearm()
-        if self._claim.acquire(False):
-            self._perform()
-
     def _perform(self) -> None:
         outer, _state.job = _state.job, self
         whom = caller.ident, caller.is_waiting
@@ -92,11 +88,10 @@ class Job:
         except BaseException as error:
             self.failure = error
         finally:
+            del self.call  # a traceback of a callback would keep it, and what it uses
+            self.watch.disarm()
             caller.ident, caller.is_waiting = whom
             _state.job = outer
-            self.watch.disarm()
-            self.is_done = True
-            self._questions.put(None)
 
     def ask(self, question: Callable[[], Answer], otherwise: Answer) -> Answer:
         """The callback's answer, from the thread that the call is made for; otherwise, if it raises."""
@@ -130,9 +125,9 @@ class Job:
     def _attend_always(self) -> None:
         """Until the call is through, whatever is raised here. An exception that comes while another one
         is being taken care of meets the outer loop."""
-        while not self.is_done:
+        while not self._done:
             try:
-                while not self.is_done:
+                while not self._done:
                     try:
                         self._attend()
                     except BaseException as error:
@@ -144,15 +139,15 @@ class Job:
         if not self._is_started:
             self._is_started = True
             try:
-                _thread.start_new_thread(self._work, ())
+                _thread.start_new_thread(_work, ([self],))
             except RuntimeError:  # the system gives none, or the interpreter is on its way out
                 if not self._claim.acquire(False):
                     raise
                 try:
                     self._perform()
                 finally:
-                    self.is_done = True
-        while not self.is_done:
+                    self._done.append(True)
+        while not self._done:
             try:
                 question = self._questions.get(timeout=_PATIENCE)
             except queue.Empty:
@@ -163,8 +158,21 @@ class Job:
     def _stop(self, error: BaseException) -> None:
         self.raised = self.raised or error
         if self._claim.acquire(False):
-            self.is_done = True
+            self.watch.disarm()
+            self._done.append(True)
         self.watch.flag.value = 1
+
+
+def _work(box: List[Job]) -> None:
+    """The thread of a job. When that is done it keeps nothing of it, for its caller may count on what
+    goes with the last reference."""
+    job = box.pop()
+    done, questions = job._done, job._questions
+    if job._claim.acquire(False):
+        job._perform()
+        del job
+        done.append(True)
+        questions.put(None)
 
 
 class _State(threading.local):

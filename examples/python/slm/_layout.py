@@ -203,7 +203,7 @@ field slm_metadata.text_size 64 8 size_t
 field slm_metadata.data 72 8 const_void*
 field slm_metadata.data_size 80 8 size_t
 function slm_model_metadata 5 int const_slm_model* int32_t uint64_t slm_metadata* slm_error*
-function slm_model_metadata_find 4 int const_slm_model* const_char* int32_t* slm_error*
+function slm_model_metadata_find 5 int const_slm_model* const_char* size_t int32_t* slm_error*
 struct slm_tensor_info 88
 field slm_tensor_info.struct_size 0 4 uint32_t
 field slm_tensor_info.encoding 4 4 int32_t
@@ -448,7 +448,7 @@ field slm_generate_options.stops 16 8 const_char*const*
 field slm_generate_options.prompt_tokens 24 8 const_int32_t*
 field slm_generate_options.n_prompt_tokens 32 4 int32_t
 field slm_generate_options.special_pieces 36 4 int32_t
-field slm_generate_options.deadline_ns 40 8 int64_t
+field slm_generate_options.step_ns 40 8 int64_t
 field slm_generate_options.cancel 48 8 const_int32_t*
 field slm_generate_options.progress 56 8 slm_progress_fn
 field slm_generate_options.progress_user 64 8 void*

@@ -401,5 +401,5 @@ class Context(Handle):
             max_tokens=max_tokens,
             special_pieces=int(special_pieces),
             heal=int(heal),
-            deadline_ns=None if step_seconds is None else span_ns(step_seconds),
+            step_ns=None if step_seconds is None else span_ns(step_seconds),
         )

@@ -149,8 +149,9 @@ class Metadata(Mapping[str, Value]):
     def __getitem__(self, key: str) -> Value:
         index = ctypes.c_int32()
         with self._model._use() as pointer:
-            function.slm_model_metadata_find(pointer, to_bytes(key) + b"\0", ctypes.byref(index))
-        if index.value < 0 or "\0" in key:
+            name = to_bytes(key)
+            function.slm_model_metadata_find(pointer, name, len(name), ctypes.byref(index))
+        if index.value < 0:
             raise KeyError(key)
         entry, _, _ = self._entry(index.value)
         if entry.is_array:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import unittest
 
 import slm
@@ -67,9 +68,10 @@ class TestGeneration(Base):
         self.assertEqual(text + "".join(generation), whole)
 
     def test_deadline(self):
-        generation = self.context.generate(PROMPT, step_seconds=0)
+        generation = self.context.generate(PROMPT, step_seconds=1e-9)
         with self.assertRaises(slm.SlmDeadlineError):
             next(generation)
+        generation.close()
         with self.assertRaises(slm.SlmDeadlineError) as caught:
             self.context.eval([1, 2], deadline=0)
         self.assertEqual(self.context.length(), 0)
@@ -148,9 +150,9 @@ class TestEval(Base):
             context.eval([1], want="some")
         context.close()
         self.assertEqual(max(row), row[best])  # the memory waits for the view
-        self.assertEqual(names, [])
+        self.assertNotIn("slm_context_free", names)
         del row
-        self.assertEqual(names, ["slm_context_free"])
+        self.assertIn("slm_context_free", names)
 
     def test_sequences(self):
         tokens = self.model.tokenize(PROMPT)
@@ -232,6 +234,7 @@ class TestCallbacks(Base):
             thread.start()
             thread.join()
             self.assertIsInstance(in_thread[0], Boom)
+            traceback.clear_frames(in_thread[0].__traceback__)  # a generation is one of their locals
             self.context.rewind()
         self.assertTrue("".join(self.context.generate(PROMPT, max_tokens=3)))
 

@@ -540,7 +540,7 @@ header_structs! {
         prompt_tokens: *const i32,
         n_prompt_tokens: i32,
         special_pieces: i32,
-        deadline_ns: i64,
+        step_ns: i64,
         cancel: *const i32,
         progress: slm_progress_fn,
         progress_user: *mut c_void,
@@ -624,6 +624,7 @@ header_functions! {
     fn slm_model_metadata_find(
         model: *const slm_model,
         key: *const c_char,
+        size: usize,
         index: *mut i32,
         err: *mut slm_error,
     ) -> c_int;

@@ -131,7 +131,7 @@ impl<'a> GenerateOptions<'a> {
     /// The longest that a piece may take; then it is [`Status::Deadline`](crate::Status::Deadline),
     /// and asking again goes on.
     pub fn step_timeout(mut self, timeout: Duration) -> Self {
-        self.raw.deadline_ns = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
+        self.raw.step_ns = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
         self
     }
 

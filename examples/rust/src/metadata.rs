@@ -3,7 +3,8 @@
 use crate::call::bytes;
 use crate::error::Result;
 use crate::ffi;
-use crate::model::{c_string, Model};
+use crate::model::Model;
+use std::os::raw::c_char;
 
 /// One value of the metadata. Strings are as they stand in the file, which may be no UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,11 +113,11 @@ impl Model {
 
     /// The entry of a key, if the file has it.
     pub fn metadata_value(&self, key: &str) -> Result<Option<Metadata<'_>>> {
-        let key = c_string(key, "the key")?;
         let mut index = -1;
-        // SAFETY: the key is a string until the call returns.
+        // SAFETY: the key is there until the call returns.
         self.call(|model, err| unsafe {
-            ffi::slm_model_metadata_find(model, key.as_ptr(), &mut index, err)
+            let start = key.as_ptr() as *const c_char;
+            ffi::slm_model_metadata_find(model, start, key.len(), &mut index, err)
         })?;
         if index < 0 {
             Ok(None)
