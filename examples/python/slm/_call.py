@@ -6,6 +6,7 @@ import ctypes
 import os
 import queue
 import threading
+import traceback
 from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ._ffi import C, callback, function, function_address
@@ -71,6 +72,9 @@ class Job:
         else:
             self._attend_always()
         error = self.raised or self.failure
+        if self.raised is not None and self.failure is not None:
+            # What raised was called from these frames, so its traceback keeps them and their objects.
+            traceback.clear_frames(self.failure.__traceback__)
         try:
             if error is not None:
                 raise error
