@@ -136,8 +136,8 @@ class Job:
                         self._attend()
                     except BaseException as error:
                         self._stop(error)
-            except BaseException:
-                self.watch.flag.value = 1
+            except BaseException as error:
+                self._stop(error)
 
     def _attend(self) -> None:
         if not self._is_started:

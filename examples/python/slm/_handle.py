@@ -68,9 +68,10 @@ class Gate:
     """Lets one thread in at a time, and refuses the others: what slm answers with SLM_E_BUSY, but held
     until the results of the call, which the next one overwrites, are copied.
 
-    It is shut as long as the call's pass exists. The thread that makes the call may come in beside
-    itself: it does so from a callback, where slm refuses what cannot be, or after a call that Ctrl-C
-    ended somewhere. The one it is made for may look while it answers a callback."""
+    It is shut as long as the call's pass exists. Whoever made the call may come in again, alone or
+    through a thread that works for it: that is from a callback, where slm refuses what cannot be, or
+    after a call that Ctrl-C ended somewhere. For whom another thread makes a call may look while it
+    answers a callback."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal handler may come in between
@@ -82,7 +83,7 @@ class Gate:
             if inside is None:
                 self._inside = weakref.ref(mine)
                 return True
-        if inside.runner == mine.runner:
+        if inside.runner == mine.caller:
             return True
         return only_looks and inside.caller == mine.caller and inside.is_waiting()
 

@@ -43,8 +43,8 @@ class Generation(Handle):
     ...     for piece in generation:
     ...         print(piece, end="", flush=True)
 
-    Leaving the loop and closing it ends the generation; the sequence keeps the prompt and every token
-    chosen so far. After SlmCancelledError, SlmDeadlineError and Ctrl-C, next() goes on where it was.
+    Its end closes it, and so does leaving the loop and close(): the sequence, which until then is the
+    generation's alone, keeps the prompt and every token chosen so far. After SlmCancelledError, SlmDeadlineError and Ctrl-C, next() goes on where it was.
 
     tokens   those chosen so far of which a piece told, as a list of int: those without text and the
              end token, too
@@ -68,6 +68,7 @@ class Generation(Handle):
         """values are fields of slm_generate_options, None for their defaults."""
         self.reason: Optional[str] = None
         self.tokens: List[int] = []
+        self._stats: Optional[GenerateStats] = None  # once it has ended
         self._pieces: Deque[Tuple[int, str]] = deque()  # not handed out yet: Ctrl-C came in between
         self._watch = watch = Watch(progress)
         if isinstance(stops, (str, bytes)):
@@ -108,15 +109,19 @@ class Generation(Handle):
                 raise
             text = read_bytes(piece.text, piece.size).decode("utf-8")
             self.tokens.extend(array("i", read_bytes(piece.tokens, 4 * piece.n_tokens)))
-        if piece.kind == C.PIECE_END:
-            self.reason = _REASONS.get(piece.reason)
+            if piece.kind == C.PIECE_END:
+                self._stats = self._read_stats(pointer)
         self._pieces.append((piece.kind, text))
+        if piece.kind == C.PIECE_END:
+            self.reason = _REASONS[piece.reason]
+            self._owner = None  # others may have the sequence
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self._owned()
+        if self.reason is None:
+            self._owned()
         if not self._pieces:
             self._watch.run(self._advance)
         kind, text = self._pieces[0]
@@ -137,7 +142,13 @@ class Generation(Handle):
 
     @property
     def stats(self) -> GenerateStats:
-        stats = struct.slm_generate_stats()
+        if self._stats is not None:
+            return self._stats
         with self._use(only_looks=True) as pointer:
-            function.slm_generate_get_stats(pointer, ctypes.byref(stats))
+            return self._read_stats(pointer)
+
+    @staticmethod
+    def _read_stats(pointer: int) -> GenerateStats:
+        stats = struct.slm_generate_stats()
+        function.slm_generate_get_stats(pointer, ctypes.byref(stats))
         return read_info(GenerateStats, stats)
