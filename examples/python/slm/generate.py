@@ -44,7 +44,8 @@ class Generation(Handle):
     ...         print(piece, end="", flush=True)
 
     Its end closes it, and so does leaving the loop and close(): the sequence, which until then is the
-    generation's alone, keeps the prompt and every token chosen so far. After SlmCancelledError, SlmDeadlineError and Ctrl-C, next() goes on where it was.
+    generation's alone, keeps the prompt and every token chosen so far. After SlmCancelledError,
+    SlmDeadlineError and Ctrl-C, next() goes on where it was, and no text is lost.
 
     tokens   those chosen so far of which a piece told, as a list of int: those without text and the
              end token, too

@@ -1,6 +1,6 @@
 """Ctrl-C at any moment: nothing is freed too early, no call outlives its caller, no text is lost.
 
-SLM_LONG=1 tries a hundred times as many moments."""
+SLM_LONG=1 tries a hundred times as many moments: make check-python-long."""
 import os
 import random
 import signal
@@ -16,7 +16,7 @@ from slm._ffi import function
 from . import PACKAGE, ROOT, STORYTELLER, freed
 
 PROMPT = "Once upon a time"
-N = 4000 if os.environ.get("SLM_LONG") else 40
+N = 2500 if os.environ.get("SLM_LONG") else 25
 
 
 @unittest.skipUnless(hasattr(signal, "setitimer"), "no timers here")
