@@ -107,6 +107,43 @@ class TestGeneration(Base):
         with self.assertRaises(TypeError):
             slm.Sampler(self.model, stages=[], top_k=5)
 
+    def test_candidates(self):
+        self.context.eval(self.model.tokenize(PROMPT))
+        row = self.context.logits()
+        chain = {"stages": [("top_k", 8), ("temperature", 0.8)], "seed": 7}
+        sampler = slm.Sampler(self.model, **chain)
+        candidates = slm.Candidates(row)
+        self.assertEqual((len(candidates), candidates.tokens.tolist()[-1]), (len(row), len(row) - 1))
+        self.assertEqual(candidates.logits.tolist(), row.tolist())
+        sampler.apply(candidates)
+        self.assertEqual(len(candidates), 8)
+        self.assertEqual(candidates[0].token, max(range(len(row)), key=row.__getitem__))
+        self.assertEqual(sampler.choose(candidates), slm.Sampler(self.model, **chain).sample(row))
+        self.assertAlmostEqual(sum(candidates.probabilities), 1.0, places=5)
+        self.assertEqual(candidates[-1], candidates[7])
+        self.assertEqual([c.token for c in candidates], candidates.tokens.tolist())
+        candidates.logits[:] = array.array("f", [-float("inf")] * 7 + [1.0])  # a stage of the program
+        self.assertEqual(sampler.choose(candidates), candidates.tokens[7])
+        two = slm.Candidates([1.0, 5.0], [30, 20])
+        self.assertEqual(slm.Sampler(self.model).choose(two), 20)
+        with self.assertRaises(IndexError):
+            two[2]
+        with self.assertRaises(ValueError):
+            slm.Candidates([1.0, 2.0], [1])
+        for wrong in slm.Candidates([]), slm.Candidates([1.0], [10**6]):
+            with self.assertRaises(slm.SlmError):
+                sampler.apply(wrong)
+                sampler.choose(wrong)
+
+    def test_the_end_gives_the_sequence_back(self):
+        generation = self.context.generate(PROMPT, max_tokens=3)
+        with self.assertRaises(slm.SlmBusyError):
+            self.context.rewind()
+        list(generation)
+        self.context.rewind()
+        self.assertEqual((generation.closed, generation.stats.n_generated, list(generation)), (True, 3, []))
+        self.assertEqual(len(generation.tokens), 3)
+
     def test_wrong_arguments(self):
         for wrong in (
             {"sequence": 7},
@@ -261,6 +298,60 @@ class TestCallbacks(Base):
         with self.assertRaises(Boom):
             slm.Context(model, n_ctx=4096)
         slm.Context(model, n_ctx=64)
+
+    def test_log_exceptions_stay_in_their_thread(self):
+        names = []
+        raising = []
+
+        def log(level, line):
+            if threading.get_ident() in raising:
+                raise Boom(line)
+
+        model = slm.Model(STORYTELLER, log=log)
+        barrier = threading.Barrier(2)
+
+        def work(name):
+            if name == "raises":
+                raising.append(threading.get_ident())
+            barrier.wait()
+            for _ in range(100):
+                try:
+                    slm.Context(model, n_ctx=4000, n_threads=1).close()
+                    names.append((name, "made"))
+                except Boom:
+                    names.append((name, "raised"))
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in ("raises", "does not")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(set(names), {("raises", "raised"), ("does not", "made")})
+
+    def test_log_runs_where_the_caller_is(self):
+        threads = set()
+        model = slm.Model(STORYTELLER, log=lambda level, line: threads.add(threading.get_ident()))
+        slm.Context(model, n_ctx=4096)
+        self.assertEqual(threads, {threading.get_ident()})
+
+    def test_one_cancel_for_many_calls(self):
+        """What an interrupt or a callback stops is its own call alone."""
+        cancel = slm.Cancel()
+        with self.assertRaises(Boom):
+            self.context.eval(self.long_prompt(), cancel=cancel, progress=self.raises)
+        self.assertFalse(cancel.is_set)
+        self.context.rewind()
+        cancel.set()
+        for _ in range(2):
+            with self.assertRaises(slm.SlmCancelledError):
+                self.context.eval([1], cancel=cancel)
+        cancel.clear()
+        self.context.eval([1], cancel=cancel)
+        self.assertEqual(cancel._flags, {})
+
+    @staticmethod
+    def raises(done, total):
+        raise Boom
 
     def test_stop_and_progress(self):
         seen = []

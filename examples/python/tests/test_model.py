@@ -1,11 +1,14 @@
 """Models: opening them, and what they tell."""
 import array
 import gc
+import io
 import mmap
 import pickle
 import tempfile
 import threading
+import time
 import unittest
+import zipfile
 from pathlib import Path
 
 import slm
@@ -102,6 +105,88 @@ class TestModel(unittest.TestCase):
         slm.Model(data=data, read=True).close()
         gc.collect()
         data.append(0)  # a BufferError while somebody holds it
+
+
+class TestReaders(unittest.TestCase):
+    def check(self, model):
+        with model, slm.Context(model, n_ctx=64) as context:
+            self.assertTrue("".join(context.generate("Once", max_tokens=5)))
+
+    def test_files_of_python(self):
+        data = STORYTELLER.read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "models.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("model.gguf", data)
+            with zipfile.ZipFile(path) as archive, archive.open("model.gguf") as member:
+                self.check(slm.Model(reader=member))
+        self.check(slm.Model(reader=[io.BytesIO(data)]))
+
+    def test_a_function(self):
+        data = STORYTELLER.read_bytes()
+        threads = set()
+
+        def read(file, offset, size):
+            threads.add(threading.get_ident())
+            return memoryview(data)[offset : offset + min(size, 100000)]  # a part will do
+
+        self.check(slm.Model(reader=read, sizes=[len(data)]))
+        self.assertEqual(threads, {threading.get_ident()})
+
+    def test_what_goes_wrong(self):
+        data = STORYTELLER.read_bytes()
+
+        def raises(file, offset, size):
+            raise ZeroDivisionError
+
+        for reader, kind in (
+            (raises, ZeroDivisionError),
+            (lambda file, offset, size: None, TypeError),
+            (lambda file, offset, size: bytes(size + 1), ValueError),
+            (lambda file, offset, size: b"", slm.SlmError),
+            (lambda file, offset, size: bytes(size), slm.SlmFormatError),
+        ):
+            with self.assertRaises(kind):
+                slm.Model(reader=reader, sizes=[len(data)])
+        for wrong in {"reader": raises}, {"reader": io.BytesIO(data), "sizes": [1]}, {"data": data, "path": "a"}:
+            with self.assertRaises(TypeError):
+                slm.Model(**wrong)
+        with self.assertRaises(ValueError):
+            slm.Model(reader=raises, sizes=[-1])
+        with self.assertRaises(slm.SlmError):
+            slm.Model(reader=[])
+
+    def test_cancelled_while_python_reads(self):
+        """slm goes on, and its buffer goes, while the function still has the data."""
+        data, cancel = STORYTELLER.read_bytes(), slm.Cancel()
+
+        def read(file, offset, size):
+            cancel.set()
+            time.sleep(0.1)
+            return data[offset : offset + size]
+
+        with self.assertRaises(slm.SlmError):
+            slm.Model(reader=read, sizes=[len(data)], cancel=cancel)
+
+
+class TestDecoder(unittest.TestCase):
+    def test_whole_characters(self):
+        model = slm.Model(STORYTELLER)
+        text = "gr\u00fc\u00dfe \N{DOG FACE} and a cat"
+        tokens = model.tokenize(text)
+        decoder = model.decoder()
+        for _ in range(2):
+            pieces = [decoder.push(token) for token in tokens]
+            self.assertEqual("".join(pieces) + decoder.end(), text)
+            self.assertIn("", pieces)  # bytes of a character that wait
+            self.assertNotIn("\N{REPLACEMENT CHARACTER}", "".join(pieces))
+        dog = model.tokenize("\N{DOG FACE}")
+        self.assertEqual("".join(map(decoder.push, dog[:-1])).strip(), "")
+        self.assertEqual(decoder.end()[-1], "\N{REPLACEMENT CHARACTER}")
+        self.assertEqual(model.decoder(special=True).push(model.info.eos_token), model.detokenize([model.info.eos_token], special=True))
+        for wrong in -1, 10**6:
+            with self.assertRaises(slm.SlmArgumentError):
+                decoder.push(wrong)
 
 
 class TestBadModels(unittest.TestCase):
