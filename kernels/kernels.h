@@ -3,7 +3,8 @@
  *
  * ref.c is the specification: it fills every entry. A file per instruction set (x86_avx2.c, ...)
  * overrides what it does better; cpu.c builds the table, reference first, then overrides in rising
- * order. No entry is ever NULL, so no caller asks. The table lives in the model: no globals. */
+ * order. No caller asks whether an entry is NULL: only what no model can need is, since the build
+ * leaves it out. The table lives in the model: no globals. */
 
 /* ---- Compiler -------------------------------------------------------------------------------- */
 
@@ -348,8 +349,7 @@ struct kernel_attention_job {
 /* n channels and their state move on by one token, for s < n_state and i < n:
  *     state[s][i] = decay * state[s][i] + b[s] * (step * x[i])
  *     y[i] = sum over s of c[s] * state[s][i], in order of s,  + skip * x[i]
- * In a head decay, step and skip are the same for all channels; else decay is exp(step[i] * a[s][i]).
- * Nothing overlaps. */
+ * decay is exp(step[i] * a[s][i]). Nothing overlaps. */
 struct kernel_ssm {
     float *y;       /* [n] */
     float *state;   /* [n_state][n] */

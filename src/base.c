@@ -756,11 +756,16 @@ static void *memory_take(struct memory *m, uint64_t size)
     if (size > SIZE_MAX || size > m->cap) {
         return NULL;
     }
-    size_t used = __atomic_add_fetch(&m->used, (size_t)size, __ATOMIC_RELAXED);
-    void *p = NULL;
-    if (used >= size && used <= m->cap) {
-        p = m->alloc(m->user, NULL, 0, (size_t)size, MEMORY_ALIGN);
-    }
+    /* Not added first and looked at then: what is refused must not stand in others' way meanwhile. */
+    size_t before = __atomic_load_n(&m->used, __ATOMIC_RELAXED), used;
+    do {
+        used = before + (size_t)size;
+        if (used < before || used > m->cap) {
+            return NULL;
+        }
+    } while (!__atomic_compare_exchange_n(&m->used, &before, used, 1, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    void *p = m->alloc(m->user, NULL, 0, (size_t)size, MEMORY_ALIGN);
     if (p == NULL) {
         __atomic_sub_fetch(&m->used, (size_t)size, __ATOMIC_RELAXED);
         return NULL;

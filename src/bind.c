@@ -660,6 +660,9 @@ static int bind_layer(struct binder *b, const struct config *config, int32_t i, 
     const struct slm_model *m = b->model;
     SLM_TRY(bind_layer_keys(m, config, i, l));
     SLM_TRY(bind_check_shared_kv(m, config, i, l));
+    if (l->rope != LAYER_ROPE_NONE && m->hparams.n_rot % 2 != 0) {
+        SLM_FAIL(b->err, SLM_E_MODEL, i, "rope.dimension_count is odd: %d", m->hparams.n_rot);
+    }
     SLM_TRY(bind_table(b, m->arch->layer, m->arch->n_layer, i, l, l));
     bind_alibi(b, l);
     if (l->ffn_norm.n == 0) { /* all that the layer does reads one norm */

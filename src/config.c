@@ -189,9 +189,6 @@ static int config_rope(const struct config *c, struct hparams *h)
     SLM_TRY(config_f64(c, "rope.scaling.attn_factor", 0, 1, &h->rope_attn_factor));
     SLM_TRY(config_i32(c, "rope.scaling.original_context_length", 0, 1, LIMIT_CONTEXT,
                        &h->rope_ctx_orig));
-    if (h->n_rot % 2 != 0) {
-        SLM_FAIL(c->err, SLM_E_MODEL, -1, "rope.dimension_count is odd: %d", h->n_rot);
-    }
     return SLM_OK;
 }
 

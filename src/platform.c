@@ -70,13 +70,15 @@
 #define PLATFORM_LARGE(name) PLATFORM_SYMBOL(name)
 #endif
 
-/* What stands behind the symbol clock_gettime: of 64 bits only where long or the kernel says so. */
+/* What stands behind the symbol clock_gettime: of 64 bits only where long or the kernel says so. Room
+ * for that is there in any case. */
 struct platform_timespec {
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__riscv) && __riscv_xlen == 32)
     int64_t s, ns;
 #else
     long s, ns;
 #endif
+    int64_t spare[2];
 };
 
 extern int platform_os_clock_gettime(int clock, struct platform_timespec *time)
@@ -112,7 +114,7 @@ static int64_t platform_clock_ns(void)
 #else
     const int monotonic = 6;
 #endif
-    struct platform_timespec t = {0, 0};
+    struct platform_timespec t = {0, 0, {0, 0}};
     platform_os_clock_gettime(monotonic, &t);
     return (int64_t)t.s * 1000000000 + (int64_t)t.ns;
 #else

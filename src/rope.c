@@ -78,8 +78,12 @@ static uint64_t rope_turns(int64_t log)
 static wide_float rope_correction(const struct hparams *h, wide_float beta)
 {
     const wide_float turn = (wide_float)(2 * ROPE_PI);
-    return (wide_float)h->n_rot * math_log((wide_float)h->rope_ctx_orig / (beta * turn)) /
-           (2 * math_log(h->rope_base));
+    wide_float log_turns = math_log((wide_float)h->rope_ctx_orig / (beta * turn));
+    wide_float log_base = math_log(h->rope_base);
+    if (log_base == 0) { /* all pairs turn alike */
+        return log_turns > 0 ? (wide_float)h->n_rot : 0;
+    }
+    return (wide_float)h->n_rot * log_turns / (2 * log_base);
 }
 
 /* Stretched attention is flatter; YaRN lengthens Q and K against that. */

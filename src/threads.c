@@ -85,13 +85,15 @@ static int32_t threads_resolve(int32_t n_threads)
 static struct slm_threads *threads_layout(struct arena *a, int32_t n_threads)
 {
     struct slm_threads *t = (struct slm_threads *)arena_take(a, 1, sizeof *t);
+    if (t != NULL) {
+        memset(t, 0, sizeof *t);
+    }
 #ifdef SLM_NO_THREADS
     (void)n_threads;
 #else
     struct platform_thread *workers = (struct platform_thread *)arena_take(
         a, (uint64_t)(n_threads - 1), sizeof(struct platform_thread));
     if (t != NULL) {
-        memset(t, 0, sizeof *t);
         t->workers = workers;
     }
 #endif

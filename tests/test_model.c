@@ -129,6 +129,7 @@ static void keys_out_of_range_are_told(void **state)
         {"rope.scaling.factor", F32, 1e-45, NULL, SLM_OK, NULL, NULL},
         {"rope.freq_base", U32, 500000, NULL, SLM_OK, NULL, NULL},
         {"rope.scaling.type", STR, 0, "yarn", SLM_OK, NULL, NULL},
+        {"rope.freq_base", F32, 1, NULL, SLM_OK, NULL, NULL},
         {"attention.layer_norm_rms_epsilon", SLM_TYPE_FLOAT64, 0, NULL, SLM_OK, NULL, NULL},
         {"expert_count", U32, 0, NULL, SLM_OK, NULL, NULL},
     };

@@ -138,6 +138,51 @@ static int64_t process_cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* ---- The account that threads share ---------------------------------------------------------- */
+
+#define ACCOUNT_TURNS 300000
+
+struct account {
+    struct memory memory;
+    int32_t begun;
+    int32_t done;
+};
+
+static void *ask_too_much(void *arg)
+{
+    struct account *a = (struct account *)arg;
+    while (!__atomic_load_n(&a->done, __ATOMIC_RELAXED)) {
+        assert_null(memory_take(&a->memory, 900));
+        __atomic_store_n(&a->begun, 1, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+static void what_fits_is_given_while_others_ask_too_much(void **state)
+{
+    struct heap heap = {0, 0, 0};
+    slm_threads_options hooks = options_of(1, &heap);
+    struct account a = {memory_make(hooks.alloc, hooks.alloc_user, 1000), 0, 0};
+    pthread_t other;
+    int n_refused = 0;
+    (void)state;
+    void *first = memory_take(&a.memory, 200);
+    assert_int_equal(pthread_create(&other, NULL, ask_too_much, &a), 0);
+    while (!__atomic_load_n(&a.begun, __ATOMIC_RELAXED)) {
+        sleep_us(100);
+    }
+    for (int i = 0; i < ACCOUNT_TURNS; i++) {
+        void *p = memory_take(&a.memory, 100);
+        n_refused += p == NULL;
+        memory_give(&a.memory, p, 100);
+    }
+    __atomic_store_n(&a.done, 1, __ATOMIC_RELAXED);
+    pthread_join(other, NULL);
+    assert_int_equal(n_refused, 0);
+    memory_give(&a.memory, first, 200);
+    assert_int_equal(heap.in_use, 0);
+}
+
 /* ---- The host's own executors ---------------------------------------------------------------- */
 
 struct executor {
@@ -800,6 +845,7 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_fits_is_given_while_others_ask_too_much),
         cmocka_unit_test(executors_of_any_order_run_every_part_once),
         cmocka_unit_test(pools_run_every_part_once),
         cmocka_unit_test(wake_ups_are_never_lost),

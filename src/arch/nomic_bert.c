@@ -42,7 +42,7 @@ static int arch_nomic_bert_moe_layer_configure(const struct config *c, const str
     SLM_TRY(config_i32(c, "moe_every_n_layers", 0, 0, LIMIT_LAYERS, &period));
     if (period == 0 || i % period != 1) {
         l->n_expert = 0;
-        return config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_layer,
+        return config_layer_i32(c, "feed_forward_length", 1, 1, LIMIT_WIDTH, i, h->n_block,
                                 &l->n_ff);
     }
     return SLM_OK;

@@ -85,6 +85,69 @@ static int tell_story(slm_context *context, const slm_model *model, slm_error *e
     return status;
 }
 
+/* Memory as it may be: not zero. */
+static void *dirty_alloc(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)
+{
+    (void)user;
+    (void)old_size;
+    if (new_size == 0) {
+        free(((void **)ptr)[-1]);
+        return NULL;
+    }
+    char *block = (char *)malloc(new_size + align + sizeof(void *));
+    if (block == NULL) {
+        return NULL;
+    }
+    memset(block, 0xaa, new_size + align + sizeof(void *));
+    size_t to_align = align - (uintptr_t)(block + sizeof(void *)) % align;
+    char *p = block + sizeof(void *) + to_align;
+    memcpy(p - sizeof(void *), &block, sizeof block);
+    return p;
+}
+
+static void run_backwards(void *user, int32_t n, slm_task_fn task, void *arg)
+{
+    ++*(int *)user;
+    while (n > 0) {
+        task(arg, --n);
+    }
+}
+
+/* A host's executor is asked whether or not the build has threads of its own. */
+static int executor_is_asked(slm_model *model, slm_error *err)
+{
+    static const int32_t tokens[] = {1, 2, 3};
+    int calls = 0;
+    slm_threads *threads = NULL;
+    slm_context *context = NULL;
+    slm_threads_options pool;
+    slm_context_options options;
+    slm_span span;
+    slm_threads_options_init(&pool, sizeof pool);
+    slm_context_options_init(&options, sizeof options);
+    memset(&span, 0, sizeof span);
+    span.struct_size = (uint32_t)sizeof span;
+    span.position = -1;
+    span.n_tokens = 3;
+    span.tokens = tokens;
+    pool.n_threads = 4;
+    pool.parallel = run_backwards;
+    pool.parallel_user = &calls;
+    pool.alloc = dirty_alloc;
+    int status = slm_threads_create(&threads, &pool, err);
+    options.threads = threads;
+    options.n_ctx = 64;
+    if (status == SLM_OK) {
+        status = slm_context_create(&context, model, &options, err);
+    }
+    if (status == SLM_OK) {
+        status = slm_eval(context, &span, 1, sizeof span, NULL, err);
+    }
+    slm_context_free(context);
+    slm_threads_free(threads);
+    return status == SLM_OK && calls == 0 ? SLM_E_THREAD : status;
+}
+
 static int open_by_name(const char *path, slm_error *err)
 {
     slm_model *model = NULL;
@@ -120,6 +183,9 @@ int main(int argc, char **argv)
     int status = open_by_name(path, &err);
     if (status == SLM_OK) {
         status = slm_model_open_memory(&model, &file, &size, 1, &options, &err);
+    }
+    if (status == SLM_OK) {
+        status = executor_is_asked(model, &err);
     }
     if (status == SLM_OK) {
         status = slm_context_create(&context, model, NULL, &err);
