@@ -66,7 +66,7 @@ class Job:
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run(self) -> None:
-        self.watch.rearm()
+        self.watch.rearm(self)
         if self.caller != threading.main_thread().ident:
             self._perform()
         else:
@@ -93,7 +93,7 @@ class Job:
             self.failure = error
         finally:
             del self.call  # a traceback of a callback would keep it, and what it uses
-            self.watch.disarm()
+            self.watch.disarm(self)
             caller.ident, caller.is_waiting = whom
             _state.job = outer
 
@@ -162,7 +162,7 @@ class Job:
     def _stop(self, error: BaseException) -> None:
         self.raised = self.raised or error
         if self._claim.acquire(False):
-            self.watch.disarm()
+            self.watch.disarm(self)
             self._done.append(True)
         self.watch.flag.value = 1
 
@@ -213,15 +213,15 @@ class Watch:
             options.log = function_address(self._c_log)
         return options
 
-    def rearm(self) -> None:
+    def rearm(self, job: Job) -> None:
         """Before a call: a Ctrl-C that came to nothing is forgotten, a Cancel that is set counts."""
-        self.cancel._flags[id(self.flag)] = self.flag
+        self.cancel._flags[id(job)] = self.flag
         self.flag.value = 0
         if self.cancel.is_set:
             self.flag.value = 1
 
-    def disarm(self) -> None:
-        self.cancel._flags.pop(id(self.flag), None)
+    def disarm(self, job: Job) -> None:
+        self.cancel._flags.pop(id(job), None)
 
     def run(self, call: Callable[[], object]) -> None:
         """call(), and then raises what a callback raised."""
@@ -252,13 +252,10 @@ def _log_callback(log: Log) -> Callable[[Optional[int], int, int], None]:
 
 
 def own(handle: Handle, owner: Owner, watch: Watch, call: Callable[[], object]) -> None:
-    """Runs call, which makes an object in owner.out, and gives it to the handle. If a callback raised,
-    the object is freed again, however well the call went."""
-    try:
-        watch.run(call)
-        handle._owner = owner
-    finally:
-        del owner  # a traceback would keep it
+    """Runs call, which makes an object in owner.out, and gives it to the handle; unless a callback
+    raised, however well the call went."""
+    watch.run(call)
+    handle._owner = owner
 
 
 def deadline_ns(seconds: Optional[float]) -> Optional[int]:

@@ -109,20 +109,19 @@ class Handle:
     @contextmanager
     def _use(self, only_looks: bool = False) -> Iterator[int]:
         """The pointer, for one call and the copying of what it gives."""
-        owner: Optional[Owner] = self._owned()
-        gate = owner.gate if owner is not None else None
+        owner = self._owned()
+        gate = owner.gate
         mine: Optional[_Pass] = None
         try:
             if gate is not None:
                 mine = _Pass()
                 if not gate.enter(mine, only_looks):
                     raise SlmBusyError(C.E_BUSY, f"the {self._what} is in use by another call")
-            assert owner is not None
             yield owner.pointer
         finally:
             if gate is not None and mine is not None:
                 gate.leave(mine)
-            owner = mine = None  # a traceback would keep them
+            del owner, mine  # a traceback would keep them
 
     @property
     def closed(self) -> bool:

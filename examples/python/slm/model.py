@@ -232,8 +232,8 @@ def _from_reader(read: Reader, sizes: Sequence[int]) -> Tuple[Opens, Any]:
         raise ValueError("the size of a file is out of range")
     table = (ctypes.c_uint64 * len(sizes))(*sizes)
     on_read = callback.slm_read_fn(read_callback(read))
-    place = function_address(on_read)
-    return lambda out, opts: function.slm_model_open_callback(out, place, None, table, len(sizes), opts), on_read
+    place, n = function_address(on_read), len(sizes)
+    return lambda out, opts: function.slm_model_open_callback(out, place, None, table, n, opts), on_read
 
 
 class Model(Handle):

@@ -446,6 +446,19 @@ class TestStopping(Base):
         finally:
             signal.signal(signal.SIGALRM, old)
 
+    def test_cancel_after_another_thread_was_refused(self):
+        context = slm.Context(self.model, n_ctx=16384, n_threads=1)
+        begun, outcome = threading.Event(), []
+        generation = context.generate(self.long_prompt() * 16, progress=lambda done, total: begun.set())
+        thread = threading.Thread(target=lambda: outcome.append(TestCallbacks.catch(lambda: next(generation))))
+        thread.start()
+        self.assertTrue(begun.wait(10))
+        with self.assertRaises(slm.SlmBusyError):
+            next(generation)
+        generation.cancel()
+        thread.join()
+        self.assertIsInstance(outcome[0], slm.SlmCancelledError)
+
     def test_two_threads_and_one_context(self):
         names, barrier = [], threading.Barrier(2)
 

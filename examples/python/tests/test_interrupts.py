@@ -159,7 +159,9 @@ class TestInterrupts(unittest.TestCase):
     def run_script(self, script):
         environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "STORYTELLER": str(STORYTELLER)}
         command = [sys.executable, "-X", "faulthandler", "-c", script]
-        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        result = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
         self.assertEqual((result.returncode, result.stdout), (0, "through\n"), result.stderr[-2000:])
 
     def test_a_signal_handler_uses_what_the_main_thread_is_using(self):

@@ -148,7 +148,8 @@ class TestReaders(unittest.TestCase):
         ):
             with self.assertRaises(kind):
                 slm.Model(reader=reader, sizes=[len(data)])
-        for wrong in {"reader": raises}, {"reader": io.BytesIO(data), "sizes": [1]}, {"data": data, "path": "a"}:
+        both = {"data": data, "path": "a"}
+        for wrong in {"reader": raises}, {"reader": io.BytesIO(data), "sizes": [1]}, both:
             with self.assertRaises(TypeError):
                 slm.Model(**wrong)
         with self.assertRaises(ValueError):
@@ -183,7 +184,8 @@ class TestDecoder(unittest.TestCase):
         dog = model.tokenize("\N{DOG FACE}")
         self.assertEqual("".join(map(decoder.push, dog[:-1])).strip(), "")
         self.assertEqual(decoder.end()[-1], "\N{REPLACEMENT CHARACTER}")
-        self.assertEqual(model.decoder(special=True).push(model.info.eos_token), model.detokenize([model.info.eos_token], special=True))
+        end = model.info.eos_token
+        self.assertEqual(model.decoder(special=True).push(end), model.detokenize([end], special=True))
         for wrong in -1, 10**6:
             with self.assertRaises(slm.SlmArgumentError):
                 decoder.push(wrong)
