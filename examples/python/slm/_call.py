@@ -59,7 +59,7 @@ class Job:
         self.raised: Optional[BaseException] = None  # by a callback, or a signal handler
         self.failure: Optional[BaseException] = None  # by the call
         self._done: List[bool] = []  # something, once it is through
-        self._claim = _thread.allocate_lock()  # of whoever comes first: to work, or never to
+        self._claims: Dict[str, str] = {}  # "worker": it works; "caller": it never will
         self._is_started = False
         self._is_waiting = False
         self._questions: queue.SimpleQueue[Optional[Callable[[], object]]] = queue.SimpleQueue()
@@ -80,6 +80,10 @@ class Job:
                 raise error
         finally:
             error = self.raised = self.failure = None  # a traceback has this frame
+
+    def _claim(self, who: str) -> str:
+        """Who came first, in one step of C: interrupted, the caller asks again and hears the same."""
+        return self._claims.setdefault("by", who)
 
     # ---- The thread that makes the call ----
 
@@ -145,7 +149,7 @@ class Job:
             try:
                 _thread.start_new_thread(_work, ([self],))
             except RuntimeError:  # the system gives none, or the interpreter is on its way out
-                if not self._claim.acquire(False):
+                if self._claim("caller") != "caller":
                     raise
                 try:
                     self._perform()
@@ -161,7 +165,7 @@ class Job:
 
     def _stop(self, error: BaseException) -> None:
         self.raised = self.raised or error
-        if self._claim.acquire(False):
+        if self._claim("caller") == "caller":
             self.watch.disarm(self)
             self._done.append(True)
         self.watch.flag.value = 1
@@ -172,7 +176,7 @@ def _work(box: List[Job]) -> None:
     goes with the last reference."""
     job = box.pop()
     done, questions = job._done, job._questions
-    if job._claim.acquire(False):
+    if job._claim("worker") == "worker":
         job._perform()
         del job
         done.append(True)

@@ -96,6 +96,7 @@ class TestInterrupts(unittest.TestCase):
             except KeyboardInterrupt:
                 pass
 
+    @unittest.skipIf(sys.version_info < (3, 10), "3.9 takes signals before the last instruction, too")
     def test_no_text_is_lost(self):
         context = slm.Context(self.model, n_ctx=1024, n_threads=1)
         whole = list(context.generate(PROMPT, max_tokens=40))
@@ -106,6 +107,7 @@ class TestInterrupts(unittest.TestCase):
             self.assertEqual(generation.stats.n_generated, len(generation.tokens))
         self.assertGreater(self.fired, N // 10)
 
+    @unittest.skipIf(sys.version_info < (3, 10), "3.9 takes signals before the last instruction, too")
     def test_no_event_is_lost(self):
         chat = slm.Chat(slm.Context(self.model, n_ctx=1024, n_threads=1))
         messages = [{"role": "user", "content": "Tell me a story."}]
