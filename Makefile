@@ -409,7 +409,7 @@ $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
 # Other compilers, emulators and C libraries; each is a name that tests/portability.sh knows. Behind
 # "aarch64-" stands a processor of qemu-aarch64: another one is a word more.
 PORTABLE      = header strict_c11 no_simd nothing macos
-PORTABLE_LONG = minimal no_double no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
+PORTABLE_LONG = minimal chat families no_double no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
                 powerpc aarch64 aarch64-max \
                 aarch64-cortex-a53 aarch64-cortex-a76 aarch64-neoverse-n1 aarch64-neoverse-v1
 
@@ -446,7 +446,8 @@ config-warnings   = $(MAKE) -s --no-print-directory check-warnings
 config-vendor     = $(MAKE) -s --no-print-directory $(DIST) $(BUILD)/dist_test && tests/vendor/check.sh $(BUILD)
 config-symbols    = $(MAKE) -s $(BUILD)/$(SO) && tests/check_symbols.sh $(BUILD)
 config-abi        = CC='$(CC)' tests/abi.sh $(BUILD)
-config-firmware   = tests/firmware.sh $(BUILD)
+config-firmware   = tests/firmware.sh $(BUILD) cortex-m riscv
+config-firmware_cortex_m = tests/firmware.sh $(BUILD) cortex-m
 config-clang      = $(call BUILT,all kernels-golden,clang,-O2)
 config-clang_unit = $(call BUILT,unit,clang,-O2)
 config-asan_gcc   = $(call BUILT,unit-outer,gcc,$(ASAN))

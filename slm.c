@@ -11,6 +11,9 @@
 #if defined(SLM_NO_FILE) && !defined(SLM_NO_FILES)
 #define SLM_NO_FILES
 #endif
+#if defined(SLM_NO_CHAT) && !defined(SLM_NO_TOOLS)
+#define SLM_NO_TOOLS
+#endif
 #if defined(SLM_NO_DOUBLE) && !defined(SLM_NO_CHAT)
 #error "slm: SLM_NO_DOUBLE needs SLM_NO_CHAT: templates compute in double"
 #endif
@@ -36,6 +39,7 @@
 #endif
 
 /* The ground: errors, memory, numbers, the operating system, threads. */
+#include "src/arch/families.h"
 #include "src/profile.h"
 #include "src/base.c"
 #include "src/binary64.c"
@@ -197,17 +201,21 @@
 
 /* From logits to text. */
 #include "src/sampler.c"
-#if defined(SLM_NO_CHAT)
-#include "src/no_chat.c"
+#if defined(SLM_NO_TOOLS)
+#include "src/no_output.c"
 #else
 #include "src/chat/output_styles.c"
 #include "src/chat/output_scan.c"
 #endif
 #include "src/heal.c"
 #include "src/generate.c"
-#if !defined(SLM_NO_CHAT)
+#if defined(SLM_NO_CHAT)
+#include "src/no_chat.c"
+#else
 #include "src/chat/builtin.c"
 #include "src/chat/chat.c"
+#endif
+#if !defined(SLM_NO_TOOLS)
 #include "src/chat/output_calls.c"
 #include "src/chat/output.c"
 #include "src/chat/output_probe.c"
@@ -217,6 +225,8 @@
 #include "src/api.c"
 #if !defined(SLM_NO_CHAT)
 #include "src/api_chat.c"
+#endif
+#if !defined(SLM_NO_TOOLS)
 #include "src/api_output.c"
 #endif
 

@@ -11,7 +11,8 @@
  *         slm_model *model = NULL;
  *         slm_context *context = NULL;
  *         slm_generator *gen = NULL;
- *         slm_piece piece = {sizeof piece};
+ *         slm_piece piece = {0};
+ *         piece.struct_size = sizeof piece;
  *         if (slm_model_open(&model, "model.gguf", NULL, &err) == SLM_OK &&
  *             slm_context_create(&context, model, NULL, &err) == SLM_OK &&
  *             slm_generate_begin(&gen, context, 0, NULL, "Once upon", 9, NULL, &err) == SLM_OK)
@@ -161,12 +162,23 @@
  *     SLM_NO_SIMD     the scalar reference only
  *     SLM_NO_MALLOC   no default allocator: an object without a hook of its own is
  *                     SLM_E_ARGUMENT
- *     SLM_NO_CHAT     no chat templates, answers and segments: their functions say
- *                     SLM_E_UNSUPPORTED
+ *     SLM_NO_CHAT     no chat templates and segments; implies SLM_NO_TOOLS
+ *     SLM_NO_TOOLS    no slm_chat_output: nobody reads reasoning and tool calls out of answers
+ *     SLM_NO_EMBED    no slm_embed, and slm_model_info.n_embd_out is 0
+ *     SLM_NO_EXPERTS  no models that are a mixture of experts
+ *     SLM_NO_HEAL     no slm_generate_options.heal
+ *     SLM_NO_CHECK    no SLM_LOAD_CHECK
+ *     SLM_NO_SPLIT    no models of several files
+ *     SLM_NO_LISTS    no slm_model_metadata, slm_model_tensor and slm_encoding_find; CPU features
+ *                     have no names
+ *     SLM_ONLY_FAMILIES, SLM_ONLY_ENCODINGS, SLM_ONLY_TOKENIZERS, SLM_ONLY_PRETOKENIZERS,
+ *     SLM_ONLY_STAGES with SLM_FAMILY_llama, SLM_ENCODING_Q8_0, SLM_TOKENIZER_bpe,
+ *                     SLM_PRETOKENIZER_gpt2, SLM_STAGE_top_k and so on: these alone, see
+ *                     src/profile.h. What was left out is SLM_E_UNSUPPORTED, by this switch as by
+ *                     those above. An unknown pre-tokenizer is that, too, not the default one
  *     SLM_NO_MESSAGES errors have a code and a position, and no text
- *     SLM_ONLY_FAMILIES, SLM_ONLY_ENCODINGS, SLM_ONLY_TOKENIZERS  with SLM_FAMILY_llama,
- *                     SLM_ENCODING_Q8_0, SLM_TOKENIZER_bpe and so on: these alone, see
- *                     src/profile.h. Files of others are SLM_E_UNSUPPORTED
+ *     SLM_NO_ERRORS   an slm_error is cleared and nothing more: the status is all there is
+ *     SLM_SMALL       less code, where more makes tokenising or attention faster; the same results
  *     SLM_NO_DOUBLE   nothing is computed in double, for processors that have none; sums carry
  *                     what float loses. Needs SLM_NO_CHAT and SLM_NO_SIMD. Seeded sampling may
  *                     choose other tokens than with doubles, and a Unigram tokenizer another of
@@ -634,7 +646,8 @@ SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size
  * tokens where messages begin and end. Its file says how in a chat template, which is a program in
  * the language Jinja; slm runs it as transformers does.
  *
- *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {sizeof info};
+ *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {0};
+ *     info.struct_size = sizeof info;
  *     slm_chat_template_create(&t, model, NULL, 0, NULL, &err);
  *     slm_chat_render(&p, t, "[{\"role\": \"user\", \"content\": \"Hello\"}]", size, NULL, &err);
  *     slm_chat_prompt_get_info(p, &info, &err);

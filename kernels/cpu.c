@@ -3,16 +3,31 @@
  * An instruction set counts only when the operating system saves its registers (xgetbv): a CPU that
  * has AVX under a kernel that does not know it would lose half of every vector at a task switch. */
 
-/* In the order of the SLM_CPU_ bits. */
-static const char *const cpu_names[64] = {
-    "avx2", "avx_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
-    NULL,   NULL,       NULL,     NULL,          NULL,          NULL,       NULL,
-    NULL,   NULL,       "neon",   "dotprod",     "i8mm",        NULL,       NULL,
-    NULL,   NULL,       NULL,     "simd128"};
+static const struct {
+    uint64_t feature;
+    const char *name;
+} cpu_names[] = {
+    {SLM_CPU_AVX2, "avx2"},
+    {SLM_CPU_AVX_VNNI, "avx_vnni"},
+    {SLM_CPU_AVX512, "avx512"},
+    {SLM_CPU_AVX512_VNNI, "avx512_vnni"},
+    {SLM_CPU_AVX512_BF16, "avx512_bf16"},
+    {SLM_CPU_AMX_INT8, "amx_int8"},
+    {SLM_CPU_AMX_BF16, "amx_bf16"},
+    {SLM_CPU_NEON, "neon"},
+    {SLM_CPU_DOTPROD, "dotprod"},
+    {SLM_CPU_I8MM, "i8mm"},
+    {SLM_CPU_SIMD128, "simd128"},
+};
 
 static const char *cpu_feature_name(int32_t bit)
 {
-    return bit >= 0 && bit < 64 ? cpu_names[bit] : NULL;
+    for (int32_t i = 0; bit >= 0 && bit < 64 && i < SLM_COUNT(cpu_names); i++) {
+        if (cpu_names[i].feature == (uint64_t)1 << bit) {
+            return cpu_names[i].name;
+        }
+    }
+    return NULL;
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -466,7 +466,7 @@ REF_BLOCK_TYPES(REF_TYPE)
 
 #define KERNEL_FORMAT_ROW(id, elements, bytes, decode, has_nonfinite)                              \
     {#id, elements, bytes, PROFILE_ENCODING(id) ? decode : (kernel_decode_fn)NULL,                 \
-     PROFILE_ENCODING(id) ? has_nonfinite : (kernel_nonfinite_fn)NULL},
+     PROFILE_CHECK && PROFILE_ENCODING(id) ? has_nonfinite : (kernel_nonfinite_fn)NULL},
 #define KERNEL_FORMAT_NO_ROW(id) {NULL, 0, 0, NULL, NULL},
 #define KERNEL_FORMAT_COUNT(id, elements, bytes, decode, has_nonfinite) KERNEL_FORMAT_AT_##id,
 #define KERNEL_FORMAT_NO_COUNT(id) KERNEL_FORMAT_AT_##id,
@@ -608,7 +608,7 @@ static void ref_attention_scores(const struct kernel_attention_job *job,
 static void ref_alibi(const struct kernel_attention_job *job, int32_t i, int32_t p, int32_t n,
                       float *s)
 {
-    for (int32_t j = 0; job->slopes != NULL && j < n; j++) {
+    for (int32_t j = 0; PROFILE_MORE && job->slopes != NULL && j < n; j++) {
         int32_t distance = job->at[i] - (p + j);
         s[j] -= job->slopes[i] * (float)(distance < 0 ? -distance : distance);
     }
@@ -627,7 +627,7 @@ static void ref_attention_weights(const struct kernel_attention_job *job, int32_
     float *s = scores + (int64_t)i * KV_PAGE + first % KV_PAGE;
     int32_t n = last - first + 1;
     ref_alibi(job, i, first, n, s);
-    for (int32_t j = 0; job->softcap != 0 && j < n; j++) {
+    for (int32_t j = 0; PROFILE_MORE && job->softcap != 0 && j < n; j++) {
         s[j] = job->softcap * math_tanhf(s[j] / job->softcap);
     }
     float max = s[0];
@@ -1161,15 +1161,15 @@ static void kernels_set_ref(struct kernels *k)
     k->rms_norm = ref_rms_norm;
     k->rope[ROPE_NORM] = ref_rope_norm;
     k->rope[ROPE_NEOX] = ref_rope_neox;
-    k->layer_norm = ref_layer_norm;
+    k->layer_norm = PROFILE_MORE ? ref_layer_norm : NULL;
     k->swiglu = ref_swiglu;
-    k->swiglu_clamped = ref_swiglu_clamped;
-    k->gelu = ref_gelu;
-    k->relu_squared = ref_relu_squared;
-    k->sigmoid_gate = ref_sigmoid_gate;
-    k->softcap = ref_softcap;
-    k->cut = ref_cut;
-    k->softplus = ref_softplus;
+    k->swiglu_clamped = PROFILE_MORE ? ref_swiglu_clamped : NULL;
+    k->gelu = PROFILE_MORE ? ref_gelu : NULL;
+    k->relu_squared = PROFILE_MORE ? ref_relu_squared : NULL;
+    k->sigmoid_gate = PROFILE_MORE ? ref_sigmoid_gate : NULL;
+    k->softcap = PROFILE_MORE || PROFILE_EMBED ? ref_softcap : NULL;
+    k->cut = PROFILE_MORE ? ref_cut : NULL;
+    k->softplus = PROFILE_RECURRENT ? ref_softplus : NULL;
     k->ssm_head = PROFILE_MAMBA2 ? ref_ssm_head : NULL;
     k->ssm_channels = PROFILE_MAMBA ? ref_ssm_channels : NULL;
     k->delta_net = PROFILE_DELTA_NET ? ref_delta_net : NULL;
@@ -1177,8 +1177,8 @@ static void kernels_set_ref(struct kernels *k)
     k->delta_chunk_min = INT32_MAX;
     k->add = ref_vector_add;
     k->add_scaled = ref_add_scaled;
-    k->multiply = ref_vector_multiply;
-    k->conv = ref_conv;
+    k->multiply = PROFILE_RECURRENT ? ref_vector_multiply : NULL;
+    k->conv = PROFILE_RECURRENT ? ref_conv : NULL;
     k->rwkv_step = PROFILE_RWKV7 ? ref_rwkv_step : NULL;
     k->argmax = ref_argmax;
 }

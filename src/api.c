@@ -46,7 +46,17 @@ SLM_API uint64_t slm_cpu_features(void)
 
 SLM_API const char *slm_cpu_feature_name(int32_t index)
 {
-    return cpu_feature_name(index);
+    return PROFILE_LISTS ? cpu_feature_name(index) : NULL;
+}
+
+/* The calls that list what there is, without which models run as well. */
+static int api_lists(slm_error *err)
+{
+    if (!PROFILE_LISTS) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "keys, tensors and encodings are not listed by this build (SLM_NO_LISTS)");
+    }
+    return SLM_OK;
 }
 
 static int api_same_name(const char *a, const char *b)
@@ -67,6 +77,7 @@ SLM_API int slm_encoding_find(int32_t id, const char *name, slm_encoding_info *i
 {
     slm_encoding_info ours;
     error_clear(err);
+    SLM_TRY(api_lists(err));
     API_NEED(info, "info", err);
     for (int32_t i = 0; name != NULL && i < ENC_COUNT; i++) {
         if (kernel_formats[i].block_elements != 0 && api_same_name(kernel_formats[i].name, name)) {
@@ -119,6 +130,10 @@ static int api_model_options(slm_model_options *o, const slm_model_options *thei
         0) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1, "model options: flags %x are not known", o->flags);
     }
+    if (!PROFILE_CHECK && (o->flags & SLM_LOAD_CHECK) != 0) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "SLM_LOAD_CHECK was left out of this build (SLM_NO_CHECK)");
+    }
     return SLM_OK;
 }
 
@@ -149,6 +164,11 @@ static int api_open_sources(slm_model **model, const void *const *data, const si
 {
     slm_model_options o;
     struct slm_model *m = NULL;
+    if (!PROFILE_SPLIT && n_files > 1) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, n_files,
+                 "n_files is %d: models of one file are all that this build reads (SLM_NO_SPLIT)",
+                 n_files);
+    }
     if (n_files < 1 || n_files > LIMIT_SPLIT_FILES) {
         SLM_FAIL(err, SLM_E_ARGUMENT, n_files, "n_files is %d: 1 to %d is expected", n_files,
                  LIMIT_SPLIT_FILES);
@@ -271,6 +291,7 @@ SLM_API int slm_model_metadata(const slm_model *model, int32_t index, uint64_t e
 {
     slm_metadata o;
     error_clear(err);
+    SLM_TRY(api_lists(err));
     API_NEED(model, "model", err);
     if (index < 0 || (uint64_t)index >= model->gguf.n_kv) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "metadata %d: the model has %llu", index,
@@ -322,6 +343,7 @@ SLM_API int slm_model_tensor(const slm_model *model, int32_t index, slm_tensor_i
 {
     slm_tensor_info o;
     error_clear(err);
+    SLM_TRY(api_lists(err));
     API_NEED(model, "model", err);
     if (index < 0 || (uint64_t)index >= model->gguf.n_tensors) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "tensor %d: the model has %llu", index,
@@ -733,6 +755,10 @@ SLM_API int slm_embed(slm_context *context, const slm_embed_text *texts, int32_t
     slm_embed_options o;
     struct embed_call e;
     error_clear(err);
+    if (!PROFILE_EMBED) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "embeddings were left out of this build (SLM_NO_EMBED)");
+    }
     API_NEED(context, "context", err);
     API_NEED(needed, "needed", err);
     *needed = 0;

@@ -2,8 +2,8 @@
  *
  * A family is data: which tensors it has, of what shape, and the few numbers in which it differs.
  * The forward pass looks at what a layer has (`if (layer->attn_q_norm)`), never at which family it
- * is. To add one: a file in src/arch/, a line in src/arch/list.c, a line in slm.c, a golden vector.
- */
+ * is. To add one: a file in src/arch/, a line in src/arch/families.h, a line in slm.c, a golden
+ * vector. */
 
 /* ---- What is bound from the file ------------------------------------------------------------- */
 

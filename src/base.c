@@ -236,7 +236,16 @@ static size_t SLM_PRINTF(3, 4) format_text(char *buffer, size_t capacity, const 
     return n;
 }
 
-#if defined(SLM_NO_MESSAGES)
+/* Texts that nobody sees are looked at by the compiler and then gone: nothing inside of sizeof is
+ * computed. */
+int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
+
+#if defined(SLM_NO_ERRORS)
+
+#define error_set(err, code, position, ...)                                                        \
+    ((void)(err), (void)(position), (void)sizeof(error_unused(__VA_ARGS__)), code)
+
+#elif defined(SLM_NO_MESSAGES)
 
 static int SLM_NOINLINE error_code(slm_error *err, int code, int64_t position)
 {
@@ -248,10 +257,21 @@ static int SLM_NOINLINE error_code(slm_error *err, int code, int64_t position)
     return code;
 }
 
-/* The texts are looked at by the compiler and then gone: nothing inside of sizeof is computed. */
-int SLM_PRINTF(1, 2) error_unused(const char *format, ...);
+/* A shorter call, for the many that have no position. */
+static int SLM_NOINLINE error_bare(slm_error *err, int code)
+{
+    return error_code(err, code, -1);
+}
+
+static inline __attribute__((always_inline)) int error_at(slm_error *err, int code,
+                                                          int64_t position)
+{
+    return __builtin_constant_p(position) && position == -1 ? error_bare(err, code)
+                                                            : error_code(err, code, position);
+}
+
 #define error_set(err, code, position, ...)                                                        \
-    ((void)sizeof(error_unused(__VA_ARGS__)), error_code(err, code, position))
+    ((void)sizeof(error_unused(__VA_ARGS__)), error_at(err, code, position))
 
 #else
 
@@ -394,6 +414,19 @@ struct text {
     const char *s;
     size_t n;
 };
+
+/* Cuts the next word off a list with spaces; empty at its end. */
+static struct text text_word(struct text *list)
+{
+    struct text word = {list->s, 0};
+    while (word.n < list->n && list->s[word.n] != ' ') {
+        word.n++;
+    }
+    size_t n = word.n + (word.n < list->n);
+    list->s += n;
+    list->n -= n;
+    return word;
+}
 
 static int text_equal(struct text a, struct text b)
 {

@@ -130,7 +130,8 @@ static int64_t bind_rare_dim(const struct hparams *h, const struct layer *l, enu
     case DIM_DENSE_3:
         return h->n_dense_3;
     default:
-        return l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim) : 0;
+        return PROFILE_RECURRENT && l->recurrent != RECURRENT_NONE ? bind_recurrent_dim(h, l, dim)
+                                                                   : 0;
     }
 }
 
@@ -175,7 +176,7 @@ static int64_t bind_dim(const struct binder *b, const struct layer *l, enum arch
     case DIM_ONE:
         return 1;
     default:
-        return bind_rare_dim(h, l, dim);
+        return PROFILE_MORE || PROFILE_EMBED ? bind_rare_dim(h, l, dim) : 0;
     }
 }
 
@@ -241,7 +242,8 @@ static int bind_find(struct binder *b, struct text name, int needed, int64_t n_i
 static int bind_check_finite(struct binder *b, const struct gguf_tensor *t, const uint8_t *data,
                              int64_t n)
 {
-    if ((b->model->flags & SLM_LOAD_CHECK) != 0 && kernel_formats[t->type].has_nonfinite(data, n)) {
+    if (PROFILE_CHECK && (b->model->flags & SLM_LOAD_CHECK) != 0 &&
+        kernel_formats[t->type].has_nonfinite(data, n)) {
         SLM_FAIL(b->err, SLM_E_MODEL, (int64_t)t->offset,
                  "tensor '%.*s' has a value that is NaN or infinite", text_width(t->name),
                  t->name.s);
@@ -396,16 +398,17 @@ static int bind_bytes(struct binder *b, const struct gguf_tensor *t, const uint8
         }
         *data = bytes;
     }
-    return (b->model->flags & SLM_LOAD_CHECK) != 0 ? bind_check(b, t, *data) : SLM_OK;
+    int checks = PROFILE_CHECK && (b->model->flags & SLM_LOAD_CHECK) != 0;
+    return checks ? bind_check(b, t, *data) : SLM_OK;
 }
 
 /* How many matrices lie one behind the other. */
 static int64_t bind_stack(const struct binder *b, uint32_t flags)
 {
     const struct hparams *h = &b->model->hparams;
-    return (flags & TENSOR_STACK) != 0     ? h->n_expert
-           : (flags & TENSOR_STREAMS) != 0 ? h->n_streams - 1
-                                           : 1;
+    return PROFILE_EXPERTS && (flags & TENSOR_STACK) != 0   ? h->n_expert
+           : PROFILE_ALTUP && (flags & TENSOR_STREAMS) != 0 ? h->n_streams - 1
+                                                            : 1;
 }
 
 /* A matrix or a stack of them, with the .bias that may stand beside it. */
@@ -565,25 +568,27 @@ static int bind_row(struct binder *b, const struct arch_tensor *a, int32_t index
         const char *suffix = (a->flags & TENSOR_BARE) != 0 ? "" : ".weight";
         struct text name = bind_name(buffer, index, a->name, suffix);
         int needed = (a->flags & TENSOR_OPTIONAL) == 0;
-        return (a->flags & TENSOR_TRANSPOSED) != 0
+        return PROFILE_RECURRENT && (a->flags & TENSOR_TRANSPOSED) != 0
                    ? bind_transposed(b, name, needed, in, out, (const float **)slot)
                    : bind_vectors(b, name, needed, in, out, (const float **)slot);
     }
-    if ((a->flags & TENSOR_ROUTER) != 0) {
+    if (PROFILE_MORE && (a->flags & TENSOR_ROUTER) != 0) {
         return bind_router(b, index, layer, a->name);
     }
-    if ((a->flags & TENSOR_GATE_UP_EXPS) != 0 && bind_has(b, index, "ffn_gate_up_exps")) {
+    if (PROFILE_EXPERTS && (a->flags & TENSOR_GATE_UP_EXPS) != 0 &&
+        bind_has(b, index, "ffn_gate_up_exps")) {
         return slot == &layer->up_exps ? bind_linear(b, index, "ffn_gate_up_exps", a->flags, in,
                                                      2 * out, &layer->gate_up_exps)
                                        : SLM_OK;
     }
-    if ((a->flags & TENSOR_LATENT_KV) != 0) {
+    if (PROFILE_MORE && (a->flags & TENSOR_LATENT_KV) != 0) {
         return bind_latent_kv(b, index, layer, a->name);
     }
     if ((a->flags & TENSOR_QKV) != 0 && bind_has(b, index, "attn_qkv")) {
         return slot == &layer->attn_q ? bind_fused_qkv(b, index, layer, a->flags) : SLM_OK;
     }
-    if ((a->flags & TENSOR_GATE_UP) != 0 && bind_is_gate_up(b, index, layer->n_ff)) {
+    if (PROFILE_MORE && (a->flags & TENSOR_GATE_UP) != 0 &&
+        bind_is_gate_up(b, index, layer->n_ff)) {
         return slot == &layer->ffn_up ? bind_fused_gate_up(b, index, layer, a->flags) : SLM_OK;
     }
     return bind_linear(b, index, a->name, a->flags, in, out, (struct linear *)slot);
@@ -614,7 +619,7 @@ static int bind_check_shared_kv(const struct slm_model *m, const struct config *
                                 const struct layer *l)
 {
     struct layer from;
-    if (l->kv_from < 0) {
+    if (!PROFILE_MORE || l->kv_from < 0) {
         return SLM_OK;
     }
     SLM_ASSERT(l->kv_from < i);
@@ -645,7 +650,7 @@ static float bind_alibi_slope(int32_t head, int32_t n_head, wide_float bias)
 static void bind_alibi(struct binder *b, struct layer *l)
 {
     wide_float bias = (wide_float)b->model->hparams.alibi_bias;
-    if (!(bias > 0)) {
+    if (!PROFILE_MORE || !(bias > 0)) {
         return;
     }
     float *slopes = (float *)arena_take(&b->arena, (uint64_t)l->n_head, sizeof(float));
@@ -699,14 +704,14 @@ static void recurrent_bind(struct slm_model *m, struct layer *l);
 /* Does something in the layer want x as it was before it? Two mixers read the same x. */
 static int layer_keeps_x(const struct layer *l)
 {
-    return l->is_parallel || l->attn_norm_2.n > 0 ||
-           (l->n_kv_head > 0 && l->recurrent != RECURRENT_NONE);
+    return PROFILE_MORE && (l->is_parallel || l->attn_norm_2.n > 0 ||
+                            (l->n_kv_head > 0 && l->recurrent != RECURRENT_NONE));
 }
 
 /* Places of a layer's K and V in a page, in elements. While measuring, m->layers is NULL. */
 static void bind_cache(struct slm_model *m, struct layer *l)
 {
-    if (l->kv_from >= 0 && m->layers != NULL) {
+    if (PROFILE_MORE && l->kv_from >= 0 && m->layers != NULL) {
         l->k_at = m->layers[l->kv_from].k_at;
         l->v_at = m->layers[l->kv_from].v_at;
     } else if (l->kv_from < 0) {
@@ -727,7 +732,7 @@ static void bind_largest(struct slm_model *m, const struct layer *l)
     m->n_v_max = max_i64(m->n_v_max, (int64_t)l->n_kv_head * l->head_dim_v);
     m->n_group_max = max_i32(m->n_group_max, l->n_kv_head > 0 ? l->n_head / l->n_kv_head : 1);
     m->n_ff_max = max_i32(m->n_ff_max, l->n_ff);
-    if (l->n_expert > 0) {
+    if (PROFILE_EXPERTS && l->n_expert > 0) {
         m->n_ff_max = max_i32(m->n_ff_max, max_i32(m->hparams.n_ff_expert, m->hparams.n_ff_shared));
     }
     m->keeps_x |= layer_keeps_x(l);

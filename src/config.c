@@ -28,8 +28,8 @@ static int config_has(const struct config *c, const char *name)
 
 /* An integer of low..high. Absent: *out stays as it is, unless `needed`. For a key that may be an
  * array with one value per block, `layer` says which and n_block how many there must be. */
-static int config_layer_i32(const struct config *c, const char *name, int needed, int64_t low,
-                            int64_t high, int32_t layer, int32_t n_block, int32_t *out)
+static int config_layer_i32(const struct config *c, const char *name, int needed, int32_t low,
+                            int32_t high, int32_t layer, int32_t n_block, int32_t *out)
 {
     char key[CONFIG_KEY_BYTES];
     int64_t value = 0;
@@ -55,15 +55,15 @@ static int config_layer_i32(const struct config *c, const char *name, int needed
         SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is no integer", key);
     }
     if (value < low || value > high) {
-        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is %lld: %lld to %lld is expected", key,
-                 (long long)value, (long long)low, (long long)high);
+        SLM_FAIL(c->err, SLM_E_MODEL, -1, "key '%s' is %lld: %d to %d is expected", key,
+                 (long long)value, low, high);
     }
     *out = (int32_t)value;
     return SLM_OK;
 }
 
-static int config_i32(const struct config *c, const char *name, int needed, int64_t low,
-                      int64_t high, int32_t *out)
+static int config_i32(const struct config *c, const char *name, int needed, int32_t low,
+                      int32_t high, int32_t *out)
 {
     return config_layer_i32(c, name, needed, low, high, 0, 0, out);
 }
@@ -194,7 +194,7 @@ static int config_rope(const struct config *c, struct hparams *h)
 
 static int config_experts(const struct config *c, struct hparams *h)
 {
-    if (h->n_expert == 0) {
+    if (!PROFILE_EXPERTS || h->n_expert == 0) {
         return SLM_OK;
     }
     SLM_TRY(config_i32(c, "expert_used_count", 1, 1, h->n_expert, &h->n_expert_used));
@@ -235,7 +235,7 @@ static int config_embeddings(const struct config *c, struct hparams *h)
     h->is_causal = 1;
     SLM_TRY(config_i32(c, "attention.causal", 0, 0, 1, &h->is_causal));
     SLM_TRY(config_i32(c, "pooling_type", 0, SLM_POOLING_NONE, SLM_POOLING_RANK, &h->pooling));
-    return config_classifier(c, h);
+    return PROFILE_EMBED ? config_classifier(c, h) : SLM_OK;
 }
 
 /* The keys common to all families. n_vocab comes from the tensors. */

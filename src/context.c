@@ -224,30 +224,34 @@ static void context_layout_activations(struct slm_context *c, struct arena *a)
     c->v = context_rows(c, a, m->n_v_max);
     c->attn = context_rows(c, a, m->n_o_max);
     c->n_prepared = max_i32(c->n_batch, PREPARED_LEAST);
-    uint64_t n_hidden = (uint64_t)(h->n_expert > 0 ? c->n_prepared : c->n_batch);
+    uint64_t n_hidden = (uint64_t)(PROFILE_EXPERTS && h->n_expert > 0 ? c->n_prepared : c->n_batch);
     c->gate = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
     c->up = (float *)arena_take(a, n_hidden * (uint64_t)m->n_ff_max, sizeof(float));
     c->y = context_rows(c, a, h->n_embd);
-    if (h->n_kv_rank > 0) {
+    if (PROFILE_MORE && h->n_kv_rank > 0) {
         c->latent_q = context_rows(c, a, h->n_q_rank);
         c->latent_kv = context_rows(c, a, h->n_kv_rank);
         c->k_rope = context_rows(c, a, h->n_rot);
         c->kv =
             context_rows(c, a, (int64_t)m->n_head_max * (h->head_dim - h->n_rot + h->head_dim_v));
     }
-    c->ple = context_rows(c, a, (int64_t)h->n_layer * h->n_embd_layer);
-    c->ple_gate = context_rows(c, a, h->n_embd_layer);
-    for (int32_t i = 0; i < h->n_streams; i++) {
-        c->streams[i] = context_rows(c, a, h->n_embd);
+    if (PROFILE_PLE) {
+        c->ple = context_rows(c, a, (int64_t)h->n_layer * h->n_embd_layer);
+        c->ple_gate = context_rows(c, a, h->n_embd_layer);
     }
-    c->altup_router = context_rows(c, a, h->n_streams);
-    c->laurel_low = context_rows(c, a, h->n_laurel);
-    c->laurel = context_rows(c, a, h->n_laurel > 0 ? h->n_embd : 0);
-    if (h->n_expert > 0) {
+    if (PROFILE_ALTUP) {
+        for (int32_t i = 0; i < h->n_streams; i++) {
+            c->streams[i] = context_rows(c, a, h->n_embd);
+        }
+        c->altup_router = context_rows(c, a, h->n_streams);
+        c->laurel_low = context_rows(c, a, h->n_laurel);
+        c->laurel = context_rows(c, a, h->n_laurel > 0 ? h->n_embd : 0);
+    }
+    if (PROFILE_EXPERTS && h->n_expert > 0) {
         context_layout_experts(c, a);
     }
-    c->mix = context_rows(c, a, m->n_mix_max);
-    c->x_next = m->keeps_x ? context_rows(c, a, h->n_embd) : NULL;
+    c->mix = PROFILE_RECURRENT ? context_rows(c, a, m->n_mix_max) : NULL;
+    c->x_next = PROFILE_MORE && m->keeps_x ? context_rows(c, a, h->n_embd) : NULL;
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         int32_t half = c->ropes[i] != NULL ? c->ropes[i]->n_rot / 2 : 0;
         c->rope_cos[i] = context_rows(c, a, half);
@@ -285,10 +289,14 @@ static void context_layout(struct slm_context *c, struct arena *a)
     c->n_forms = 0;
     c->part_bytes = context_visit_model(c);
     cache_layout(&c->cache, a);
-    states_layout(&c->states, a);
+    if (PROFILE_RECURRENT) {
+        states_layout(&c->states, a);
+    }
     context_layout_batch(c, a);
     context_layout_activations(c, a);
-    context_layout_pool(c, a);
+    if (PROFILE_EMBED) {
+        context_layout_pool(c, a);
+    }
     c->pages = (const uint8_t **)arena_take(
         a, (uint64_t)c->cache.n_sequences * (uint64_t)c->cache.max_pages, sizeof(uint8_t *));
     attention_layout(c, a, &c->part_bytes);

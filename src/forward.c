@@ -23,17 +23,11 @@ static int forward_poll(const struct forward_stop *s)
     return SLM_OK;
 }
 
-/* x = embedding rows; cos and sin of the positions. One task a token. */
-static void forward_embed(void *arg, int32_t token, int32_t part)
+/* What some families make of the row of a token. `row` is scratch. */
+static void forward_embed_more(const struct slm_context *c, int32_t position, float *x, float *row)
 {
-    struct slm_context *c = (struct slm_context *)arg;
     const struct slm_model *m = c->model;
     const struct hparams *h = &m->hparams;
-    int32_t position = c->batch.positions[token];
-    float *x = c->x + (int64_t)token * h->n_embd;
-    float *row = c->h + (int64_t)token * h->n_embd;
-    (void)part;
-    linear_row(&m->globals.token_embd, c->batch.tokens[token], x);
     for (int32_t i = 0; h->embd_scale != 1 && i < h->n_embd; i++) {
         x[i] *= h->embd_scale;
     }
@@ -47,6 +41,21 @@ static void forward_embed(void *arg, int32_t token, int32_t part)
     }
     if (m->globals.embd_norm.n > 0) {
         norm_apply(m, &m->globals.embd_norm, x, x, h->n_embd);
+    }
+}
+
+/* x = embedding rows; cos and sin of the positions. One task a token. */
+static void forward_embed(void *arg, int32_t token, int32_t part)
+{
+    struct slm_context *c = (struct slm_context *)arg;
+    const struct slm_model *m = c->model;
+    const struct hparams *h = &m->hparams;
+    int32_t position = c->batch.positions[token];
+    float *x = c->x + (int64_t)token * h->n_embd;
+    (void)part;
+    linear_row(&m->globals.token_embd, c->batch.tokens[token], x);
+    if (PROFILE_MORE) {
+        forward_embed_more(c, position, x, c->h + (int64_t)token * h->n_embd);
     }
     for (int32_t i = 0; i < LAYER_ROPE_COUNT; i++) {
         if (c->ropes[i] != NULL) {
@@ -107,7 +116,7 @@ static void forward_logits(struct slm_context *c)
     struct matmul_job head = {&m->globals.output, c->logits + c->n_logits_valid * n_vocab, n_vocab,
                               NULL, 1};
     matmul(c, &in, &head, 1);
-    if (m->hparams.logit_scale != 1 || m->hparams.logit_softcap > 0) {
+    if (PROFILE_MORE && (m->hparams.logit_scale != 1 || m->hparams.logit_softcap > 0)) {
         int64_t n = b->n_rows * n_vocab;
         context_tiles(c, n * 8, (int32_t)((n + FORWARD_LOGITS_TILE - 1) / FORWARD_LOGITS_TILE),
                       forward_scale_logits, c);
@@ -153,14 +162,16 @@ static void forward_mixers(struct slm_context *c, const struct layer *l, float *
     if (l->n_kv_head > 0) {
         attention(c, l, x);
     }
-    if (l->recurrent != RECURRENT_NONE) {
+    if (PROFILE_RECURRENT && l->recurrent != RECURRENT_NONE) {
         recurrent_mixers[l->recurrent].run(c, l, x);
     }
     if (PROFILE_ALTUP && l->laurel_down.n_out > 0) {
         laurel_join(c, x);
     }
-    norm_sum(c, &l->attn_sum_norm, x, NULL);
-    norm_sum(c, &l->attn_norm_2, x, c->x);
+    if (PROFILE_MORE) {
+        norm_sum(c, &l->attn_sum_norm, x, NULL);
+        norm_sum(c, &l->attn_norm_2, x, c->x);
+    }
 }
 
 /* Mixers, then the feed-forward or the experts; or all of them from the same x, which changes after
@@ -169,16 +180,18 @@ static void forward_branches(struct slm_context *c, const struct layer *l)
 {
     float *x = layer_keeps_x(l) ? forward_branch(c) : c->x;
     forward_mixers(c, l, x);
-    if (!l->is_parallel) {
+    if (PROFILE_MORE && !l->is_parallel) {
         forward_take(c, x);
     }
-    if (l->n_expert > 0) {
+    if (PROFILE_EXPERTS && l->n_expert > 0) {
         experts(c, l, x);
     } else if (l->n_ff > 0) {
         ffn(c, l, x);
     }
-    norm_sum(c, &l->ffn_sum_norm, x, NULL);
-    forward_take(c, x);
+    if (PROFILE_MORE) {
+        norm_sum(c, &l->ffn_sum_norm, x, NULL);
+        forward_take(c, x);
+    }
 }
 
 static void forward_layer(struct slm_context *c, const struct layer *l)
@@ -193,7 +206,7 @@ static void forward_layer(struct slm_context *c, const struct layer *l)
     if (PROFILE_PLE && l->ple_gate.n_out > 0) {
         ple(c, l);
     }
-    if (l->output_scale != NULL) {
+    if (PROFILE_MORE && l->output_scale != NULL) {
         context_tokens(c, l, c->model->hparams.n_embd, forward_scale_token);
     }
 }
@@ -266,7 +279,7 @@ static int eval_check_span(struct eval_call *e, int32_t i, const slm_span *s, in
     if (s->want < SLM_WANT_NONE || s->want > SLM_WANT_ALL) {
         SLM_FAIL(e->err, SLM_E_ARGUMENT, i, "span %d: want is %d", i, s->want);
     }
-    if (e->c->model->globals.position_embd.n_out > 0 &&
+    if (PROFILE_MORE && e->c->model->globals.position_embd.n_out > 0 &&
         s->n_tokens > c->model->globals.position_embd.n_out - *length) {
         SLM_FAIL(e->err, SLM_E_FULL, i,
                  "span %d: %d tokens after %d, but the model knows only %lld positions", i,
@@ -382,7 +395,7 @@ static void eval_fill(struct eval_call *e, int32_t limit)
             continue;
         }
         /* A state is written once in a batch: a second span of the sequence waits for the next. */
-        if (c->states.n_floats > 0 &&
+        if (states_exist(&c->states) &&
             c->cache.wanted[s->sequence] > c->cache.sequences[s->sequence].length) {
             break;
         }

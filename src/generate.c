@@ -286,14 +286,14 @@ static int generate_use_output(struct slm_generator *g, const slm_generate_optio
     }
     g->special_pieces = o->special_pieces || o->chat_output != NULL;
     g->budget = o->reasoning_budget == 0 ? -1 : o->reasoning_budget;
-    if (o->chat_output != NULL) {
+    if (PROFILE_TOOLS && o->chat_output != NULL) {
         output_track(o->chat_output, &g->tracker);
         g->counts_kinds = 1;
     }
     if (o->reasoning_budget == 0) {
         return SLM_OK;
     }
-    if (g->budget < 0 || g->tracker.reasoning == NULL) {
+    if (!PROFILE_TOOLS || g->budget < 0 || g->tracker.reasoning == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, -1,
                  "reasoning_budget is %d: 0 or more, and a chat_output with a style of reasoning",
                  o->reasoning_budget);
@@ -309,6 +309,10 @@ static int generate_heal(struct slm_generator *g, const slm_generate_options *o,
     }
     if (o->heal == 0 || g->max_tokens == 0) {
         return SLM_OK;
+    }
+    if (!PROFILE_HEAL) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                 "token healing was left out of this build (SLM_NO_HEAL)");
     }
     return heal_begin(&g->heal, &m->vocab, m->hparams.n_vocab, g->prompt, &g->n_prompt, &g->memory,
                       err);
@@ -483,7 +487,7 @@ static int generate_add_rest(struct slm_generator *g, int32_t token, int32_t ski
 {
     struct stream stream;
     struct text_sink sink = {g->text + g->size, (size_t)g->text_room - g->size, 0};
-    if (skip == 0) {
+    if (!PROFILE_HEAL || skip == 0) {
         return generate_add_text(g, token, err);
     }
     struct piece rest = heal_rest(vocab_piece(&g->context->model->vocab, token, 0), skip);
@@ -534,6 +538,9 @@ static void generate_count(struct slm_generator *g, int32_t token, int32_t skip,
 /* A token that ends reasoning, or -1 where the model may choose. */
 static int32_t generate_forced(struct slm_generator *g)
 {
+    if (!PROFILE_TOOLS) {
+        return -1;
+    }
     if (g->force_at == g->n_force && g->n_force > 0 && g->budget == 0 &&
         g->tracker.kind == SLM_CHAT_REASONING) {
         /* In a vocabulary whose tokens cannot say it, once is enough. */
@@ -568,7 +575,7 @@ static int generate_take(struct slm_generator *g, int32_t token, int32_t skip, s
     const struct vocab *v = &g->context->model->vocab;
     int is_special = g->special_pieces && (vocab_attributes(v, token) & TOKEN_GUARDED) != 0;
     g->n_generated++;
-    if (g->counts_kinds) {
+    if (PROFILE_TOOLS && g->counts_kinds) {
         generate_count(g, token, skip, g->was_forced);
     }
     if (vocab_is_end(v, token) && !g->was_forced) {

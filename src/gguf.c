@@ -589,7 +589,16 @@ static uint64_t gguf_load_f64_bits(uint32_t type, const uint8_t *p)
 
 static wide_float gguf_load_f64(uint32_t type, const uint8_t *p)
 {
-    return wide_of_f64_bits(gguf_load_f64_bits(type, p));
+    switch (type) {
+    case SLM_TYPE_FLOAT32:
+        return (wide_float)load_f32(p);
+    case SLM_TYPE_FLOAT64:
+        return wide_of_f64_bits(load_u64(p));
+    case SLM_TYPE_UINT64:
+        return (wide_float)load_u64(p);
+    default:
+        return (wide_float)gguf_load_i64(type, p);
+    }
 }
 
 static int gguf_is_real(uint32_t type)

@@ -140,7 +140,7 @@ static void heal_free(struct heal *h, struct memory *memory)
 
 static int heal_is_on(const struct heal *h)
 {
-    return h->at < h->n;
+    return PROFILE_HEAL && h->at < h->n;
 }
 
 /* Lists the tokens that may be chosen. Returns the one that is the most of the text and goes not
@@ -189,7 +189,7 @@ static int heal_choose(struct heal *h, struct slm_sampler *s, const float *logit
 /* The token was chosen. Returns how many of its bytes the prompt had; *inside: all of them. */
 static int32_t heal_accept(struct heal *h, int32_t token, int *inside)
 {
-    int32_t rest = h->n - h->at;
+    int32_t rest = heal_is_on(h) ? h->n - h->at : 0;
     int32_t m = rest > 0 ? heal_match(h, vocab_piece(h->v, token, 0), h->at) : 1;
     int32_t n = min_i32(m, rest);
     h->at += n;

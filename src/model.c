@@ -9,7 +9,7 @@ static void model_fill_ropes(struct slm_model *m)
     const float *divisors_long = g->rope_freqs != NULL ? g->rope_freqs : g->rope_factors_long;
     rope_frequencies(&m->hparams, divisors, &m->ropes[MODEL_ROPE_GLOBAL]);
     rope_frequencies(&m->hparams, divisors_long, &m->ropes[MODEL_ROPE_LONG]);
-    if (m->hparams.rope_base_local > 0) {
+    if (PROFILE_MORE && m->hparams.rope_base_local > 0) {
         rope_local_frequencies(&m->hparams, &m->ropes[MODEL_ROPE_LOCAL]);
     }
 }
@@ -18,7 +18,8 @@ static void model_fill_ropes(struct slm_model *m)
 static int64_t model_width(const struct slm_model *m)
 {
     const struct globals *g = &m->globals;
-    return g->dense_3.n_out > 0   ? g->dense_3.n_out
+    return !PROFILE_EMBED         ? 0
+           : g->dense_3.n_out > 0 ? g->dense_3.n_out
            : g->dense_2.n_out > 0 ? g->dense_2.n_out
                                   : m->hparams.n_embd;
 }
@@ -66,12 +67,13 @@ static int model_check_experts(const struct slm_model *m, slm_error *err)
         model_has_dim(m->arch, DIM_EXPERTS)) {
         SLM_FAIL(err, SLM_E_MODEL, -1, "key '%s.expert_count' is missing or 0", m->arch->name);
     }
-    if (h->n_expert > 0 && !model_has_dim(m->arch, DIM_EXPERTS)) {
+    if (h->n_expert > 0 && (!PROFILE_EXPERTS || !model_has_dim(m->arch, DIM_EXPERTS))) {
         SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
-                 "the model is a mixture of %d experts, which this version cannot run for '%s'",
+                 "the model is a mixture of %d experts, which this version cannot run for "
+                 "'%s'" PROFILE_NO_EXPERTS,
                  h->n_expert, m->arch->name);
     }
-    if (h->n_expert > 0 && h->n_ff_expert < 1) {
+    if (PROFILE_EXPERTS && h->n_expert > 0 && h->n_ff_expert < 1) {
         SLM_FAIL(err, SLM_E_MODEL, -1, "the experts have feed_forward_length %d", h->n_ff_expert);
     }
     return SLM_OK;
@@ -340,7 +342,7 @@ static int model_take_parts(struct slm_model *m, int32_t n_parts, slm_error *err
 /* Reads all parts whose sources are open, then binds. Part 0 may have been read before. */
 static int model_read(struct slm_model *m, const slm_model_options *options, slm_error *err)
 {
-    for (int32_t i = 1; i < m->gguf.n_parts; i++) {
+    for (int32_t i = 1; PROFILE_SPLIT && i < m->gguf.n_parts; i++) {
         SLM_TRY(gguf_read_shard(&m->gguf, i, &m->memory, err));
     }
     SLM_TRY(gguf_finish(&m->gguf, &m->memory, err));
@@ -375,10 +377,18 @@ static int model_open_path(struct slm_model *m, const char *path, const slm_mode
 {
     int32_t n_files = 1;
     size_t size = string_length(path);
+    if (!PROFILE_FILES) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, -1, "slm was built without files (SLM_NO_FILES)");
+    }
     SLM_TRY(model_take_parts(m, 1, err));
     SLM_TRY(source_open(&m->gguf.parts[0].source, path, (m->flags & SLM_LOAD_READ) == 0, err));
     SLM_TRY(gguf_read_part(&m->gguf, &m->gguf.parts[0], &m->memory, err));
     SLM_TRY(gguf_split_count(&m->gguf, &n_files, err));
+    if (!PROFILE_SPLIT && n_files > 1) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, n_files,
+                 "the model is split into %d files, which this build does not read (SLM_NO_SPLIT)",
+                 n_files);
+    }
     if (n_files > 1) {
         char *copy = (char *)memory_take(&m->memory, size + 1);
         if (copy == NULL) {

@@ -49,15 +49,18 @@ struct sampler_stage {
 #define SAMPLER_NEEDS_HISTORY 2 /* the last n accepted tokens */
 #define SAMPLER_NEEDS_BIASES 4  /* a copy of the caller's biases */
 
+typedef int (*sampler_check_fn)(const struct sampler_stage *stage, int32_t index, int32_t n_vocab,
+                                slm_error *err);
+typedef void (*sampler_apply_fn)(struct slm_sampler *s, const struct sampler_stage *stage,
+                                 slm_candidate *c, int32_t *n);
+
 struct sampler_kind {
     int32_t kind;
     uint32_t needs;
     const char *name;
-    /* Checks the fields that this kind uses. */
-    int (*check)(const struct sampler_stage *stage, int32_t index, int32_t n_vocab, slm_error *err);
+    sampler_check_fn check; /* of the fields that this kind uses; NULL: left out of this build */
     /* Reorders and reweighs c[0..*n-1], lowers *n to no less than 1. */
-    void (*apply)(struct slm_sampler *s, const struct sampler_stage *stage, slm_candidate *c,
-                  int32_t *n);
+    sampler_apply_fn apply;
 };
 
 /* ---- Random numbers: splitmix64 (Steele, Lea, Flood 2014) ------------------------------------ */
@@ -406,16 +409,30 @@ static void sampler_logit_bias(struct slm_sampler *s, const struct sampler_stage
     }
 }
 
+#define SAMPLER_ROW(kind, needs, name, check)                                                      \
+    {                                                                                              \
+        kind, needs, #name, PROFILE_STAGE(name) ? check : (sampler_check_fn)NULL,                  \
+            PROFILE_STAGE(name) ? sampler_##name : (sampler_apply_fn)NULL                          \
+    }
+
 static const struct sampler_kind sampler_kinds[] = {
-    {SLM_STAGE_TEMPERATURE, 0, "temperature", sampler_check_value, sampler_temperature},
-    {SLM_STAGE_TOP_K, 0, "top_k", sampler_check_nothing, sampler_top_k},
-    {SLM_STAGE_TOP_P, 0, "top_p", sampler_check_value, sampler_top_p},
-    {SLM_STAGE_MIN_P, 0, "min_p", sampler_check_value, sampler_min_p},
-    {SLM_STAGE_PENALTIES, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY, "penalties",
-     sampler_check_penalties, sampler_penalties},
-    {SLM_STAGE_LOGIT_BIAS, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_BIASES, "logit_bias",
-     sampler_check_biases, sampler_logit_bias},
+    SAMPLER_ROW(SLM_STAGE_TEMPERATURE, 0, temperature, sampler_check_value),
+    SAMPLER_ROW(SLM_STAGE_TOP_K, 0, top_k, sampler_check_nothing),
+    SAMPLER_ROW(SLM_STAGE_TOP_P, 0, top_p, sampler_check_value),
+    SAMPLER_ROW(SLM_STAGE_MIN_P, 0, min_p, sampler_check_value),
+    SAMPLER_ROW(SLM_STAGE_PENALTIES, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_HISTORY, penalties,
+                sampler_check_penalties),
+    SAMPLER_ROW(SLM_STAGE_LOGIT_BIAS, SAMPLER_NEEDS_COUNTS | SAMPLER_NEEDS_BIASES, logit_bias,
+                sampler_check_biases),
 };
+
+#undef SAMPLER_ROW
+
+/* A constant where the one stage that has biases is left out. */
+static int sampler_has_biases(const struct sampler_stage *stage)
+{
+    return PROFILE_STAGE(logit_bias) && (stage->kind->needs & SAMPLER_NEEDS_BIASES) != 0;
+}
 
 /* ---- Making and copying ---------------------------------------------------------------------- */
 
@@ -443,6 +460,11 @@ static int sampler_read_stage(struct sampler_stage *stage, const slm_sampler_sta
     if (stage->kind == NULL) {
         SLM_FAIL(err, SLM_E_ARGUMENT, index, "sampler stage %d: there is no kind %d", index,
                  stage->set.kind);
+    }
+    if (stage->kind->check == NULL) {
+        SLM_FAIL(err, SLM_E_UNSUPPORTED, index,
+                 "sampler stage %d: %s was left out of this build (SLM_ONLY_STAGES)", index,
+                 stage->kind->name);
     }
     return stage->kind->check(stage, index, n_vocab, err);
 }
@@ -526,10 +548,11 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
     memset(&plan, 0, sizeof plan);
     for (int32_t i = 0; i < n_stages; i++) {
         SLM_TRY(sampler_read_stage(&stage, stages, i, stage_size, n_vocab, err));
-        plan.n_biases +=
-            stage.kind->needs & SAMPLER_NEEDS_BIASES ? (uint64_t)stage.set.n_biases : 0;
+        plan.n_biases += sampler_has_biases(&stage) ? (uint64_t)stage.set.n_biases : 0;
         plan.has_counts |= (stage.kind->needs & SAMPLER_NEEDS_COUNTS) != 0;
-        window = stage.kind->needs & SAMPLER_NEEDS_HISTORY ? max_i32(window, stage.set.n) : window;
+        if (PROFILE_STAGE(penalties) && (stage.kind->needs & SAMPLER_NEEDS_HISTORY) != 0) {
+            window = max_i32(window, stage.set.n);
+        }
     }
     plan.mem = memory_make(options->alloc, options->alloc_user, UINT64_MAX);
     plan.references = 1;
@@ -547,7 +570,7 @@ static int sampler_create(struct slm_sampler **out, int32_t n_vocab,
         int status = sampler_read_stage(&s->stages[i], stages, i, stage_size, n_vocab, err);
         SLM_ASSERT(status == SLM_OK);
         (void)status;
-        if (s->stages[i].kind->needs & SAMPLER_NEEDS_BIASES) {
+        if (sampler_has_biases(&s->stages[i])) {
             s->stages[i].first_bias = n_biases;
             n_biases += (uint64_t)s->stages[i].set.n_biases;
             sampler_merge_biases(s, &s->stages[i]);

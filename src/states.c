@@ -39,6 +39,12 @@ static void states_layout(struct states *s, struct arena *a)
     }
 }
 
+/* A constant where no family has any. */
+static int states_exist(const struct states *s)
+{
+    return PROFILE_RECURRENT && s->n_floats > 0;
+}
+
 static float *states_at(const struct states *s, int64_t index)
 {
     return s->data + index * s->n_floats;
@@ -57,7 +63,7 @@ static void states_copy(const struct states *s, float *to, const float *from)
 /* The batch counts. */
 static void states_commit(struct states *s, int32_t sequence)
 {
-    if (s->n_floats > 0) {
+    if (states_exist(s)) {
         int32_t old = s->current[sequence];
         s->current[sequence] = s->next[sequence];
         s->next[sequence] = old;
@@ -67,7 +73,7 @@ static void states_commit(struct states *s, int32_t sequence)
 /* Remembers the state, which belongs to `length`, in place i of the sequence's checkpoints. */
 static void states_checkpoint(struct states *s, int32_t sequence, int32_t i, int32_t length)
 {
-    if (s->n_floats > 0) {
+    if (states_exist(s)) {
         states_copy(s, states_of_checkpoint(s, sequence, i), states_at(s, s->current[sequence]));
         s->positions[(int64_t)sequence * s->n_checkpoints + i] = length;
     }
@@ -88,14 +94,14 @@ static int32_t states_find(const struct states *s, int32_t sequence, int32_t len
 /* Can a sequence of length `now` go back to `length`? */
 static int states_can_rewind(const struct states *s, int32_t sequence, int32_t now, int32_t length)
 {
-    return s->n_floats == 0 || length == 0 || length == now ||
+    return !states_exist(s) || length == 0 || length == now ||
            states_find(s, sequence, length) != STATES_NONE;
 }
 
 /* Only after states_can_rewind said yes. Checkpoints behind `length` are of a past that never was. */
 static void states_rewind(struct states *s, int32_t sequence, int32_t now, int32_t length)
 {
-    if (s->n_floats == 0) {
+    if (!states_exist(s)) {
         return;
     }
     if (length != now && length != 0) {
@@ -111,7 +117,7 @@ static void states_rewind(struct states *s, int32_t sequence, int32_t now, int32
 /* `to` becomes a copy of `from`, with its checkpoints. */
 static void states_fork(struct states *s, int32_t from, int32_t to)
 {
-    if (s->n_floats == 0 || from == to) {
+    if (!states_exist(s) || from == to) {
         return;
     }
     states_copy(s, states_at(s, s->current[to]), states_at(s, s->current[from]));

@@ -42,11 +42,30 @@ struct unicode_parts {
 
 #include "unicode.inc"
 
+/* The code of a point below UNICODE_TABLE_LIMIT, from the table of SLM_SMALL: a quarter of the other's
+ * bytes, and a walk along the runs of a block. */
+static unsigned unicode_code_small(uint32_t point)
+{
+    const uint8_t *run = unicode_runs + unicode_run_at[point / UNICODE_RUN_BLOCK];
+    uint32_t left = point % UNICODE_RUN_BLOCK;
+    for (;;) {
+        unsigned code = (unsigned)*run >> 4;
+        uint32_t n = (*run++ & 15u) + 1;
+        n += n == 16 ? *run++ : 0u;
+        if (left < n) {
+            return code < UNICODE_CASED ? code : 1 + (code - UNICODE_CASED + left) % 2;
+        }
+        left -= n;
+    }
+}
+
 /* The class bit of a code point, or 0. */
 static unsigned unicode_class(uint32_t point)
 {
     unsigned code = 0;
-    if (point < UNICODE_TABLE_LIMIT) {
+    if (PROFILE_SMALL && point < UNICODE_TABLE_LIMIT) {
+        code = unicode_code_small(point);
+    } else if (point < UNICODE_TABLE_LIMIT) {
         uint32_t at =
             unicode_block[point / UNICODE_BLOCK] * (uint32_t)UNICODE_BLOCK + point % UNICODE_BLOCK;
         code = (unsigned)unicode_codes[at / 2] >> (at % 2 * 4) & 15;
@@ -64,7 +83,8 @@ static unsigned unicode_class(uint32_t point)
 /* The same below 128: the first block of the table is the first of the codes. */
 static unsigned unicode_class_ascii(uint8_t point)
 {
-    return (1u << (unicode_codes[point / 2] >> (point % 2 * 4) & 15)) >> 1;
+    return PROFILE_SMALL ? unicode_class(point)
+                         : (1u << (unicode_codes[point / 2] >> (point % 2 * 4) & 15)) >> 1;
 }
 
 /* The simple lower case of a code point, or itself. */

@@ -1,9 +1,13 @@
 #!/bin/sh
-# firmware.sh BUILD - examples/firmware: what slm.c asks for on bare metal is what tests/firmware.allow
-# lists, no double among it, and both machines that qemu plays tell the host's story.
+# firmware.sh BUILD BOARD... - examples/firmware: what slm.c asks for on bare metal is what
+# tests/firmware.allow lists, no double among it; it is no larger than it may be; and the machines that
+# qemu plays, cortex-m and riscv, tell the host's story.
 #
 # shellcheck disable=SC2086 # tools are words of one string
 build=$(cd "$1" && pwd)/firmware
+shift
+# Text and constants of slm.o for the Cortex-M7 with examples/firmware/minimal.flags.
+budget=65536
 make="${MAKE:-make} -s --no-print-directory -C examples/firmware BUILD=$build"
 export LC_ALL=C
 
@@ -13,10 +17,18 @@ needs() { # COMMAND PACKAGE
         exit 77
     }
 }
-needs arm-none-eabi-gcc "gcc-arm-none-eabi, libnewlib-arm-none-eabi"
-needs riscv64-unknown-elf-gcc "gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf"
-needs qemu-system-arm qemu-system-arm
-needs qemu-system-riscv64 qemu-system-misc
+for board in "$@"; do
+    case $board in
+    cortex-m)
+        needs arm-none-eabi-gcc "gcc-arm-none-eabi, libnewlib-arm-none-eabi"
+        needs qemu-system-arm qemu-system-arm
+        ;;
+    riscv)
+        needs riscv64-unknown-elf-gcc "gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf"
+        needs qemu-system-riscv64 qemu-system-misc
+        ;;
+    esac
+done
 
 failed=0
 complain() {
@@ -31,12 +43,20 @@ $make "$build/story-host" || exit 1
 [ "$(wc -w <"$build/expected.txt")" -gt 30 ] || complain "no story:" "$build/expected.txt"
 
 sed 's/#.*//; s/[ \t]*$//; /^$/d' tests/firmware.allow | sort >"$build/allowed"
-for board in cortex-m riscv; do
+size=
+for board in "$@"; do
+    $make "$build/story-$board.elf" || exit 1
     case $board in
-    cortex-m) nm=arm-none-eabi-nm ;;
+    cortex-m)
+        nm=arm-none-eabi-nm
+        size=$(arm-none-eabi-size "$build/slm-$board.o" | awk 'NR == 2 { print $1 + $2 + $3 }')
+        [ "$size" -le $budget ] || {
+            echo "firmware: slm.o has $size bytes, $budget are the budget"
+            failed=1
+        }
+        ;;
     riscv) nm=riscv64-unknown-elf-nm ;;
     esac
-    $make "$build/story-$board.elf" || exit 1
     $nm -u "$build/slm-$board.o" | awk '{ print $NF }' | sort -u >"$build/imported"
     comm -23 "$build/imported" "$build/allowed" >"$build/extra"
     [ ! -s "$build/extra" ] || complain "$board: imported, but not in tests/firmware.allow:" "$build/extra"
@@ -46,5 +66,5 @@ for board in cortex-m riscv; do
     timeout 300 $make run-$board >"$build/$board.txt" || complain "$board: failed:" "$build/$board.txt"
     sed '/^-- /d' "$build/$board.txt" | cmp "$build/expected.txt" - || complain "$board tells:" "$build/$board.txt"
 done
-[ $failed = 0 ] && echo "a Cortex-M7 and a RISC-V tell the host's story, without doubles"
+[ $failed = 0 ] && echo "$*: the host's story, without doubles${size:+, slm.o of $size bytes}"
 exit $failed

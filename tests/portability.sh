@@ -129,9 +129,46 @@ no_simd) switches -DSLM_NO_SIMD ;;
 no_threads_no_files) switches -DSLM_NO_THREADS -DSLM_NO_FILES ;;
 nothing) switches -DSLM_NO_THREADS -DSLM_NO_FILES -DSLM_NO_SIMD ;;
 minimal)
-    switches -DSLM_NO_THREADS -DSLM_NO_SIMD -DSLM_NO_CHAT -DSLM_NO_MESSAGES -DSLM_ONLY_FAMILIES \
-        -DSLM_FAMILY_llama -DSLM_ONLY_ENCODINGS -DSLM_ENCODING_Q8_0 -DSLM_ENCODING_Q4_K \
-        -DSLM_ONLY_TOKENIZERS -DSLM_TOKENIZER_bpe
+    # As firmware has it, but for doubles; then with messages, which must say what was left out.
+    for cc in $compilers; do
+        $cc -std=c11 -O0 -DSLM_DEBUG $strict @examples/firmware/minimal.flags \
+            tests/portability/left_out.c slm.c -o "$work/left_out-$cc" && "$work/left_out-$cc" || exit 1
+    done
+    switches @examples/firmware/minimal.flags -DSLM_NO_ERRORS
+    ;;
+chat)
+    # Templates, computed in double.
+    level='-O1 -DSLM_DEBUG'
+    talk() { # NAME OPTION...
+        program=$work/chat-$1
+        shift
+        $cc -std=c11 $level $strict "$@" tests/portability/chat.c slm.c -o "$program" -pthread &&
+            "$program" >"$program.txt" && cmp "$work/chat-plain.txt" "$program.txt"
+    }
+    cc=${compilers%% *}
+    $cc $level -DSLM_NO_SIMD tests/portability/chat.c slm.c -o "$work/chat-plain" -pthread &&
+        "$work/chat-plain" >"$work/chat-plain.txt" || exit 1
+    talk no_tools @examples/firmware/chat.flags -DSLM_NO_TOOLS -DSLM_NO_MESSAGES -DSLM_SMALL || exit 1
+    for cc in $compilers; do
+        talk tools @examples/firmware/chat.flags || exit 1
+    done
+    switches @examples/firmware/chat.flags
+    ;;
+families)
+    # Each family alone, with what src/arch/families.h says that it needs and no more.
+    n=0
+    for family in $(sed -n 's/^ *X(\([a-z0-9_]*\),.*/\1/p' src/arch/families.h); do
+        pattern=$(echo "$family" | sed 's/_/[-_]/g')
+        files=$(grep -lE "^kv general.architecture str \"$pattern\"" tests/golden/models/*.txt) || {
+            echo "no golden vectors: $family"
+            exit 1
+        }
+        ${CC:-cc} -O1 -DSLM_DEBUG -DSLM_NO_SIMD -DSLM_SMALL -DSLM_ONLY_FAMILIES "-DSLM_FAMILY_$family" \
+            tests/test_golden.c slm.c -o "$work/family" -pthread -lm || exit 1
+        "$work/family" --threads 1 $files || exit 1
+        n=$((n + 1))
+    done
+    echo "$n families, each by itself"
     ;;
 no_double)
     # Without a double the logits are others; the golden vectors are what they owe.

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "golden.h"
 
 #define N_TOKENS 1300 /* more than two runs of pages */
@@ -64,14 +65,7 @@ static float *logits_of(int32_t first, int32_t end, int32_t n_batch, int32_t n_t
     o.kv_type = SLM_KV_F32;
     o.n_threads = n_threads;
     assert_int_equal(slm_context_create(&c, model, &o, &err), SLM_OK);
-    slm_span s;
-    memset(&s, 0, sizeof s);
-    s.struct_size = sizeof s;
-    s.position = -1;
-    s.tokens = ids + first;
-    s.n_tokens = end - first;
-    s.want = SLM_WANT_LAST;
-    assert_int_equal(slm_eval(c, &s, 1, sizeof s, NULL, &err), SLM_OK);
+    eval(c, 0, ids + first, end - first, SLM_WANT_LAST);
     assert_int_equal(slm_logits(c, -1, &row, NULL, &err), SLM_OK);
     size_t bytes = (size_t)model->hparams.n_vocab * sizeof(float);
     float *copy = (float *)malloc(bytes);

@@ -120,6 +120,12 @@ check "/load goes on with another talk" says '^5 messages'
 check "in its file" [ "$(lines "$talk")" -eq 7 ]
 chat 1 "/save $talk\n"
 check "/save overwrites no file" says 'exists; /load'
+chat 1 'one\n' --save "$dir/missing/talk.jsonl"
+check "a file that cannot be written is told before an answer is made" [ ! -s "$out" ]
+check "with its name" says '^slm: cannot write .*/missing/talk.jsonl: '
+chat 1 "/save $dir/missing/talk.jsonl\n/save\n"
+check "/save tells it, too" says '^slm: cannot write .*/missing/talk.jsonl: '
+check "and does not keep the name" says '^slm: /save FILE: to which file?'
 chat 0 "one\n/save $dir/new.jsonl\ntwo\n"
 check "/save saves what was and what comes" [ "$(lines "$dir/new.jsonl")" -eq 4 ]
 chat 0 "five\n" --load "$dir/new.jsonl" --save "$dir/newer.jsonl"
@@ -188,6 +194,11 @@ check "a full context is told, with what to do" says '^slm: the context is full.
 check "what was said is kept" grep -q 'on and on and' "$talk"
 chat 1 'Hi\nHi\n' --ctx 12
 check "a talk that does not fit as well" says '^slm: the context is full.*/undo'
+chat 1 'Hi\nHi\nHi\nHi\n' --ctx 12
+check "once, and not for every line" [ "$(lines "$err")" -eq 1 ]
+check "and what becomes of the others" says 'messages go unanswered'
+chat 1 'Hi\nHi\n/clear\nHi\nHi\n' --ctx 12
+check "and again after a command" [ "$(grep -c 'context is full' "$err")" -eq 2 ]
 chat 0 'Hi\n/clear\nHi\n' --ctx 12
 check "/clear helps" is 'Hello there all.\nHello there all.\n'
 

@@ -76,6 +76,11 @@ usage_error run -m "$model" -p a --isa mmx
 usage_error run -m "$model" -p a --stats=yes
 usage_error run -m "$model" --kv f8
 usage_error run "$(printf 'a\033[2Jb\nc')"
+usage_error version junk
+usage_error help run extra
+usage_error run --help=1
+usage_error template -m "$model" --segments --ids
+usage_error bench -m "$model" --type q8_0
 usage_error logits -m "$model"
 usage_error logits -m "$model" --tokens "1 x 3"
 usage_error bench
@@ -117,6 +122,9 @@ check "the text ends before the stop string" cmp -s "$out" "$dir/sentence"
 run 0 run -m "$model" -p "Once upon a time there was a lit" -n 1 --temp 0 --heal
 check "a prompt that ends inside a word is healed" [ "$(cat "$out")" = tle ]
 run 0 run -m "$model" -p "Once upon a time" -n 8 --isa ref
+failure run -m "$model" -p ""
+check "an empty prompt is told apart from a vocabulary without a start token" \
+    grep -q 'asks for no start token' "$err"
 run 0 run -m "$model" -p "Once upon a time" --ctx 32 --temp 0
 check "a full context is told" grep -q 'context is full' "$err"
 failure run -m "$model" -f "$model" --ctx 64
@@ -129,7 +137,10 @@ fi
     "$slm" logits -m "$model" --tokens "$(seq -s ' ' 1 64)" 2>"$err"
     echo $? >"$dir/code"
 ) | head -c 1 >"$out"
-check "a reader that went away is a failure" [ "$(cat "$dir/code")" -eq 1 ]
+check "a reader that went away ends it as it ends other tools" [ "$(cat "$dir/code")" -eq 141 ]
+check "without a word" [ ! -s "$err" ]
+run 0 run -m "$model" -p other -p "Once upon a time" -n 20 --temp 1 --temp 0
+check "of an option given twice the last counts" cmp -s "$out" "$dir/greedy"
 
 # ---- template
 
@@ -194,6 +205,7 @@ run 0 info -m "$model"
 for word in llama 'Q8_0' '2048 tokens' 'cpu' 'KV cache'; do
     check "info says $word" grep -q "$word" "$out"
 done
+check "info says that the start token is not added" grep -q 'start .* (not added to prompts)' "$out"
 run 0 info -m "$model" --metadata --tensors
 check "keys" grep -q 'llama.block_count = u32 4' "$out"
 check "tensors" grep -q 'blk.3.ffn_down.weight' "$out"
@@ -245,8 +257,27 @@ usage_error embed -m "$embedder" --compare a
 usage_error embed -m "$embedder" --pooling max a
 failure embed -m "$embedder" --pooling mean a
 failure embed -m "$embedder" --pooling none --compare a b
-failure embed -m "$embedder" --ids 275
 failure embed -m "$embedder" --ids x
+input '1 2\n275\n\n3\n'
+run 1 embed -m "$embedder" --ids
+check "a row for each line" [ "$(lines "$out")" -eq 4 ]
+check "what is wrong with a line" grep -q \
+    '^{"index":1,"n_tokens":1,"embedding":null,"error":"line 2: token 0 is id 275,' "$out"
+check "a blank line" grep -qx \
+    '{"index":2,"n_tokens":0,"embedding":null,"error":"line 3 has no tokens"}' "$out"
+check "the first is told, in one line" [ "$(grep -c '^slm: line 2: .* (2 of 4 ' "$err")" -eq "$(lines "$err")" ]
+input '1 2\nx\n3\n'
+run 1 embed -m "$embedder" --ids
+check "lines before one that cannot be read" [ "$(lines "$out")" -eq 1 ]
+check "whose number is told" grep -q '^slm: --ids, line 2: ' "$err"
+run 1 embed -m "$embedder" --ids 1 275
+check "words have numbers, too" grep -q '^slm: text 2: ' "$err"
+failure embed -m "$embedder" --ids --compare 1 275
+(seq 1 70 && echo && echo a) >"$dir/in"
+run 1 embed -m "$model" --pooling mean
+check "more texts than go at once, and a blank line" [ "$(grep -c '"embedding":\[' "$out")" -eq 71 ]
+check "with its number" grep -q '^slm: line 71 has no tokens' "$err"
+input ''
 bert=$(made bert-cls)
 run 0 info -m "$bert"
 check "names the tokenizer" grep -q '^vocabulary *wordpiece, 104 tokens' "$out"
@@ -272,6 +303,9 @@ run 0 rerank -m "$reranker" --query "what" -t 1
 check "lines of stdin are the same" cmp -s "$out" "$dir/three"
 run 0 rerank -m "$(made modern-bert-rerank)" --query "what" one "two three"
 check "an encoder scores, too" [ "$(lines "$out")" -eq 2 ]
+run 1 rerank -m "$(made bert-rerank)" --query a "$(seq -s ' ' 1 600)" b
+check "a document that is too long has no score" [ "$(tail -n 1 "$out")" = '{"index":0,"score":null}' ]
+check "and is told" grep -q '^slm: text 1 has ' "$err"
 usage_error rerank -m "$reranker" one
 failure rerank -m "$embedder" --query a b
 bert=$(made bert-rerank)

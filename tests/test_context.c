@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "../slm.h"
+#include "calls.h"
 #include "golden.h"
 
 #define N_LONG 200 /* tokens: more than one page */
@@ -75,31 +76,6 @@ static slm_context *make(slm_model *model, const slm_context_options *o)
     }
     assert_int_equal(status, SLM_OK);
     return c;
-}
-
-static slm_span span_of(int32_t sequence, const int32_t *tokens, int32_t n, int32_t want)
-{
-    slm_span s;
-    memset(&s, 0, sizeof s);
-    s.struct_size = sizeof s;
-    s.sequence = sequence;
-    s.position = -1;
-    s.tokens = tokens;
-    s.n_tokens = n;
-    s.want = want;
-    return s;
-}
-
-static void eval(slm_context *c, int32_t sequence, const int32_t *tokens, int32_t n, int32_t want)
-{
-    slm_error err;
-    slm_span s = span_of(sequence, tokens, n, want);
-    int status = slm_eval(c, &s, 1, sizeof s, NULL, &err);
-    if (status != SLM_OK) {
-        print_error("%s\n", err.message);
-    }
-    assert_int_equal(status, SLM_OK);
-    assert_int_equal(s.n_done, n);
 }
 
 static int n_vocab_of(slm_model *model)

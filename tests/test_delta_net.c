@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "golden.h"
 
 #define N_SEQUENCES 4
@@ -52,19 +53,6 @@ static slm_context *context_for(const struct golden *g, slm_model *model, uint32
     return context;
 }
 
-static slm_span span_of(const struct golden *g, int32_t sequence, int32_t first, int32_t n)
-{
-    slm_span span;
-    memset(&span, 0, sizeof span);
-    span.struct_size = (uint32_t)sizeof span;
-    span.sequence = sequence;
-    span.position = -1;
-    span.tokens = g->tokens + first;
-    span.n_tokens = n;
-    span.want = SLM_WANT_ALL;
-    return span;
-}
-
 /* n rows of logits of the last call, from row `first` on. */
 static void take_rows(const struct golden *g, slm_context *context, int32_t first, int32_t n,
                       float *rows)
@@ -92,7 +80,7 @@ static float *evaluate(const struct golden *g, slm_model *model, uint32_t flags,
     slm_error err;
     for (int32_t first = 0; first < g->n_tokens; first += n_at_once) {
         int32_t n = g->n_tokens - first < n_at_once ? g->n_tokens - first : n_at_once;
-        slm_span span = span_of(g, 0, first, n);
+        slm_span span = span_of(0, g->tokens + first, n, SLM_WANT_ALL);
         assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, &err), SLM_OK);
         take_rows(g, context, 0, n, rows + (size_t)first * (size_t)g->n_vocab);
     }
@@ -269,7 +257,7 @@ static void sequences_share_a_batch(void **state)
     for (int32_t round = 0; round < 2; round++) {
         slm_span spans[N_SEQUENCES];
         for (int32_t i = 0; i < N_SEQUENCES; i++) {
-            spans[i] = span_of(&g, i, round * lengths[i], lengths[i]);
+            spans[i] = span_of(i, g.tokens + round * lengths[i], lengths[i], SLM_WANT_ALL);
         }
         assert_int_equal(slm_eval(context, spans, N_SEQUENCES, sizeof spans[0], NULL, NULL),
                          SLM_OK);
@@ -320,12 +308,12 @@ static void a_cancelled_chunk_was_never_there(void **state)
     o.parallel_user = &stopper;
     assert_int_equal(slm_threads_create(&threads, &o, NULL), SLM_OK);
     slm_context *context = context_for(&g, model, 0, threads, 2);
-    slm_span span = span_of(&g, 0, 0, 100);
+    slm_span span = span_of(0, g.tokens, 100, SLM_WANT_ALL);
     assert_int_equal(slm_eval(context, &span, 1, sizeof span, NULL, NULL), SLM_OK);
     slm_eval_options_init(&e, sizeof e);
     e.cancel = &stopper.cancel;
     for (int64_t at = 1; status == SLM_E_CANCELLED && at < 1000; at++) {
-        span = span_of(&g, 0, 100, 100);
+        span = span_of(0, g.tokens + 100, 100, SLM_WANT_ALL);
         stopper.cancel = 0;
         stopper.n_regions = 0;
         stopper.at = at;

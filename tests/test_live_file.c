@@ -114,6 +114,7 @@ static int live_unmap(void *p, size_t size)
 #endif
 #include "../slm.c"
 
+#include "calls.h"
 #include "model_fixture.h"
 
 /* ---- The file and what happens to it --------------------------------------------------------- */
@@ -310,13 +311,8 @@ static uint64_t seen_facts(slm_model *model)
 static int seen_eval(slm_context *context, const int32_t *ids, int32_t n, int32_t n_vocab,
                      uint64_t *hash, slm_error *err)
 {
-    slm_span span = {.struct_size = sizeof span};
     const float *logits = NULL;
-    span.position = -1;
-    span.n_tokens = n;
-    span.tokens = ids;
-    span.want = SLM_WANT_LAST;
-    int status = slm_eval(context, &span, 1, sizeof span, NULL, err);
+    int status = try_eval(context, 0, ids, n, SLM_WANT_LAST, err);
     if (status == SLM_OK) {
         assert_int_equal(slm_logits(context, -1, &logits, NULL, err), SLM_OK);
         *hash = seen_add(*hash, logits, (size_t)n_vocab * sizeof *logits);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "check_rope.h"
+#include "testing.h"
 
 /* -ffast-math links start-up code that flushes denormals and lets sums be reordered: the same
  * inputs, a wider bound. */
@@ -27,18 +28,10 @@ static oracle_fn *volatile libm_sin = sinl;
 static oracle_fn *volatile libm_cos = cosl;
 static double (*volatile libm_sqrt)(double) = sqrt;
 
-static uint64_t test_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 /* Uniform in [a, b). */
 static double test_uniform(uint64_t *state, double a, double b)
 {
-    return a + (b - a) * ((double)(test_random(state) >> 11) * 0x1p-53);
+    return a + (b - a) * ((double)(testing_random(state) >> 11) * 0x1p-53);
 }
 
 /* How many units of the last place of a number with `digits` bits lie between got and want. */
@@ -204,9 +197,9 @@ static void sqrt_is_exact_by_instruction_and_by_hand(void **unused)
     (void)unused;
     uint64_t state = 3;
     for (int i = 0; i < 300000; i++) {
-        uint64_t bits = test_random(&state) & INT64_MAX;
+        uint64_t bits = testing_random(&state) & INT64_MAX;
         if (i & 1) { /* a square and its neighbours: where rounding is closest to a tie */
-            double root = (double)(test_random(&state) >> 38);
+            double root = (double)(testing_random(&state) >> 38);
             bits = f64_to_bits(root * root) + (uint64_t)(i & 2) - 1;
         }
         double x = bits_to_f64(bits);

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "check_rope.h"
+#include "testing.h"
 
 typedef double oracle_fn(double);
 
@@ -100,14 +101,6 @@ static void edges_give_what_they_should(void **state)
     assert_true(f32_is_nan(math_tanhf(nan)) && f32_is_nan(math_exp2(nan)) == 0);
 }
 
-static uint64_t test_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 static uint64_t bits_of(double d)
 {
     uint64_t bits;
@@ -120,7 +113,7 @@ static void doubles_from_bits_are_what_the_processor_makes(void **state)
     uint64_t seed = 5;
     (void)state;
     for (int i = 0; i < 1000000; i++) {
-        uint64_t r = test_random(&seed);
+        uint64_t r = testing_random(&seed);
         uint64_t small = r >> (i % 64);
         float f = bits_to_f32((uint32_t)r & (i % 3 == 0 ? 0x807fffffu : 0xffffffffu));
         assert_int_equal(f64_bits_of_u64(small), bits_of((double)small));
@@ -149,7 +142,7 @@ static void long_sums_lose_nothing(void **state)
     (void)state;
     memset(&total, 0, sizeof total);
     for (int i = 0; i < 200000; i++) {
-        float x = (float)(test_random(&seed) >> 40);
+        float x = (float)(testing_random(&seed) >> 40);
         math_add(&total, x);
         want += (double)x;
     }

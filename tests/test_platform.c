@@ -76,6 +76,8 @@ static void *hook_mmap(size_t size, int fd)
 #define PLATFORM_MMAP(size, fd) hook_mmap(size, fd)
 #include "../slm.c"
 
+#include "testing.h"
+
 #define FILE_BYTES 100000
 
 static char directory[64];
@@ -89,10 +91,7 @@ static const char *path_of(const char *name)
 
 static void write_file(const char *path, const void *data, size_t size)
 {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
+    assert_int_equal(testing_put(fopen(path, "wb"), data, size), 0);
 }
 
 static uint8_t byte_of(size_t i)

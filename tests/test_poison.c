@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "../slm.h"
+#include "calls.h"
 #include "golden.h"
 
 /* ---- The allocator --------------------------------------------------------------------------- */
@@ -127,13 +128,6 @@ static int poison_end(struct poison *p)
 }
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
-
-static void must(int status, const slm_error *err)
-{
-    if (status != SLM_OK) {
-        fail_msg("%s: %s", slm_status_name(status), err->message);
-    }
-}
 
 static slm_context *context_of(slm_model *model, int32_t n_ctx, int32_t n_logits, int32_t kv_type,
                                struct poison *p)

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "process.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -38,13 +39,6 @@ static const struct process_api linked = {
 };
 
 static struct process_result expected;
-
-static void must(int status, const slm_error *err)
-{
-    if (status != SLM_OK) {
-        fail_msg("%s: %s", slm_status_name(status), err->message);
-    }
-}
 
 static int setup(void **state)
 {
@@ -237,16 +231,9 @@ struct before_fork {
 
 static const int32_t some[5] = {1, 300, 7, 12, 900};
 
-static int eval(slm_context *c, slm_error *err)
+static int eval_some(slm_context *c, slm_error *err)
 {
-    slm_span span;
-    memset(&span, 0, sizeof span);
-    span.struct_size = (uint32_t)sizeof span;
-    span.position = -1;
-    span.n_tokens = 5;
-    span.tokens = some;
-    span.want = SLM_WANT_LAST;
-    return slm_eval(c, &span, 1, sizeof span, NULL, err);
+    return try_eval(c, 0, some, 5, SLM_WANT_LAST, err);
 }
 
 static slm_context *context_of(slm_model *model, slm_threads *pool, int32_t n_threads)
@@ -277,8 +264,8 @@ static void make(struct before_fork *b)
     assert_true(b->context != NULL && b->shared != NULL);
     must(slm_sampler_create(&b->sampler, b->model, NULL, 0, 0, NULL, &err), &err);
     must(slm_generate_begin(&b->generator, b->context, 1, b->sampler, "Once", 4, NULL, &err), &err);
-    must(eval(b->context, &err), &err);
-    must(eval(b->shared, &err), &err);
+    must(eval_some(b->context, &err), &err);
+    must(eval_some(b->shared, &err), &err);
 }
 
 static void free_all(struct before_fork *b)
@@ -299,7 +286,7 @@ static int fresh_context_works(slm_model *model)
     int32_t best = -1;
     slm_sampler *sampler = NULL;
     slm_context *c = context_of(model, NULL, UNDER_TSAN ? 1 : 2);
-    int ok = c != NULL && eval(c, &err) == SLM_OK &&
+    int ok = c != NULL && eval_some(c, &err) == SLM_OK &&
              slm_logits(c, -1, &logits, NULL, &err) == SLM_OK &&
              slm_sampler_create(&sampler, model, NULL, 0, 0, NULL, &err) == SLM_OK;
     slm_model_info info;
@@ -320,10 +307,10 @@ static int child_of(struct before_fork *b)
     int32_t tokens[16];
     size_t n = 0;
     piece.struct_size = (uint32_t)sizeof piece;
-    if (eval(b->context, &err) != SLM_E_FORKED || err.message[0] == 0) {
+    if (eval_some(b->context, &err) != SLM_E_FORKED || err.message[0] == 0) {
         return 1;
     }
-    if (eval(b->shared, NULL) != SLM_E_FORKED) {
+    if (eval_some(b->shared, NULL) != SLM_E_FORKED) {
         return 2;
     }
     if (slm_sequence_fork(b->context, 0, 1, &err) != SLM_E_FORKED ||
@@ -391,10 +378,10 @@ static void what_was_alive_at_a_fork_is_refused_in_the_child_and_goes_on_in_the_
         alarm(CHILD_SECONDS);
         _exit(child_of(&b));
     }
-    must(eval(b.context, &err), &err);
-    must(eval(b.shared, &err), &err);
+    must(eval_some(b.context, &err), &err);
+    must(eval_some(b.shared, &err), &err);
     assert_child_is_well(child);
-    must(eval(b.context, &err), &err);
+    must(eval_some(b.context, &err), &err);
     free_all(&b);
 }
 
@@ -411,7 +398,7 @@ static void *keep_busy(void *arg)
     while (!__atomic_load_n(&t->quit, __ATOMIC_ACQUIRE) && t->status == SLM_OK) {
         for (int i = 0; i < 2 && t->status == SLM_OK; i++) {
             slm_sequence_rewind(t->contexts[i], 0, 0, NULL);
-            t->status = eval(t->contexts[i], NULL);
+            t->status = eval_some(t->contexts[i], NULL);
         }
         __atomic_add_fetch(&t->n_done, 1, __ATOMIC_RELEASE);
     }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "../slm.h"
+#include "calls.h"
 #include "golden.h"
 
 #define N_THREADS 8
@@ -43,24 +44,6 @@ static slm_context_options options_of(int32_t kv_type, int32_t n_threads, slm_th
     return o;
 }
 
-static slm_span span_of(const int32_t *tokens, int32_t n)
-{
-    slm_span s;
-    memset(&s, 0, sizeof s);
-    s.struct_size = (uint32_t)sizeof s;
-    s.position = -1;
-    s.tokens = tokens;
-    s.n_tokens = n;
-    s.want = SLM_WANT_LAST;
-    return s;
-}
-
-static int eval(slm_context *c, const int32_t *tokens, int32_t n, slm_error *err)
-{
-    slm_span s = span_of(tokens, n);
-    return slm_eval(c, &s, 1, sizeof s, NULL, err);
-}
-
 static int copy_row(slm_context *c, float *row, int32_t n_vocab, slm_error *err)
 {
     const float *logits = NULL;
@@ -77,7 +60,7 @@ static int run_context(slm_model *m, const slm_context_options *o, const int32_t
 {
     slm_context *c = NULL;
     int status = slm_context_create(&c, m, o, err);
-    status = status != SLM_OK ? status : eval(c, tokens, N_TOKENS, err);
+    status = status != SLM_OK ? status : try_eval(c, 0, tokens, N_TOKENS, SLM_WANT_LAST, err);
     status = status != SLM_OK ? status : copy_row(c, row, n_vocab, err);
     slm_context_free(c);
     return status;
@@ -91,13 +74,6 @@ static int flag_get(const int32_t *flag)
 static void flag_set(int32_t *flag, int32_t value)
 {
     __atomic_store_n(flag, value, __ATOMIC_RELEASE);
-}
-
-static void must(int status, const slm_error *err)
-{
-    if (status != SLM_OK) {
-        fail_msg("%s: %s", slm_status_name(status), err->message);
-    }
 }
 
 static int32_t vocab_of(slm_model *m)
@@ -271,7 +247,9 @@ static void *create_and_destroy(void *arg)
         if (i % 2 == 0) {
             slm_model_free(m);
         }
-        w->status = w->status != SLM_OK ? w->status : eval(c, tiny_tokens, N_TOKENS, &w->err);
+        w->status = w->status != SLM_OK
+                        ? w->status
+                        : try_eval(c, 0, tiny_tokens, N_TOKENS, SLM_WANT_LAST, &w->err);
         w->status = w->status != SLM_OK ? w->status : copy_row(c, row, tiny_vocab, &w->err);
         w->wrong += w->status == SLM_OK &&
                     memcmp(row, tiny_rows[o.kv_type], (size_t)tiny_vocab * sizeof *row) != 0;
@@ -307,7 +285,7 @@ static void *use_and_free(void *arg)
 {
     struct worker *w = (struct worker *)arg;
     float row[ROW_MAX];
-    w->status = eval(w->context, tiny_tokens, N_TOKENS, &w->err);
+    w->status = try_eval(w->context, 0, tiny_tokens, N_TOKENS, SLM_WANT_LAST, &w->err);
     w->status = w->status != SLM_OK ? w->status : copy_row(w->context, row, tiny_vocab, &w->err);
     w->wrong += w->status == SLM_OK &&
                 memcmp(row, tiny_rows[SLM_KV_F16], (size_t)tiny_vocab * sizeof *row) != 0;
@@ -513,7 +491,7 @@ static int eval_with_interruptions(slm_context *c, struct handshake *h, slm_eval
         pthread_t thread;
         slm_error err;
         int32_t length = -1;
-        slm_span s = span_of(story_tokens + done, N_TOKENS - done);
+        slm_span s = span_of(0, story_tokens + done, N_TOKENS - done, SLM_WANT_LAST);
         flag_set(&h->reached, 0);
         flag_set(&h->cancel, 0);
         flag_set(&h->done, 0);
@@ -669,7 +647,7 @@ static void *eval_at_once(void *arg)
     }
     while (w->n_ok < w->rounds && w->status == SLM_OK) {
         int32_t token = 3;
-        told(w, eval(w->context, &token, 1, &w->err));
+        told(w, try_eval(w->context, 0, &token, 1, SLM_WANT_LAST, &w->err));
         sched_yield();
     }
     return NULL;
@@ -702,7 +680,7 @@ static void two_threads_that_evaluate_in_one_context(void **state)
     must(copy_row(c, row, tiny_vocab, &err), &err);
     must(slm_context_create(&alone, tiny, &o, &err), &err);
     for (int32_t i = 0; i < length; i++) {
-        must(eval(alone, &token, 1, &err), &err);
+        must(try_eval(alone, 0, &token, 1, SLM_WANT_LAST, &err), &err);
     }
     must(copy_row(alone, expected, tiny_vocab, &err), &err);
     assert_memory_equal(row, expected, (size_t)tiny_vocab * sizeof *row);
@@ -721,7 +699,7 @@ static void *try_everything(void *arg)
         sched_yield();
     }
     piece.struct_size = (uint32_t)sizeof piece;
-    told(w, eval(w->context, &token, 1, &w->err));
+    told(w, try_eval(w->context, 0, &token, 1, SLM_WANT_LAST, &w->err));
     told(w, slm_sequence_fork(w->context, 0, 0, &w->err));
     told(w, slm_sequence_rewind(w->context, 0, 0, &w->err));
     told(w, slm_sequence_checkpoint(w->context, 0, 0, &w->err));
@@ -764,7 +742,7 @@ static void a_context_in_a_call_is_busy_for_every_other_thread(void **state)
     assert_int_equal(slm_eval_options_init(&e, sizeof e), SLM_OK);
     e.progress = hold;
     e.progress_user = flags;
-    slm_span s = span_of(story_tokens, 5);
+    slm_span s = span_of(0, story_tokens, 5, SLM_WANT_LAST);
     start(&w, 1, try_everything);
     must(slm_eval(c, &s, 1, sizeof s, &e, &err), &err);
     join(&w, 1);

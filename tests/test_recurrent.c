@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "calls.h"
 #include "counting.h"
 #include "golden.h"
 #include "gguf_build.h"
@@ -107,28 +108,6 @@ static slm_context *make_one(const struct model *m, int32_t n_sequences)
     return make(m, &o);
 }
 
-static slm_span span_of(int32_t sequence, const int32_t *tokens, int32_t n)
-{
-    slm_span s;
-    memset(&s, 0, sizeof s);
-    s.struct_size = (uint32_t)sizeof s;
-    s.sequence = sequence;
-    s.position = -1;
-    s.n_tokens = n;
-    s.tokens = tokens;
-    s.want = SLM_WANT_LAST;
-    return s;
-}
-
-static void eval(slm_context *c, int32_t sequence, const int32_t *tokens, int32_t n)
-{
-    slm_span s = span_of(sequence, tokens, n);
-    slm_error err;
-    if (slm_eval(c, &s, 1, sizeof s, NULL, &err) != SLM_OK) {
-        fail_msg("%s", err.message);
-    }
-}
-
 static int32_t length_of(const slm_context *c, int32_t sequence)
 {
     int32_t length = -1;
@@ -143,7 +122,7 @@ static void assert_row(const struct model *m, slm_context *c, int32_t index, con
     slm_context *other = make_one(m, 1);
     const float *row = NULL;
     const float *wanted = NULL;
-    eval(other, 0, tokens, n);
+    eval(other, 0, tokens, n, SLM_WANT_LAST);
     assert_int_equal(slm_logits(c, index, &row, NULL, NULL), SLM_OK);
     assert_int_equal(slm_logits(other, -1, &wanted, NULL, NULL), SLM_OK);
     if (memcmp(row, wanted, (size_t)m->golden.n_vocab * sizeof(float)) != 0) {
@@ -162,7 +141,7 @@ static void assert_goes_on(const struct model *m, slm_context *c, int32_t sequen
     for (int32_t i = 0; i < 5; i++) {
         all[n + i] = m->golden.tokens[(3 * i + n) % m->golden.n_tokens];
     }
-    eval(c, sequence, all + n, 5);
+    eval(c, sequence, all + n, 5, SLM_WANT_LAST);
     assert_row(m, c, -1, all, n + 5);
 }
 
@@ -174,11 +153,11 @@ static void a_rewind_to_a_checkpoint_is_exact(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 1);
-        eval(c, 0, t, 10);
+        eval(c, 0, t, 10, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 2, NULL), SLM_OK);
-        eval(c, 0, t + 10, 7);
+        eval(c, 0, t + 10, 7, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 0, NULL), SLM_OK);
-        eval(c, 0, t + 17, 13);
+        eval(c, 0, t + 17, 13, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_rewind(c, 0, 17, NULL), SLM_OK);
         assert_goes_on(m, c, 0, t, 17);
         assert_int_equal(slm_sequence_rewind(c, 0, 17, NULL), SLM_OK); /* once more */
@@ -196,9 +175,9 @@ static void a_rewind_elsewhere_is_refused_and_changes_nothing(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 1);
-        eval(c, 0, t, 10);
+        eval(c, 0, t, 10, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 1, NULL), SLM_OK);
-        eval(c, 0, t + 10, 10);
+        eval(c, 0, t + 10, 10, SLM_WANT_LAST);
         for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
             slm_error err;
             assert_int_equal(slm_sequence_rewind(c, 0, lengths[i], &err), SLM_E_ARGUMENT);
@@ -218,13 +197,13 @@ static void a_rewind_to_0_is_a_new_sequence(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 1);
-        eval(c, 0, t + 3, 30);
+        eval(c, 0, t + 3, 30, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 0, NULL), SLM_OK);
         assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
         assert_goes_on(m, c, 0, t, 0);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 1, NULL), SLM_OK);
         assert_int_equal(slm_sequence_rewind(c, 0, 0, NULL), SLM_OK);
-        eval(c, 0, t, 1);
+        eval(c, 0, t, 1, SLM_WANT_LAST);
         assert_row(m, c, -1, t, 1);
         slm_context_free(c);
     }
@@ -238,12 +217,12 @@ static void checkpoints_behind_a_rewind_are_gone(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 1);
-        eval(c, 0, t, 8);
+        eval(c, 0, t, 8, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 0, NULL), SLM_OK);
-        eval(c, 0, t + 8, 8);
+        eval(c, 0, t + 8, 8, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 1, NULL), SLM_OK);
         assert_int_equal(slm_sequence_rewind(c, 0, 8, NULL), SLM_OK);
-        eval(c, 0, t + 20, 12);
+        eval(c, 0, t + 20, 12, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_rewind(c, 0, 16, NULL), SLM_E_ARGUMENT);
         assert_int_equal(slm_sequence_rewind(c, 0, 8, NULL), SLM_OK);
         assert_goes_on(m, c, 0, t, 8);
@@ -257,11 +236,11 @@ static void a_checkpoint_replaces_what_it_held(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 1);
-        eval(c, 0, t, 5);
+        eval(c, 0, t, 5, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 0, NULL), SLM_OK);
-        eval(c, 0, t + 5, 5);
+        eval(c, 0, t + 5, 5, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 0, NULL), SLM_OK);
-        eval(c, 0, t + 10, 5);
+        eval(c, 0, t + 10, 5, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_rewind(c, 0, 5, NULL), SLM_E_ARGUMENT);
         assert_int_equal(slm_sequence_rewind(c, 0, 10, NULL), SLM_OK);
         assert_goes_on(m, c, 0, t, 10);
@@ -299,14 +278,14 @@ static void a_fork_and_what_it_came_from_go_their_own_ways(void **state)
         const int32_t *t = m->golden.tokens;
         int32_t other[64];
         slm_context *c = make_one(m, 3);
-        eval(c, 0, t, 6);
+        eval(c, 0, t, 6, SLM_WANT_LAST);
         assert_int_equal(slm_sequence_checkpoint(c, 0, 1, NULL), SLM_OK);
-        eval(c, 0, t + 6, 12);
-        eval(c, 2, t + 9, 20); /* is replaced */
+        eval(c, 0, t + 6, 12, SLM_WANT_LAST);
+        eval(c, 2, t + 9, 20, SLM_WANT_LAST); /* is replaced */
         assert_int_equal(slm_sequence_fork(c, 0, 2, NULL), SLM_OK);
         memcpy(other, t, 18 * sizeof *other);
         memcpy(other + 18, t + 1, 9 * sizeof *other);
-        eval(c, 2, other + 18, 9);
+        eval(c, 2, other + 18, 9, SLM_WANT_LAST);
         assert_row(m, c, -1, other, 27);
         assert_goes_on(m, c, 0, t, 18);
         assert_goes_on(m, c, 2, other, 27);
@@ -350,7 +329,7 @@ static int64_t cancel_everywhere(const struct model *m, slm_context *c, struct s
     slm_eval_options_init(&e, sizeof e);
     e.cancel = &stopper->cancel;
     do {
-        slm_span s = span_of(0, m->golden.tokens + 15, N_BATCH);
+        slm_span s = span_of(0, m->golden.tokens + 15, N_BATCH, SLM_WANT_LAST);
         stopper->cancel = 0;
         stopper->n_regions = 0;
         stopper->at = ++n;
@@ -383,7 +362,7 @@ static void a_batch_cancelled_between_layers_was_never_there(void **state)
         o.parallel_user = &stopper;
         assert_int_equal(slm_threads_create(&with.threads, &o, NULL), SLM_OK);
         slm_context *c = make(m, &with);
-        eval(c, 0, m->golden.tokens, 15);
+        eval(c, 0, m->golden.tokens, 15, SLM_WANT_LAST);
         int64_t n = cancel_everywhere(m, c, &stopper);
         if (n < 5) {
             fail_msg("%s: only %lld regions", m->golden.title, (long long)n);
@@ -404,8 +383,8 @@ static void spans_of_one_sequence_are_one_span(void **state)
         slm_context_options o = options_of(2);
         o.n_logits = 4;
         slm_context *c = make(m, &o);
-        slm_span s[4] = {span_of(0, t, 3), span_of(0, t + 3, 1), span_of(1, t, 7),
-                         span_of(0, t + 4, 9)};
+        slm_span s[4] = {span_of(0, t, 3, SLM_WANT_LAST), span_of(0, t + 3, 1, SLM_WANT_LAST),
+                         span_of(1, t, 7, SLM_WANT_LAST), span_of(0, t + 4, 9, SLM_WANT_LAST)};
         slm_error err;
         if (slm_eval(c, s, 4, sizeof s[0], NULL, &err) != SLM_OK) {
             fail_msg("%s: %s", m->golden.title, err.message);
@@ -426,12 +405,13 @@ static void sequences_that_share_a_call_are_as_each_alone(void **state)
     for (const struct model *m = models; m < models + N_SUBJECTS; m++) {
         const int32_t *t = m->golden.tokens;
         slm_context *c = make_one(m, 3);
-        eval(c, 1, t + 2, 5);
+        eval(c, 1, t + 2, 5, SLM_WANT_LAST);
         for (int32_t round = 0; round < 2; round++) { /* of many tokens, then of one each */
             int32_t n = round == 0 ? 11 : 1;
             int32_t at = round == 0 ? 0 : 11;
-            slm_span s[3] = {span_of(2, t + at, n), span_of(0, t + 1 + at, n),
-                             span_of(1, t + 7 + at, n)};
+            slm_span s[3] = {span_of(2, t + at, n, SLM_WANT_LAST),
+                             span_of(0, t + 1 + at, n, SLM_WANT_LAST),
+                             span_of(1, t + 7 + at, n, SLM_WANT_LAST)};
             slm_error err;
             if (slm_eval(c, s, 3, sizeof s[0], NULL, &err) != SLM_OK) {
                 fail_msg("%s: %s", m->golden.title, err.message);
@@ -470,7 +450,7 @@ static void the_plan_knows_the_states(void **state)
             plan_of(m, &o, &plan);
             assert_int_equal(plan.state_bytes, states * (uint64_t)subjects[i].n_floats * 4);
             slm_context *c = make(m, &o);
-            eval(c, 0, m->golden.tokens, 30);
+            eval(c, 0, m->golden.tokens, 30, SLM_WANT_LAST);
             assert_int_equal(counting.peak, plan.context_heap_bytes);
             slm_context_free(c);
             assert_int_equal(counting.n_blocks, 0);
@@ -512,7 +492,7 @@ static void any_chunks_of_a_prompt_give_the_same_bits(void **state)
             for (int32_t at = 0; at < m->golden.n_tokens;) {
                 int32_t left = m->golden.n_tokens - at;
                 int32_t n = trial == 0 ? 1 : 1 + random_below(left < 13 ? left : 13);
-                eval(c, 0, m->golden.tokens + at, n);
+                eval(c, 0, m->golden.tokens + at, n, SLM_WANT_LAST);
                 at += n;
             }
             assert_row(m, c, -1, m->golden.tokens, m->golden.n_tokens);
@@ -537,7 +517,7 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
             slm_context *c = make(m, &o);
             for (int step = 0; step < 2; step++) { /* a prompt, then a token */
                 const float *row = NULL;
-                eval(c, 0, m->golden.tokens, step == 0 ? m->golden.n_tokens : 1);
+                eval(c, 0, m->golden.tokens, step == 0 ? m->golden.n_tokens : 1, SLM_WANT_LAST);
                 assert_int_equal(slm_logits(c, -1, &row, NULL, NULL), SLM_OK);
                 if (i == 0) {
                     memcpy(wanted[step], row, bytes);

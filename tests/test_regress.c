@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "../slm.h"
+#include "calls.h"
 #include "gguf_build.h"
 #include "testing.h"
 
@@ -76,25 +77,13 @@ static void close_world(struct world *w)
 
 static const int32_t four[4] = {1, 2, 3, 4};
 
-static slm_span span_of(const int32_t *tokens, int32_t n)
-{
-    slm_span s;
-    memset(&s, 0, sizeof s);
-    s.struct_size = (uint32_t)sizeof s;
-    s.position = -1;
-    s.tokens = tokens;
-    s.n_tokens = n;
-    s.want = SLM_WANT_LAST;
-    return s;
-}
-
 /* What is multiplied was guessed from the number of dimensions: this one had no input prepared. */
 static void a_matrix_of_one_row_may_have_one_dimension(void **state)
 {
     struct world w;
     (void)state;
     open_narrow(&w, 1);
-    slm_span s = span_of(four, 4);
+    slm_span s = span_of(0, four, 4, SLM_WANT_LAST);
     assert_int_equal(slm_eval(w.context, &s, 1, sizeof s, NULL, NULL), SLM_OK);
     close_world(&w);
 }
@@ -107,11 +96,11 @@ static void a_refused_call_sets_n_done_to_zero(void **state)
     slm_span s;
     (void)state;
     open_narrow(&w, 0);
-    s = span_of(bad, 2);
+    s = span_of(0, bad, 2, SLM_WANT_LAST);
     s.n_done = 77;
     assert_int_equal(slm_eval(w.context, &s, 1, sizeof s, NULL, NULL), SLM_E_ARGUMENT);
     assert_int_equal(s.n_done, 0);
-    s = span_of(many, 65);
+    s = span_of(0, many, 65, SLM_WANT_LAST);
     s.n_done = 65;
     assert_int_equal(slm_eval(w.context, &s, 1, sizeof s, NULL, NULL), SLM_E_FULL);
     assert_int_equal(s.n_done, 0);
@@ -124,7 +113,7 @@ static void the_earliest_of_all_deadlines_overflows_nothing(void **state)
     slm_eval_options o;
     (void)state;
     open_narrow(&w, 0);
-    slm_span s = span_of(four, 4);
+    slm_span s = span_of(0, four, 4, SLM_WANT_LAST);
     assert_int_equal(slm_eval(w.context, &s, 1, sizeof s, NULL, NULL), SLM_OK);
     slm_eval_options_init(&o, sizeof o);
     o.deadline_ns = INT64_MIN;
@@ -138,7 +127,7 @@ static void spans_of_an_odd_size_are_refused(void **state)
     char buffer[2 * (sizeof(slm_span) + 1)];
     (void)state;
     open_narrow(&w, 0);
-    slm_span s = span_of(four, 1);
+    slm_span s = span_of(0, four, 1, SLM_WANT_LAST);
     memset(buffer, 0, sizeof buffer);
     memcpy(buffer, &s, sizeof s);
     assert_int_equal(
@@ -156,7 +145,7 @@ static void reserved_fields_must_be_zero(void **state)
     slm_error err;
     (void)state;
     open_narrow(&w, 0);
-    slm_span s = span_of(four, 1);
+    slm_span s = span_of(0, four, 1, SLM_WANT_LAST);
     slm_eval_options_init(&e, sizeof e);
     slm_sampler_options_init(&so, sizeof so);
     e.reserved = 7;

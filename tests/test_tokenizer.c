@@ -71,20 +71,13 @@ static void expect_round_trip(const slm_model *model, const char *text, size_t n
     free(ids.data);
 }
 
-static uint64_t test_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    return z ^ z >> 29;
-}
-
 /* n random characters of all lengths and kinds, but for U+2581. Returns the bytes written. */
 static size_t random_text(uint8_t *out, size_t n, uint64_t *state)
 {
     static const uint32_t limits[] = {0x7f, 0x7f, 0x7ff, 0x3fff, 0xffff, 0x1ffff, 0x10ffff};
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t r = test_random(state);
+        uint64_t r = testing_random(state);
         uint32_t point = (uint32_t)((r >> 8) % (limits[r % 7] + 1));
         point = (point >= 0xd800 && point < 0xe000) || point == 0x2581 ? ' ' : point;
         used += unicode_encode(point, out + used);
@@ -413,7 +406,7 @@ static void cutting_changes_no_token(void **state)
     assert_non_null(text);
     size += random_text((uint8_t *)text + size, 4000, &random);
     for (size_t i = 0; i < 4000; i++) {
-        text[size++] = "abcdefghij \xE2\x96\x81>/<\xFF"[test_random(&random) % 18];
+        text[size++] = "abcdefghij \xE2\x96\x81>/<\xFF"[testing_random(&random) % 18];
     }
     for (int32_t i = 0; i < SLM_COUNT(reversible); i++) {
         if (!testing_exists(reversible[i])) {
@@ -484,10 +477,10 @@ static void any_bytes_are_text(void **state)
     for (size_t p = 0; p < 2 && testing_exists(paths[p]); p++) {
         slm_model *model = test_open(paths[p]);
         for (int i = 0; i < 1000; i++) {
-            size_t n = test_random(&random) % sizeof text;
+            size_t n = testing_random(&random) % sizeof text;
             uint64_t mask = i % 2 == 0 ? 0xff : 0xe1;
             for (size_t k = 0; k < n; k++) {
-                text[k] = (char)(uint8_t)(test_random(&random) >> 32 & mask);
+                text[k] = (char)(uint8_t)(testing_random(&random) >> 32 & mask);
             }
             struct ids ids = test_tokenize(model, text, n, (uint32_t)i & 3);
             size_t size = 0;

@@ -169,6 +169,17 @@ static void every_code_point_survives_encoding(void **state)
     }
 }
 
+static void the_table_of_small_builds_has_the_same_codes(void **state)
+{
+    (void)state;
+    for (uint32_t point = 0; point < UNICODE_TABLE_LIMIT; point++) {
+        unsigned small = 1u << unicode_code_small(point) >> 1;
+        if (small != unicode_class(point)) {
+            fail_msg("U+%04X: class %x, in the small table %x", point, unicode_class(point), small);
+        }
+    }
+}
+
 /* The example of Unicode chapter 3, table 3-8, and others of its kind: how many bytes each U+FFFD
  * stands for. */
 static void wrong_bytes_fall_into_maximal_subparts(void **state)
@@ -203,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class_has_as_many_code_points_as_unicode_says),
         cmocka_unit_test(code_points_have_their_class),
+        cmocka_unit_test(the_table_of_small_builds_has_the_same_codes),
         cmocka_unit_test(letters_have_a_lower_case),
         cmocka_unit_test(characters_have_their_parts),
         cmocka_unit_test(every_code_point_survives_encoding),

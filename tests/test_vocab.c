@@ -810,42 +810,6 @@ static void a_model_without_a_usable_tokenizer_still_opens(void **state)
     }
 }
 
-static void no_memory_is_an_error_at_every_request(void **state)
-{
-    const struct small *const all[] = {&spm_small, &bpe_small};
-    (void)state;
-    for (int which = 0; which < 2; which++) {
-        struct build b;
-        slm_model_options o;
-        int status = SLM_E_MEMORY;
-        small_build(&b, all[which]);
-        for (int64_t fail_at = 1; status != SLM_OK && fail_at < 1000; fail_at++) {
-            struct counting c = {0};
-            slm_error err;
-            slm_model *m = NULL;
-            int32_t tokens[32];
-            size_t needed = 0;
-            c.fail_at = fail_at;
-            slm_model_options_init(&o, sizeof o);
-            o.flags = SLM_LOAD_METADATA;
-            o.alloc = counting_alloc;
-            o.alloc_user = &c;
-            status = tiny_open(&m, &b, &o, &err);
-            if (status == SLM_OK) {
-                int64_t before = c.n_blocks;
-                status = slm_tokenize(m, "a<|u|>bc<|call|>a", 17, 3, tokens, 32, &needed, &err);
-                assert_int_equal(c.n_blocks, before);
-            }
-            slm_model_free(m);
-            assert_true(status == SLM_OK || status == SLM_E_MEMORY);
-            assert_int_equal(c.n_blocks, 0);
-            assert_int_equal(c.now, 0);
-        }
-        assert_int_equal(status, SLM_OK);
-        build_free(&b);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -871,7 +835,6 @@ int main(void)
         cmocka_unit_test(a_vocabulary_with_holes_is_refused_by_name_or_used),
         cmocka_unit_test(a_hundred_thousand_equal_tokens_load_at_once),
         cmocka_unit_test(a_model_without_a_usable_tokenizer_still_opens),
-        cmocka_unit_test(no_memory_is_an_error_at_every_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,13 @@ static TESTING_UNUSED char *testing_read(const char *path, size_t *size)
     return data;
 }
 
+/* Closes the file, too. 0 if that worked; file may be NULL. */
+static TESTING_UNUSED int testing_put(FILE *file, const void *data, size_t size)
+{
+    size_t written = file != NULL ? fwrite(data, 1, size, file) : 0;
+    return file != NULL && fclose(file) == 0 && written == size ? 0 : -1;
+}
+
 /* Writes a file of that name ("truncated.gguf") into $TMPDIR or /tmp, made unique by a number, and
  * its path into path. 0 if that worked. The test removes it. */
 static TESTING_UNUSED int testing_temp(char *path, size_t capacity, const char *name,
@@ -79,12 +86,19 @@ static TESTING_UNUSED int testing_temp(char *path, size_t capacity, const char *
         }
         FILE *file = fopen(path, "wbx"); /* C11: fails if the file exists */
         if (file != NULL) {
-            size_t written = fwrite(data, 1, size, file);
-            int closed = fclose(file);
-            return written == size && closed == 0 ? 0 : -1;
+            return testing_put(file, data, size);
         }
     }
     return -1;
+}
+
+/* Splitmix64. */
+static TESTING_UNUSED uint64_t testing_random(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
+    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    return z ^ z >> 31;
 }
 
 #endif

@@ -12,6 +12,8 @@ import sys
 
 LIMIT = 0x20000  # code points below it stand in the two-stage table, those above in ranges
 BLOCK = 128
+RUN_BLOCK = 512  # of the small table, which has runs
+CASED = 11  # code of a run that alternates between capitals and small letters; 12: the other way round
 ADDED = [(0x2EBF0, 0x2EE5D, "Lo"), (0x2FFC, 0x2FFF, "So"), (0x31EF, 0x31EF, "So")]
 
 # The codes of unicode.c: class bit 1 << (code - 1), 0 for what is in no class.
@@ -65,6 +67,46 @@ def lower_ranges(lower):
     return [[first, last, step or 1, delta] for first, last, step, delta in ranges]
 
 
+def runs_of(codes):
+    """A byte a run: its code, and its length less 1; 15: what another byte says is added."""
+    runs = []
+    for i, code in enumerate(codes):
+        if runs and runs[-1][0] == code:
+            runs[-1][1] += 1
+        else:
+            runs.append([code, 1])
+    out = bytearray()
+    i = 0
+    while i < len(runs):
+        n = 0
+        while i + n < len(runs) and runs[i + n][0] in (1, 2) and runs[i + n][1] == 1:
+            n += 1
+        code, left = runs[i]
+        if n > 2:
+            code, left = CASED + code - 1, n
+        i += n if n > 2 else 1
+        while left > 0:
+            n = min(left, 16 + 255)
+            out += bytes([code << 4 | n - 1] if n < 16 else [code << 4 | 15, n - 16])
+            left -= n
+    return bytes(out)
+
+
+def write_runs(codes):
+    data = bytearray()
+    starts = []
+    for start in range(0, LIMIT, RUN_BLOCK):
+        runs = runs_of(codes[start : start + RUN_BLOCK])
+        at = data.find(runs)
+        starts.append(at if at >= 0 else len(data))
+        data += runs if at < 0 else b""
+    print("/* The same as runs: the code in the high half, the length less 1 in the low, 15 with a byte to add. */")
+    write_array("uint8_t unicode_runs[]", data)
+    print()
+    write_array("uint16_t unicode_run_at[UNICODE_TABLE_LIMIT / UNICODE_RUN_BLOCK]", starts)
+    print()
+
+
 def write_array(declaration, values):
     print("static const %s = {" % declaration)
     line = "   "
@@ -116,6 +158,8 @@ def main():
     print("/* clang-format off */")
     print("#define UNICODE_TABLE_LIMIT 0x%xu" % LIMIT)
     print("#define UNICODE_BLOCK %d" % BLOCK)
+    print("#define UNICODE_RUN_BLOCK %d" % RUN_BLOCK)
+    print("#define UNICODE_CASED %d" % CASED)
     print()
     write_array("uint8_t unicode_block[UNICODE_TABLE_LIMIT / UNICODE_BLOCK]", index)
     print()
@@ -123,6 +167,7 @@ def main():
     packed = [flat[i] | flat[i + 1] << 4 for i in range(0, len(flat), 2)]
     write_array("uint8_t unicode_codes[%d * UNICODE_BLOCK / 2]" % len(blocks), packed)
     print()
+    write_runs(codes)
     print("static const struct unicode_range unicode_ranges[] = {")
     for low, high, code in ranges:
         print("    {0x%x, 0x%x, %d}," % (low, high, code))

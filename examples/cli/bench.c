@@ -395,6 +395,9 @@ static int check_settings(const struct cli_settings *s)
         cli_say("bench takes one of -m FILE and --shape NAME; slm bench --help says more");
         return CLI_USAGE;
     }
+    if (s->model != NULL && s->type != NULL) {
+        return cli_not_both(&usage, "-m", "--type");
+    }
     if (s->bench_prefill == 0 && s->bench_decode == 0) {
         cli_say("-p 0 -n 0 leaves nothing to measure");
         return CLI_USAGE;
@@ -414,6 +417,7 @@ int cli_bench(int argc, char **argv)
     if (code != CLI_GO) {
         return code;
     }
+    s.type = s.type != NULL ? s.type : "q4_k_m";
     memset(&b, 0, sizeof b);
     b.s = &s;
     cli_catch_interrupt(1);

@@ -93,6 +93,9 @@ static int begin_history(struct chat *c, const struct cli_settings *s)
     if (before > 0 && h->n > before) {
         return cli_fail("%s has a talk already: without --load it goes on", s->save);
     }
+    if (s->save != NULL && history_try(s->save) != CLI_GO) {
+        return CLI_FAILED;
+    }
     if (before > 0) { /* loaded from elsewhere, not a line of it saved */
         h->n_saved = 0;
     }

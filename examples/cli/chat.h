@@ -72,6 +72,8 @@ int history_array(const struct chat_history *h, size_t n, struct chat_text *json
 int history_load(struct chat_history *h, const char *path, int must);
 /* Saves to the file of that name from now on; NULL: nowhere. */
 int history_save_to(struct chat_history *h, const char *path);
+/* Finds out whether a file can be written, which makes it. */
+int history_try(const char *path);
 /* Brings the file up to date. */
 int history_sync(struct chat_history *h);
 void history_free(struct chat_history *h);
@@ -136,6 +138,7 @@ struct chat {
     int32_t n_ctx, n_predict, budget;
     int has_reasoning; /* the template shows how it is written */
     int is_recurrent;
+    int told_full; /* that the talk does not fit: in a pipe once is enough */
 
     struct chat_history history;
     struct chat_input input;

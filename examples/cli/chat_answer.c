@@ -131,15 +131,25 @@ static int eval_to(struct chat *c, size_t end)
     return status == SLM_OK ? CLI_GO : cli_fail("%s", err.message);
 }
 
+static int tell_full(struct chat *c)
+{
+    const char *in_a_pipe = c->input.interactive ? "" : "; until then messages go unanswered";
+    if (c->told_full && !c->input.interactive) {
+        return CLI_FAILED;
+    }
+    c->told_full = 1;
+    return cli_fail("the context is full: the talk has %zu tokens, of %d positions; /undo takes a "
+                    "turn back, /clear begins anew, --ctx N makes it longer%s",
+                    c->prompt.n, (int)c->n_ctx, in_a_pipe);
+}
+
 /* All of the prompt but its last token. */
 static int prefill(struct chat *c)
 {
     if (c->prompt.n >= (size_t)c->n_ctx) {
-        return cli_fail(
-            "the context is full: the talk has %zu tokens, of %d positions; /undo takes "
-            "a turn back, /clear begins anew, --ctx N makes it longer",
-            c->prompt.n, (int)c->n_ctx);
+        return tell_full(c);
     }
+    c->told_full = 0;
     rewind_cache(c);
     c->last.kept = (int64_t)c->cache.n;
     c->last.prompt = (int64_t)c->prompt.n;

@@ -87,7 +87,7 @@ static int run_save(struct chat *c, const char *argument)
             fclose(there);
             return cli_fail("%s exists; /load goes on with the talk in it", argument);
         }
-        if (history_save_to(&c->history, argument) != CLI_GO) {
+        if (history_try(argument) != CLI_GO || history_save_to(&c->history, argument) != CLI_GO) {
             return CLI_FAILED;
         }
     }
@@ -107,7 +107,7 @@ static int run_load(struct chat *c, const char *argument)
         return cli_fail("/load FILE: which file?");
     }
     if (history_save_to(&loaded, argument) != CLI_GO ||
-        history_load(&loaded, argument, 1) != CLI_GO) {
+        history_load(&loaded, argument, 1) != CLI_GO || history_try(argument) != CLI_GO) {
         history_free(&loaded);
         return CLI_FAILED;
     }
@@ -226,6 +226,7 @@ int chat_command(struct chat *c, const char *text, size_t size)
 {
     char name[16];
     size_t n = 1;
+    c->told_full = 0;
     while (n < size && strchr(" \t", text[n]) == NULL) {
         n++;
     }

@@ -213,6 +213,13 @@ int history_save_to(struct chat_history *h, const char *path)
     return path != NULL && h->path == NULL ? cli_fail("no memory for a name") : CLI_GO;
 }
 
+int history_try(const char *path)
+{
+    FILE *to = fopen(path, "ab");
+    return to == NULL || fclose(to) != 0 ? cli_fail("cannot write %s: %s", path, strerror(errno))
+                                         : CLI_GO;
+}
+
 static int write_lines(const struct chat_history *h, const char *path, const char *mode,
                        size_t first)
 {

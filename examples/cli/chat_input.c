@@ -2,7 +2,6 @@
 #include "chat.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
@@ -40,10 +39,8 @@ static int get_line(struct chat_input *in, size_t *size)
  * that it can drop. */
 static int ask_line(struct chat_input *in, const char *sign, int drops, size_t *size)
 {
-    sigset_t interrupt, before;
-    sigemptyset(&interrupt);
-    sigaddset(&interrupt, SIGINT);
-    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    sigset_t before;
+    cli_hold_interrupt(&before);
     int got = INPUT_TEXT;
     for (int again = 1; again >= 0 && got == INPUT_TEXT; again--) {
         *cli_interrupt() = 0;

@@ -24,6 +24,7 @@
 
 #include "../../slm.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 /* Exit codes. CLI_GO is none of them: go on. */
@@ -107,6 +108,8 @@ struct cli_usage {
 int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int argc, char **argv);
 /* Says that an option is wanted. CLI_USAGE. */
 int cli_wanted(const struct cli_usage *usage, const char *option);
+/* Says that two options exclude each other. CLI_USAGE. */
+int cli_not_both(const struct cli_usage *usage, const char *one, const char *other);
 
 /* ---- Streams (stream.c) --------------------------------------------------------------------- */
 
@@ -144,6 +147,8 @@ const char *cli_bytes(uint64_t bytes, char *buffer);
 /* Ctrl-C sets a flag instead of killing. once: a second Ctrl-C kills after all. */
 void cli_catch_interrupt(int once);
 int32_t *cli_interrupt(void);
+/* Lets it wait until the old mask, *before, is set again. */
+void cli_hold_interrupt(sigset_t *before);
 
 /* Opens a model with a progress line. CLI_GO, or CLI_FAILED after saying why. */
 int cli_open_model(slm_model **model, const char *path, uint32_t flags,
@@ -197,27 +202,34 @@ struct cli_texts {
     struct cli_tokens tokens;
     size_t *ends; /* [n] */
     size_t n, capacity;
+    size_t n_bad;        /* those that cli_embed_texts could make nothing of */
+    char first_bad[256]; /* which was the first, and why */
 };
 
 /* The tokens appended since the last one are a text. */
 int cli_end_text(struct cli_texts *texts);
 void cli_free_texts(struct cli_texts *texts);
+/* Ends the output. CLI_OK, or CLI_FAILED after saying what went wrong with texts. */
+int cli_finish_texts(const struct cli_texts *texts);
 
 /* Calls fn for each word of the command line, or without any for each line of standard input. */
 typedef int (*cli_text_fn)(void *user, const char *text, size_t size);
 int cli_each_text(const struct cli_settings *s, cli_text_fn fn, void *user);
+/* "line" or "text": what messages call them. They count from 1. */
+const char *cli_text_noun(const struct cli_settings *s);
 
 /* What slm_embed made of text `index`. */
 struct cli_row {
     size_t index;
     int32_t n_tokens;
+    const char *error; /* why there is nothing below, which names the text; or NULL */
     const float *rows; /* [n_rows][width] */
     size_t n_rows, width;
 };
 
 /* Calls fn with each text's row, or rows, in order. pooling: SLM_POOLING_ or SLM_AUTO. */
 typedef int (*cli_row_fn)(void *user, const struct cli_row *row);
-int cli_embed_texts(slm_model *model, const struct cli_settings *s, const struct cli_texts *texts,
+int cli_embed_texts(slm_model *model, const struct cli_settings *s, struct cli_texts *texts,
                     int32_t pooling, cli_row_fn fn, void *user);
 
 /* As JSON has it. */

@@ -106,6 +106,9 @@ static void print_vocabulary(const slm_model *model, const slm_model_info *info)
 {
     printf("%-12s %s, %d tokens", "vocabulary", info->tokenizer, (int)info->n_vocab);
     print_token(model, "start", info->bos_token);
+    if (info->bos_token >= 0 && !info->add_bos) {
+        printf(" (not added to prompts)");
+    }
     print_token(model, "end", info->eos_token);
     if (info->eot_token != info->eos_token) {
         print_token(model, "end of turn", info->eot_token);

@@ -1,7 +1,6 @@
 /* main.c - the table of subcommands. */
 #include "cli.h"
 
-#include <signal.h>
 #include <string.h>
 
 static const struct cli_command {
@@ -46,6 +45,7 @@ static int help(void)
            "  slm info -m model.gguf\n"
            "  slm bench --shape llama3.2-1b --type q4_k_m\n\n"
            "A value follows its option as the next word or after a '=': --temp 0.5, --temp=0.5.\n"
+           "An option given again replaces what it said before; --stop adds to it.\n"
            "Standard output carries the result alone; everything else is on standard error.\n"
            "Exit status: 0 done, 1 failed or interrupted (one line says why), 2 wrong usage.\n");
     return cli_finish();
@@ -57,10 +57,41 @@ static int unknown_command(const char *name)
     return CLI_USAGE;
 }
 
+static int unexpected(const char *word)
+{
+    cli_say("unexpected argument %s; slm help says more", word);
+    return CLI_USAGE;
+}
+
+/* `slm help`, or `slm help COMMAND` */
+static int help_command(int argc, char **argv)
+{
+    if (argc < 3) {
+        return help();
+    }
+    if (argc > 3) {
+        return unexpected(argv[3]);
+    }
+    const struct cli_command *command = find_command(argv[2]);
+    char flag[] = "--help";
+    char *help_argv[] = {argv[2], flag, NULL};
+    return command != NULL ? command->run(2, help_argv) : unknown_command(argv[2]);
+}
+
+static int version(int argc, char **argv)
+{
+    int32_t v = slm_version();
+    if (argc > 2) {
+        return unexpected(argv[2]);
+    }
+    printf("slm %d.%d.%d\n", (int)(v / 1000000), (int)(v / 1000 % 1000), (int)(v % 1000));
+    return cli_finish();
+}
+
 int main(int argc, char **argv)
 {
-    /* A reader that goes away is an error of write, told like any other. */
-    signal(SIGPIPE, SIG_IGN);
+    /* A reader that goes away ends the tool without a word, also where the parent ignores the signal. */
+    signal(SIGPIPE, SIG_DFL);
 
     if (argc < 2) {
         cli_say("which command? slm help lists them");
@@ -68,18 +99,10 @@ int main(int argc, char **argv)
     }
     const char *name = argv[1];
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        if (argc < 3) {
-            return help();
-        }
-        const struct cli_command *command = find_command(argv[2]);
-        char flag[] = "--help";
-        char *help_argv[] = {argv[2], flag, NULL};
-        return command != NULL ? command->run(2, help_argv) : unknown_command(argv[2]);
+        return help_command(argc, argv);
     }
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
-        int32_t v = slm_version();
-        printf("slm %d.%d.%d\n", (int)(v / 1000000), (int)(v / 1000 % 1000), (int)(v % 1000));
-        return cli_finish();
+        return version(argc, argv);
     }
     const struct cli_command *command = find_command(name);
     return command != NULL ? command->run(argc - 1, argv + 1) : unknown_command(name);

@@ -206,7 +206,8 @@ static const struct option options[] = {
      "llama3, mistral, phi3, vicuna, zephyr (default: the model's own)"},
     {CONVERSATION, "--think", NULL, parse_flag, AT(thinking), 0, 0,
      "ask the template for reasoning (default: it decides)"},
-    {CONVERSATION, "--no-think", NULL, parse_off, AT(thinking), 0, 0, "ask it for none"},
+    {CONVERSATION, "--no-think", NULL, parse_off, AT(thinking), 0, 0,
+     "ask it for none; the last of the two counts"},
     {CLI_CHAT, "--think-budget", "N", parse_int, AT(think_budget), 0, INT32_MAX,
      "at most N tokens of reasoning, then the answer; 0: no limit (0)"},
     {CONVERSATION, "--effort", "LEVEL", parse_effort, AT(effort), 0, 0,
@@ -265,7 +266,8 @@ static const struct option options[] = {
     {TALK, "--repeat-penalty", "R", parse_real, AT(sampling.repeat), 0.01, 100,
      "make tokens of the last 64 less likely, 1 for not (1)"},
     {TALK, "--seed", "N", parse_seed, AT(sampling.seed), 0, 0,
-     "the same seed gives the same text (default: a new one each time)"},
+     "the same seed gives the same text, with the same instruction set\n"
+     "(default: a new one each time)"},
     {CLI_RUN, "--stop", "TEXT", parse_stops, AT(stops), 0, 0,
      "end before TEXT; may be given 16 times"},
     {CLI_TOKENS, "--decode", NULL, parse_flag, AT(decode), 0, 0,
@@ -305,7 +307,6 @@ static const struct option options[] = {
 };
 
 static const struct cli_settings defaults = {
-    .type = "q4_k_m",
     .n_predict = -1,
     .n_threads = SLM_AUTO,
     .n_ctx = SLM_AUTO,
@@ -374,6 +375,12 @@ int cli_wanted(const struct cli_usage *usage, const char *option)
     return CLI_USAGE;
 }
 
+int cli_not_both(const struct cli_usage *usage, const char *one, const char *other)
+{
+    cli_say("%s takes %s or %s, not both", usage->name, one, other);
+    return CLI_USAGE;
+}
+
 int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int argc, char **argv)
 {
     int all_words = 0;
@@ -392,6 +399,10 @@ int cli_parse(const struct cli_usage *usage, struct cli_settings *settings, int 
         }
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
             return print_help(usage);
+        }
+        if (strncmp(word, "--help=", 7) == 0) {
+            cli_say("--help takes no value");
+            return CLI_USAGE;
         }
         size_t name_size = strcspn(word, "=");
         const struct option *option = find_option(usage->command, word, name_size);

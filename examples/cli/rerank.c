@@ -1,6 +1,7 @@
 /* rerank.c - which documents answer a query. */
 #include "cli.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@ static const struct cli_usage usage = {
     "rerank",
     "-m FILE --query TEXT [options] [DOCUMENT...]",
     "Scores each document, or each line of standard input, by how well it answers the query, and\n"
-    "writes a line of JSON with index and score for each, best first. Wants a reranker.\n",
+    "writes a line of JSON with index and score for each, best first. Wants a reranker. What is\n"
+    "too long for it has the score null, and the exit status is 1.\n",
     "  slm rerank -m bge-reranker.gguf --query \"What is a panda?\" \"A bear.\" \"A car.\"\n",
 };
 
@@ -128,7 +130,7 @@ static int keep_score(void *user, const struct cli_row *row)
 {
     struct score *scores = user;
     scores[row->index].index = row->index;
-    scores[row->index].value = row->rows[0];
+    scores[row->index].value = row->error != NULL ? (float)NAN : row->rows[0];
     return CLI_GO;
 }
 
@@ -202,8 +204,9 @@ static int with_model(slm_model *model, const struct cli_settings *s)
     if (code == CLI_GO) {
         code = print_scores(model, s, &p);
     }
+    code = code == CLI_GO ? cli_finish_texts(&p.texts) : code;
     cli_free_texts(&p.texts);
-    return code == CLI_GO ? cli_finish() : code;
+    return code;
 }
 
 int cli_rerank(int argc, char **argv)

@@ -155,8 +155,7 @@ int cli_run(int argc, char **argv)
         return cli_wanted(&usage, "-m FILE");
     }
     if (s.prompt != NULL && s.prompt_file != NULL) {
-        cli_say("run takes -p or -f, not both");
-        return CLI_USAGE;
+        return cli_not_both(&usage, "-p", "-f");
     }
     char *prompt = NULL;
     size_t size = 0;

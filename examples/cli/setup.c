@@ -2,7 +2,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -33,6 +32,14 @@ void cli_catch_interrupt(int once)
 int32_t *cli_interrupt(void)
 {
     return &interrupted;
+}
+
+void cli_hold_interrupt(sigset_t *before)
+{
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, before);
 }
 
 /* ---- Model ---------------------------------------------------------------------------------- */

@@ -109,21 +109,29 @@ static int output_failed(void)
     return cli_fail("cannot write to standard output: %s", strerror(errno));
 }
 
+/* Trap: stdio drops what a signal keeps it from writing, so Ctrl-C waits until the bytes are out. */
+static int write_whole(const char *text, size_t size, int visible)
+{
+    sigset_t before;
+    cli_hold_interrupt(&before);
+    if (visible) {
+        print_visible(stdout, text, size, "\n\t");
+    } else {
+        fwrite(text, 1, size, stdout);
+    }
+    int failed = fflush(stdout) != 0 || ferror(stdout);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return failed ? output_failed() : CLI_GO;
+}
+
 int cli_write(const void *data, size_t size)
 {
-    if (fwrite(data, 1, size, stdout) != size || fflush(stdout) != 0) {
-        return output_failed();
-    }
-    return CLI_GO;
+    return write_whole(data, size, 0);
 }
 
 int cli_write_text(const char *text, size_t size)
 {
-    if (!isatty(STDOUT_FILENO)) {
-        return cli_write(text, size);
-    }
-    print_visible(stdout, text, size, "\n\t");
-    return fflush(stdout) != 0 ? output_failed() : CLI_GO;
+    return write_whole(text, size, isatty(STDOUT_FILENO));
 }
 
 int cli_has_colours(void)

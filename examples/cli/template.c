@@ -100,6 +100,9 @@ int cli_template(int argc, char **argv)
     if (code != CLI_GO) {
         return code;
     }
+    if (s.segments && s.ids) {
+        return cli_not_both(&usage, "--segments", "--ids");
+    }
     if (s.model == NULL && (s.chat_template == NULL || s.ids)) {
         return cli_wanted(&usage, s.ids ? "-m FILE for --ids" : "-m FILE or --template NAME");
     }

@@ -33,6 +33,19 @@ void cli_free_texts(struct cli_texts *texts)
     memset(texts, 0, sizeof *texts);
 }
 
+int cli_finish_texts(const struct cli_texts *texts)
+{
+    int code = cli_finish();
+    return texts->n_bad > 0 && code == CLI_OK ? cli_fail("%s (%zu of %zu without a result)",
+                                                         texts->first_bad, texts->n_bad, texts->n)
+                                              : code;
+}
+
+const char *cli_text_noun(const struct cli_settings *s)
+{
+    return s->n_words > 0 ? "text" : "line";
+}
+
 int cli_each_text(const struct cli_settings *s, cli_text_fn fn, void *user)
 {
     int code = CLI_GO;
@@ -94,17 +107,57 @@ static int make_context(slm_context **context, slm_model *model, const struct cl
                                                                   : cli_fail("%s", err.message);
 }
 
+static slm_embed_text text_at(const struct cli_texts *texts, size_t i)
+{
+    slm_embed_text text = {0};
+    text.struct_size = sizeof text;
+    text.n_tokens = text_size(texts, i);
+    text.tokens = texts->tokens.data + text_begin(texts, i);
+    return text;
+}
+
+/* How many texts from `first` on are fit for one call. Where a text ends that, err says why. */
+static size_t count_good(slm_context *context, const struct cli_texts *texts, size_t first,
+                         const slm_embed_options *o, slm_error *err)
+{
+    size_t n = 0;
+    err->code = SLM_OK;
+    while (n < TEXTS_AT_ONCE && first + n < texts->n) {
+        size_t size = 0; /* asking for it looks at the text, and evaluates nothing */
+        slm_embed_text text = text_at(texts, first + n);
+        if (slm_embed(context, &text, 1, sizeof text, o, NULL, 0, &size, err) != SLM_OK) {
+            break;
+        }
+        n++;
+    }
+    return n;
+}
+
+/* Hands on why text `i` has no row. Errors that are not the text's own end it all. */
+static int give_error(const struct cli_settings *s, struct cli_texts *texts, size_t i,
+                      const slm_error *err, cli_row_fn fn, void *user)
+{
+    static const char own[] = "text 0"; /* the first and only one of its call */
+    char error[sizeof texts->first_bad];
+    if (strncmp(err->message, own, strlen(own)) != 0) {
+        return cli_fail("%s", err->message);
+    }
+    snprintf(error, sizeof error, "%s %zu%s", cli_text_noun(s), i + 1, err->message + strlen(own));
+    if (texts->n_bad++ == 0) {
+        memcpy(texts->first_bad, error, sizeof error);
+    }
+    struct cli_row row = {i, text_size(texts, i), error, NULL, 0, 0};
+    return fn(user, &row);
+}
+
 /* Texts first..first+n-1: their rows, to be freed, and how many floats these are. */
 static int embed_some(slm_context *context, const struct cli_texts *texts, size_t first, size_t n,
                       const slm_embed_options *o, float **rows, size_t *size)
 {
     slm_error err;
     slm_embed_text list[TEXTS_AT_ONCE];
-    memset(list, 0, sizeof list);
     for (size_t i = 0; i < n; i++) {
-        list[i].struct_size = sizeof list[i];
-        list[i].n_tokens = text_size(texts, first + i);
-        list[i].tokens = texts->tokens.data + text_begin(texts, first + i);
+        list[i] = text_at(texts, first + i);
     }
     int status = slm_embed(context, list, (int32_t)n, sizeof list[0], o, NULL, 0, size, &err);
     if (status == SLM_OK) {
@@ -125,7 +178,7 @@ static int give_rows(const struct cli_texts *texts, size_t first, size_t n, int 
     size_t width = size / (per_token ? n_tokens : n);
     int code = CLI_GO;
     for (size_t i = first; i < first + n && code == CLI_GO; i++) {
-        struct cli_row row = {i, text_size(texts, i), rows, 1, width};
+        struct cli_row row = {i, text_size(texts, i), NULL, rows, 1, width};
         row.n_rows = per_token ? (size_t)row.n_tokens : 1;
         code = fn(user, &row);
         rows += row.n_rows * width;
@@ -133,7 +186,7 @@ static int give_rows(const struct cli_texts *texts, size_t first, size_t n, int 
     return code;
 }
 
-int cli_embed_texts(slm_model *model, const struct cli_settings *s, const struct cli_texts *texts,
+int cli_embed_texts(slm_model *model, const struct cli_settings *s, struct cli_texts *texts,
                     int32_t pooling, cli_row_fn fn, void *user)
 {
     slm_error err;
@@ -155,16 +208,22 @@ int cli_embed_texts(slm_model *model, const struct cli_settings *s, const struct
     o.progress = cli_progress_report;
     o.progress_user = &progress;
     int per_token = (pooling == SLM_AUTO ? info.pooling : pooling) == SLM_POOLING_NONE;
-    for (size_t i = 0; i < texts->n && code == CLI_GO; i += TEXTS_AT_ONCE) {
-        size_t n = texts->n - i < TEXTS_AT_ONCE ? texts->n - i : TEXTS_AT_ONCE, size = 0;
+    for (size_t i = 0; i < texts->n && code == CLI_GO;) {
+        size_t n = count_good(context, texts, i, &o, &err), size = 0;
         float *rows = NULL;
-        cli_progress_begin(&progress, "evaluating");
-        code = embed_some(context, texts, i, n, &o, &rows, &size);
-        cli_progress_end(&progress);
-        if (code == CLI_GO) {
+        if (n > 0) {
+            cli_progress_begin(&progress, "evaluating");
+            code = embed_some(context, texts, i, n, &o, &rows, &size);
+            cli_progress_end(&progress);
+        }
+        if (n > 0 && code == CLI_GO) {
             code = give_rows(texts, i, n, per_token, rows, size, fn, user);
         }
         free(rows);
+        i += n;
+        if (code == CLI_GO && err.code != SLM_OK) {
+            code = give_error(s, texts, i++, &err, fn, user);
+        }
     }
     slm_context_free(context);
     return code;

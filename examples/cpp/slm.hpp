@@ -15,9 +15,9 @@
  *     }
  *
  * Errors. A call that can fail gives result<T>: `if (r)` it has *r, else r.error(). A failed result
- * has an empty T, and an empty object answers every call with SLM_E_ARGUMENT, so that a program may
- * look at the errors at its end, as this one does: nothing is undefined. The header compiles with
- * -fno-exceptions -fno-rtti.
+ * has an empty T, and an empty object answers every call with SLM_E_ARGUMENT: nothing is undefined. What
+ * is made of one that is empty because of an error, and a generator of it, have that error, so that a
+ * program may look at its end, as this one does. The header compiles with -fno-exceptions -fno-rtti.
  *     With SLM_CPP_EXCEPTIONS defined before it, result<T> is T itself, and what fails throws
  * slm::error, a std::runtime_error: `auto model = slm::model::open(...)`, then `model.info()`.
  * Both kinds of source files may be linked into one program.
@@ -28,11 +28,13 @@
  * Options are the structs of slm.h with their defaults filled in, and callbacks, strings and objects
  * in C++'s types.
  *
- * Callbacks are called in the thread that called. What they throw does not pass through slm: the
- * call is cancelled, and with SLM_CPP_EXCEPTIONS the exception goes on from there; else the error is
- * SLM_E_CANCELLED with its what().
+ * Callbacks are called in the thread that called. What they throw does not pass through slm: no
+ * callback is called again in that call, which is cancelled where it can be, after the batch at the
+ * latest; with SLM_CPP_EXCEPTIONS the exception goes on from there, else the error is SLM_E_CANCELLED
+ * with its what().
  *
- * Memory: std::string, std::vector and std::function are used, and throw as they always do. */
+ * Memory: std::string, std::vector and std::function are used, and throw as they always do. What slm
+ * itself allocates comes from the std::pmr::memory_resource that options have as `memory`. */
 #ifndef SLM_HPP
 #define SLM_HPP
 
@@ -49,6 +51,9 @@
 #include <functional>
 #include <iterator>
 #include <memory>
+#if __has_include(<memory_resource>)
+#include <memory_resource>
+#endif
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -124,6 +129,7 @@ template <class T> class [[nodiscard]] result {
   public:
     result(T value) : value_(std::move(value)) {}
     result(const slm::error &e) : value_(), error_(e) {}
+    result(const slm::error &e, T empty) : value_(std::move(empty)), error_(e) {}
 
     explicit operator bool() const noexcept { return error_.ok(); }
     bool has_value() const noexcept { return error_.ok(); }
@@ -205,112 +211,234 @@ class cancel_flag {
 using progress_fn = std::function<bool(std::uint64_t done, std::uint64_t total)>;
 using log_fn = std::function<void(std::int32_t level, std::string_view message)>;
 
+/* The tasks of one parallel region: they never wait for each other, and do not throw. */
+class tasks {
+  public:
+    tasks(std::int32_t count, slm_task_fn task, void *arg) noexcept
+        : count_(count), task_(task), arg_(arg)
+    {
+    }
+
+    std::int32_t count() const noexcept { return count_; }
+
+    /* Runs one that nobody has begun, in this thread; false if there is none. */
+    bool run_one() noexcept
+    {
+        /* Looked at first, so that no number of calls can make it wrap. */
+        if (next_.load(std::memory_order_relaxed) >= count_) {
+            return false;
+        }
+        std::int32_t index = next_.fetch_add(1, std::memory_order_relaxed);
+        if (index >= count_) {
+            return false;
+        }
+        task_(arg_, index);
+        return true;
+    }
+
+  private:
+    std::atomic<std::int32_t> next_{0};
+    std::int32_t count_;
+    slm_task_fn task_;
+    void *arg_;
+};
+
+/* A host's own threads: calls run_one until it is false, in as many threads as it likes, and returns
+ * when these are through. What it leaves runs in the calling thread. It is never called twice at a time:
+ * while it works for one context, others of the pool compute in their own threads. */
+using executor_fn = std::function<void(tasks &)>;
+
 /* ---- Inside ---------------------------------------------------------------------------------- */
 
 namespace detail {
 
-/* The callbacks of a call or an object, and what they threw. */
-struct callbacks {
-    progress_fn progress;
-    log_fn log;
-    std::shared_ptr<callbacks> parent; /* the model's, which its contexts and generators keep */
-    bool has_thrown = false;
+/* Why an object is empty, where that was an error. */
+class reason {
+  public:
+    void blame(const slm_error &e) { why_ = std::make_shared<const slm_error>(e); }
+    const slm_error *why() const noexcept { return why_.get(); }
+
+  protected:
+    void forget() noexcept { why_.reset(); }
+
+  private:
+    std::shared_ptr<const slm_error> why_;
+};
+
 #if defined(__cpp_exceptions)
-    std::exception_ptr thrown;
-    template <class F> void shield(F &&f) noexcept
-    {
+/* What a callback threw in the call that this thread is in. Callbacks run in the thread of the call
+ * only, and none once one has thrown: so it is that call's, whoever owns the callback. */
+inline std::exception_ptr &thrown() noexcept
+{
+    thread_local std::exception_ptr slot;
+    return slot;
+}
+
+inline bool has_thrown() noexcept
+{
+    return thrown() != nullptr;
+}
+
+template <class F> void shield(F &&f) noexcept
+{
+    if (!has_thrown()) {
         try {
             f();
         } catch (...) {
-            thrown = has_thrown ? thrown : std::current_exception();
-            has_thrown = true;
+            thrown() = std::current_exception();
         }
     }
-#else
-    template <class F> void shield(F &&f) noexcept
-    {
-        f();
+}
+
+#ifndef SLM_CPP_EXCEPTIONS
+inline void describe(const std::exception_ptr &exception, char *out, std::size_t capacity)
+{
+    std::string text = "a callback threw something";
+    try {
+        std::rethrow_exception(exception);
+    } catch (const std::exception &known) {
+        text = std::string("a callback threw: ") + known.what();
+    } catch (...) {
     }
+    text.resize(text.size() < capacity ? text.size() : capacity - 1);
+    std::memcpy(out, text.c_str(), text.size() + 1);
+}
 #endif
+
+/* The status of a call, or what a callback threw during it. */
+inline int finish(int status, slm_error &e)
+{
+    (void)e;
+    if (has_thrown()) {
+        std::exception_ptr exception = std::exchange(thrown(), nullptr);
+#ifdef SLM_CPP_EXCEPTIONS
+        std::rethrow_exception(exception);
+#else
+        e = slm_error{};
+        e.code = status = SLM_E_CANCELLED;
+        e.position = -1;
+        describe(exception, e.message, sizeof e.message);
+#endif
+    }
+    return status;
+}
+#else
+inline bool has_thrown() noexcept
+{
+    return false;
+}
+template <class F> void shield(F &&f) noexcept
+{
+    f();
+}
+inline int finish(int status, slm_error &) noexcept
+{
+    return status;
+}
+#endif
+
+/* The callbacks of a call or an object. */
+struct callbacks {
+    progress_fn progress;
+    log_fn log;
+    executor_fn executor;
+    std::shared_ptr<callbacks> parent; /* the model's, which its contexts and generators keep */
+    std::shared_ptr<callbacks> pool;   /* of the context's threads */
 
     static std::int32_t on_progress(void *user, std::uint64_t done, std::uint64_t total) noexcept
     {
         callbacks &c = *static_cast<callbacks *>(user);
         bool stop = false;
-        if (!c.has_thrown && c.progress) {
-            c.shield([&] { stop = c.progress(done, total); });
+        if (c.progress) {
+            shield([&] { stop = c.progress(done, total); });
         }
-        return stop || c.has_thrown;
+        return stop || has_thrown();
     }
 
     static void on_log(void *user, std::int32_t level, const char *message) noexcept
     {
         callbacks &c = *static_cast<callbacks *>(user);
-        c.shield([&] { c.log(level, message); });
+        shield([&] { c.log(level, message); });
     }
 
-    /* Sets the fields that options with a progress callback have. */
+    static void on_parallel(void *user, std::int32_t n, slm_task_fn task, void *arg) noexcept
+    {
+        callbacks &c = *static_cast<callbacks *>(user);
+        tasks all(n, task, arg);
+        shield([&] { c.executor(all); });
+        while (all.run_one()) {
+            /* What it has left, or all of them if something was thrown before. */
+        }
+    }
+
+    /* Sets the fields that options with a progress callback have. Without one, too: it is what stops
+     * the call when a log or an executor has thrown. */
     template <class O> void watch(O &options)
     {
-        if (progress || log) {
-            options.progress = on_progress;
-            options.progress_user = this;
-        }
+        options.progress = on_progress;
+        options.progress_user = this;
     }
-
-    /* The status of a call, or what a callback threw during it. */
-    int finish(int status, slm_error &e)
-    {
-#if defined(__cpp_exceptions)
-        if (has_thrown) {
-            std::exception_ptr exception = std::move(thrown);
-            thrown = nullptr;
-            has_thrown = false;
-#ifdef SLM_CPP_EXCEPTIONS
-            std::rethrow_exception(exception);
-#else
-            e = slm_error{};
-            e.code = status = SLM_E_CANCELLED;
-            e.position = -1;
-            describe(exception, e.message, sizeof e.message);
-#endif
-        }
-#endif
-        (void)e;
-        return status;
-    }
-
-#if defined(__cpp_exceptions) && !defined(SLM_CPP_EXCEPTIONS)
-    static void describe(const std::exception_ptr &exception, char *out, std::size_t capacity)
-    {
-        std::string text = "a callback threw something";
-        try {
-            std::rethrow_exception(exception);
-        } catch (const std::exception &known) {
-            text = std::string("a callback threw: ") + known.what();
-        } catch (...) {
-        }
-        text.resize(text.size() < capacity ? text.size() : capacity - 1);
-        std::memcpy(out, text.c_str(), text.size() + 1);
-    }
-#endif
 };
 
-/* What a call gives: value if the status is SLM_OK. */
-template <class T> result<T> give(int status, const slm_error &e, T value)
+#ifdef __cpp_lib_memory_resource
+inline void *on_alloc(void *user, void *ptr, std::size_t old_size, std::size_t new_size,
+                      std::size_t align) noexcept
 {
+    auto &memory = *static_cast<std::pmr::memory_resource *>(user);
+    if (new_size == 0) {
+        memory.deallocate(ptr, old_size, align);
+        return nullptr;
+    }
+#if defined(__cpp_exceptions)
+    try {
+        return memory.allocate(new_size, align);
+    } catch (...) {
+        return nullptr; /* SLM_E_MEMORY */
+    }
+#else
+    return memory.allocate(new_size, align);
+#endif
+}
+
+/* Where what slm allocates for an object comes from; must outlive the object and all that was made of
+ * it, and for models and templates be safe for several threads. nullptr: malloc, or `alloc`. */
+struct memory_option {
+    std::pmr::memory_resource *memory = nullptr;
+
+    template <class O> void lend(O &options) const noexcept
+    {
+        if (memory != nullptr) {
+            options.alloc = on_alloc;
+            options.alloc_user = memory;
+        }
+    }
+};
+#else
+struct memory_option {
+    template <class O> void lend(O &) const noexcept {}
+};
+#endif
+
+/* What a call gives: value if the status is SLM_OK. */
+template <class T> result<T> give(int status, slm_error &e, T value)
+{
+    status = finish(status, e);
     if (status != SLM_OK) {
 #ifdef SLM_CPP_EXCEPTIONS
         throw error(e);
 #else
-        return error(e);
+        if constexpr (std::is_base_of_v<reason, T>) {
+            value.blame(e);
+        }
+        return result<T>(error(e), std::move(value));
 #endif
     }
     return value;
 }
 
-inline result<void> done(int status, const slm_error &e)
+inline result<void> done(int status, slm_error &e)
 {
+    status = finish(status, e);
     if (status != SLM_OK) {
 #ifdef SLM_CPP_EXCEPTIONS
         throw error(e);
@@ -322,7 +450,7 @@ inline result<void> done(int status, const slm_error &e)
 }
 
 /* A reference of ours to an object of slm, and the callbacks that must outlive it. */
-template <class T, void (*Free)(T *)> class handle {
+template <class T, void (*Free)(T *)> class handle : public reason {
   public:
     handle() noexcept = default;
     explicit handle(T *object, std::shared_ptr<callbacks> keep = nullptr) noexcept
@@ -330,13 +458,15 @@ template <class T, void (*Free)(T *)> class handle {
     {
     }
     handle(handle &&other) noexcept
-        : object_(std::exchange(other.object_, nullptr)), keep_(std::move(other.keep_))
+        : reason(std::move(other)), object_(std::exchange(other.object_, nullptr)),
+          keep_(std::move(other.keep_))
     {
     }
     handle &operator=(handle &&other) noexcept
     {
         if (this != &other) {
             close();
+            reason::operator=(std::move(other));
             object_ = std::exchange(other.object_, nullptr);
             keep_ = std::move(other.keep_);
         }
@@ -351,6 +481,7 @@ template <class T, void (*Free)(T *)> class handle {
     {
         Free(std::exchange(object_, nullptr));
         keep_.reset();
+        forget();
     }
 
     /* For the functions of slm.h; NULL when empty. */
@@ -418,12 +549,16 @@ template <class V, class F> result<V> filled(std::size_t guess, F &&fill)
     return give(status, e, std::move(buffer));
 }
 
-/* For objects that a function can do without: SLM_E_ARGUMENT if it was given one that is closed, which
- * the function would take for none. */
+/* SLM_OK if the object may be used, or is not given at all; else the error that made it empty, or
+ * SLM_E_ARGUMENT. (The functions of slm.h take NULL for an object that they can do without.) */
 template <class H> int check_open(const H *object, const char *what, slm_error &e)
 {
     if (object == nullptr || *object) {
         return SLM_OK;
+    }
+    if (object->why() != nullptr) {
+        e = *object->why();
+        return e.code;
     }
     e = slm_error{};
     e.code = SLM_E_ARGUMENT;
@@ -448,7 +583,7 @@ constexpr std::int32_t count(std::size_t n) noexcept
 
 /* ---- Models ---------------------------------------------------------------------------------- */
 
-struct model_options : slm_model_options {
+struct model_options : slm_model_options, detail::memory_option {
     model_options() { slm_model_options_init(this, sizeof(slm_model_options)); }
     progress_fn progress;
     log_fn log; /* kept: contexts of the model use it, too */
@@ -542,21 +677,21 @@ class model : public detail::handle<slm_model, slm_model_free> {
         hooks->progress = options.progress;
         hooks->log = options.log;
         hooks->watch(o);
+        options.lend(o);
         if (hooks->log) {
             o.log = detail::callbacks::on_log;
             o.log_user = hooks.get();
         }
         int status = open(&made, &o, &e);
-        model owner(made, hooks);
-        status = hooks->finish(status, e);
-        return detail::give(status, e, std::move(owner));
+        return detail::give(status, e, model(made, hooks));
     }
 };
 
 /* ---- Threads and samplers -------------------------------------------------------------------- */
 
-struct threads_options : slm_threads_options {
+struct threads_options : slm_threads_options, detail::memory_option {
     threads_options() { slm_threads_options_init(this, sizeof(slm_threads_options)); }
+    executor_fn executor; /* instead of threads of slm's own; n_threads says how many it has */
 };
 
 class threads : public detail::handle<slm_threads, slm_threads_free> {
@@ -565,8 +700,22 @@ class threads : public detail::handle<slm_threads, slm_threads_free> {
 
     static result<threads> create(const threads_options &options = {})
     {
-        return detail::own<threads, slm_threads>(slm_threads_create, &options);
+        slm_error e;
+        slm_threads *made = nullptr;
+        auto hooks = std::make_shared<detail::callbacks>();
+        slm_threads_options o = options;
+        options.lend(o);
+        if (options.executor) {
+            hooks->executor = options.executor;
+            o.parallel = detail::callbacks::on_parallel;
+            o.parallel_user = hooks.get();
+        }
+        int status = slm_threads_create(&made, &o, &e);
+        return detail::give(status, e, threads(made, hooks));
     }
+
+  private:
+    friend class context;
 };
 
 /* Stages of a sampler: top_k(40), temperature(0.7f) ... Biases are copied by sampler::create. */
@@ -616,6 +765,10 @@ inline slm_sampler_stage logit_bias(span<const slm_logit_bias> biases)
 
 } // namespace stage
 
+struct sampler_options : slm_sampler_options, detail::memory_option {
+    sampler_options() { slm_sampler_options_init(this, sizeof(slm_sampler_options)); }
+};
+
 class sampler : public detail::handle<slm_sampler, slm_sampler_free> {
   public:
     using handle::handle;
@@ -624,14 +777,24 @@ class sampler : public detail::handle<slm_sampler, slm_sampler_free> {
     static result<sampler> create(const model &model, const std::vector<slm_sampler_stage> &stages,
                                   std::uint64_t seed = 0)
     {
+        sampler_options options;
+        options.seed = seed;
+        return create(model, stages, options);
+    }
+
+    static result<sampler> create(const model &model, const std::vector<slm_sampler_stage> &stages,
+                                  const sampler_options &options)
+    {
         slm_error e;
         slm_sampler *made = nullptr;
-        slm_sampler_options options;
-        slm_sampler_options_init(&options, sizeof options);
-        options.seed = seed;
+        slm_sampler_options o = options;
+        options.lend(o);
         int n = detail::count(stages.size());
-        int status = slm_sampler_create(&made, model.get(), stages.data(), n,
-                                        sizeof(slm_sampler_stage), &options, &e);
+        int status = detail::check_open(&model, "the model is closed", e);
+        if (status == SLM_OK) {
+            status = slm_sampler_create(&made, model.get(), stages.data(), n,
+                                        sizeof(slm_sampler_stage), &o, &e);
+        }
         return detail::give(status, e, sampler(made));
     }
 
@@ -659,7 +822,7 @@ class sampler : public detail::handle<slm_sampler, slm_sampler_free> {
 
 /* ---- Contexts -------------------------------------------------------------------------------- */
 
-struct context_options : slm_context_options {
+struct context_options : slm_context_options, detail::memory_option {
     context_options() { slm_context_options_init(this, sizeof(slm_context_options)); }
     const slm::threads *threads = nullptr; /* a pool to share; nullptr: one of its own */
 };
@@ -696,14 +859,21 @@ class context : public detail::handle<slm_context, slm_context_free> {
         slm_error e;
         slm_context *made = nullptr;
         slm_context_options o = options;
-        o.threads = options.threads ? options.threads->get() : nullptr;
-        int status = detail::check_open(options.threads, "the thread pool is closed", e);
+        options.lend(o);
+        auto hooks = std::make_shared<detail::callbacks>();
+        hooks->parent = model.keep();
+        if (options.threads) {
+            hooks->pool = options.threads->keep();
+            o.threads = options.threads->get();
+        }
+        int status = detail::check_open(&model, "the model is closed", e);
+        if (status == SLM_OK) {
+            status = detail::check_open(options.threads, "the thread pool is closed", e);
+        }
         if (status == SLM_OK) {
             status = slm_context_create(&made, model.get(), &o, &e);
         }
-        context owner(made, model.keep());
-        status = model.keep() ? model.keep()->finish(status, e) : status; /* what log threw */
-        return detail::give(status, e, std::move(owner));
+        return detail::give(status, e, context(made, hooks));
     }
 
     /* What a model and a context of these options need. */
@@ -749,7 +919,6 @@ class context : public detail::handle<slm_context, slm_context_free> {
         hooks.watch(o);
         int status =
             slm_eval(get(), spans.data(), detail::count(spans.size()), sizeof(slm_span), &o, &e);
-        status = hooks.finish(status, e);
         return detail::done(status, e);
     }
 
@@ -795,7 +964,6 @@ class context : public detail::handle<slm_context, slm_context_free> {
             status = slm_embed(get(), table.data(), n, sizeof(slm_embed_text), &o, rows.data(),
                                rows.size(), &needed, &e);
         }
-        status = hooks.finish(status, e);
         return detail::give(status, e, std::move(rows));
     }
 
@@ -809,7 +977,7 @@ class context : public detail::handle<slm_context, slm_context_free> {
 
 /* ---- Chats ----------------------------------------------------------------------------------- */
 
-struct chat_template_options : slm_chat_template_options {
+struct chat_template_options : slm_chat_template_options, detail::memory_option {
     chat_template_options()
     {
         slm_chat_template_options_init(this, sizeof(slm_chat_template_options));
@@ -888,8 +1056,9 @@ class chat_template : public detail::handle<slm_chat_template, slm_chat_template
             status = slm_chat_builtin_find(0, detail::whole(name), &found, &e);
         }
         if (status == SLM_OK) {
-            status =
-                slm_chat_template_create(&made, model.get(), found.text, found.size, &options, &e);
+            slm_chat_template_options o = options;
+            options.lend(o);
+            status = slm_chat_template_create(&made, model.get(), found.text, found.size, &o, &e);
         }
         return detail::give(status, e, chat_template(made));
     }
@@ -912,12 +1081,14 @@ class chat_template : public detail::handle<slm_chat_template, slm_chat_template
     static result<chat_template> make(const slm_model *model, const char *text, std::size_t size,
                                       const chat_template_options &options)
     {
+        slm_chat_template_options o = options;
+        options.lend(o);
         return detail::own<chat_template, slm_chat_template>(slm_chat_template_create, model, text,
-                                                             size, &options);
+                                                             size, &o);
     }
 };
 
-struct chat_output_options : slm_chat_output_options {
+struct chat_output_options : slm_chat_output_options, detail::memory_option {
     chat_output_options() { slm_chat_output_options_init(this, sizeof(slm_chat_output_options)); }
     std::string_view tools; /* JSON; empty: none */
 };
@@ -948,6 +1119,7 @@ class chat_output : public detail::handle<slm_chat_output, slm_chat_output_free>
         slm_error e;
         slm_chat_output *made = nullptr;
         slm_chat_output_options o = options;
+        options.lend(o);
         o.tools = options.tools.empty() ? nullptr : options.tools.data();
         o.tools_size = options.tools.size();
         int status = slm_chat_output_create(&made, chat_template.get(), &o, &e);
@@ -1151,7 +1323,10 @@ class generator : public detail::handle<slm_generator, slm_generate_end> {
             o.prompt_tokens = tokens.data();
             o.n_prompt_tokens = detail::count(tokens.size());
         }
-        int status = detail::check_open(options.sampler, "the sampler is closed", e);
+        int status = detail::check_open(&context, "the context is closed", e);
+        if (status == SLM_OK) {
+            status = detail::check_open(options.sampler, "the sampler is closed", e);
+        }
         if (status == SLM_OK) {
             status = detail::check_open(options.chat_output, "the chat output is closed", e);
         }
@@ -1167,14 +1342,15 @@ class generator : public detail::handle<slm_generator, slm_generate_end> {
     int step(slm_error &e)
     {
         auto raw = detail::sized<slm_piece>();
-        int status = slm_generate_next(get(), &raw, &e);
+        int status = detail::check_open(this, "the generator is closed", e);
+        if (status == SLM_OK) {
+            status = slm_generate_next(get(), &raw, &e);
+        }
         piece_.kind = status == SLM_OK ? raw.kind : SLM_PIECE_END;
         piece_.reason = raw.reason;
         piece_.tokens = {raw.tokens, static_cast<std::size_t>(raw.n_tokens)};
         piece_.text = std::string_view(raw.text ? raw.text : "", raw.size);
-        if (keep()) {
-            status = keep()->finish(status, e);
-        }
+        status = detail::finish(status, e);
 #ifndef SLM_CPP_EXCEPTIONS
         last_error_ = status == SLM_OK ? error() : error(e);
 #endif

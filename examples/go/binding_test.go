@@ -137,12 +137,26 @@ func TestModelsComeFromFilesAndReaders(t *testing.T) {
 		must(ReadModel(background, nil, bytes.NewReader(data))),
 		must(ReadModel(background, nil, io.NewSectionReader(file, 0, int64(len(data))))),
 		must(OpenModel(background, modelPath, &ModelOptions{Read: true, Check: true})),
+		must(LoadMemory(background, nil, append([]byte(nil), data...))),
+		must(LoadMemory(background, &ModelOptions{Read: true}, data)),
 	} {
 		c := must(m.NewContext(&small))
+		s := must(m.NewSampler(0))
 		m.Close() // the context keeps it
+		runtime.GC()
 		check(t, story(c, 0, 12) == want)
 		c.Close()
+		copied := must(s.Clone()) // and so do samplers
+		s.Close()
+		check(t, must(copied.Sample(make([]float32, 2048))) == 0)
+		copied.Close()
 	}
+	_, err := LoadMemory(background, nil, data[:5000])
+	wants(t, err, ErrFormat)
+	_, err = LoadMemory(background, nil, nil)
+	wants(t, err, ErrFormat)
+	_, err = LoadMemory(background, nil)
+	wants(t, err, ErrArgument)
 }
 
 func TestMetadataTensorsAndTokensAreTold(t *testing.T) {
@@ -230,6 +244,46 @@ func TestWrongArgumentsAreErrors(t *testing.T) {
 	wants(t, err, ErrArgument)
 	_, err = s.Apply([]Candidate{{Token: 1 << 30}})
 	wants(t, err, ErrArgument)
+}
+
+// Cut to 32 bits, 1<<32 would be 0.
+func TestNumbersBeyond32BitsAreRefused(t *testing.T) {
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("int has 32 bits")
+	}
+	m := openTest(t)
+	c := contextOf(t, m)
+	must(c.Append(background, 0, []Token{1, 2, 3}))
+	s := must(m.NewSampler(0))
+	must(0, s.Accept(5))
+	shift := 32 // so that this compiles where int has 32 bits
+	for _, n := range []int{1 << shift, -1 << shift, math.MaxInt, math.MinInt} {
+		for name, call := range map[string]func() error{
+			"Length":          func() error { _, err := c.Length(n); return err },
+			"Fork from":       func() error { return c.Fork(n, 1) },
+			"Fork to":         func() error { return c.Fork(0, n) },
+			"Rewind sequence": func() error { return c.Rewind(n, 0) },
+			"Rewind length":   func() error { return c.Rewind(0, n) },
+			"Checkpoint":      func() error { return c.Checkpoint(0, n) },
+			"Logits":          func() error { _, err := c.Logits(n); return err },
+			"Sample":          func() error { _, err := c.Sample(n, s); return err },
+			"Append":          func() error { _, err := c.Append(background, n, []Token{1}); return err },
+			"Begin":           func() error { _, err := c.Begin("a", &GenerateOptions{Sequence: n}); return err },
+			"Sampler":         func() error { return s.Rewind(n) },
+			"Threads":         func() error { _, err := NewThreads(n); return err },
+			"Context":         func() error { _, err := m.NewContext(&ContextOptions{Positions: n}); return err },
+			"Metadata":        func() error { _, err := m.Metadata(n); return err },
+			"Tensor":          func() error { _, err := m.Tensor(n); return err },
+		} {
+			if err := call(); !errors.Is(err, ErrArgument) {
+				t.Errorf("%s(%d): %v", name, n, err)
+			}
+		}
+	}
+	check(t, must(c.Length(0)) == 3 && s.Rewind(1) == nil)
+	check(t, c.Rewind(0, 0) == nil)
+	stats := must(c.Generate(background, io.Discard, prompt, &GenerateOptions{MaxTokens: 1<<shift + 3}))
+	check(t, stats.Generated > 3, stats)
 }
 
 func TestClosedObjectsSaySo(t *testing.T) {
@@ -573,6 +627,26 @@ func TestGoroutinesShareAModelAndAPool(t *testing.T) {
 	heard := false
 	lines.Range(func(line, _ any) bool { heard = strings.Contains(line.(string), "5000"); return !heard })
 	check(t, heard)
+}
+
+// One log for all: what it panics with belongs to the call that it was in.
+func TestAPanickingLogStopsItsOwnCall(t *testing.T) {
+	m := must(OpenModel(background, modelPath, &ModelOptions{Log: func(LogLevel, string) { panic("in the log") }}))
+	defer m.Close()
+	var done sync.WaitGroup
+	for positions, want := range map[int]any{64: nil, 5000: "in the log"} {
+		options, want := ContextOptions{Positions: positions, Threads: 1}, want
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			for i := 0; i < 3000; i++ {
+				if got := panicOf(func() { must(m.NewContext(&options)).Close() }); got != want {
+					t.Errorf("%v, not %v", got, want)
+				}
+			}
+		}()
+	}
+	done.Wait()
 }
 
 func TestASecondCallOnAContextIsBusy(t *testing.T) {

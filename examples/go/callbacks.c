@@ -4,9 +4,18 @@
 
 #include <stdlib.h>
 
+static _Thread_local void *current;
+
+void *slm_go_call(void *call)
+{
+    void *outer = current;
+    current = call;
+    return outer;
+}
+
 void slm_go_log(void *user, int32_t level, const char *message)
 {
-    slmGoLog(user, level, (char *)message); /* cgo knows no const */
+    slmGoLog(user, current, level, (char *)message); /* cgo knows no const */
 }
 
 int32_t slm_go_progress(void *user, uint64_t done, uint64_t total)
@@ -17,6 +26,11 @@ int32_t slm_go_progress(void *user, uint64_t done, uint64_t total)
 int64_t slm_go_read(void *user, int32_t file, uint64_t offset, void *buffer, size_t size)
 {
     return slmGoRead(user, file, offset, buffer, size);
+}
+
+void *slm_go_take(size_t size)
+{
+    return malloc(size);
 }
 
 void *slm_go_count(void *user, void *ptr, size_t old_size, size_t new_size, size_t align)

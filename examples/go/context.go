@@ -20,7 +20,7 @@ func NewThreads(n int) (*Threads, error) {
 	var o C.slm_threads_options
 	C.slm_threads_options_init(&o, C.size_t(unsafe.Sizeof(o)))
 	if n != 0 {
-		o.n_threads = C.int32_t(n)
+		o.n_threads = number(n)
 	}
 	var p *C.slm_threads
 	var err C.slm_error
@@ -70,7 +70,7 @@ func (options *ContextOptions) write(o *C.slm_context_options) {
 		{options.Checkpoints, &o.n_checkpoints},
 	} {
 		if row.value != 0 {
-			*row.field = C.int32_t(row.value)
+			*row.field = number(row.value)
 		}
 	}
 	if options.Exact {
@@ -165,17 +165,19 @@ func (m *Model) NewContext(options *ContextOptions) (*Context, error) {
 	options.write(&o)
 	var p *C.slm_context
 	var raw C.slm_error
+	call := newCallback()
+	defer call.free()
+	end := call.during()
 	status := C.slm_context_create(&p, m.p, &o, &raw)
-	if m.log != nil {
-		if reason := m.log.reason(); reason != nil {
-			C.slm_context_free(p)
-			panic(reason)
-		}
+	end()
+	if call.panicked {
+		C.slm_context_free(p)
+		call.rethrow()
 	}
 	if status != C.SLM_OK {
 		return nil, failed(status, &raw)
 	}
-	// The model's log must stay as long as the context may write to it.
+	// The model's log, and memory that it lies in, must stay as long as the context.
 	if err := m.hold(); err != nil {
 		C.slm_context_free(p)
 		return nil, err
@@ -221,7 +223,7 @@ func (c *Context) Info() (ContextInfo, error) {
 func (c *Context) Length(sequence int) (int, error) {
 	var length C.int32_t
 	err := c.call(func(err *C.slm_error) C.int {
-		return C.slm_sequence_length(c.p, C.int32_t(sequence), &length, err)
+		return C.slm_sequence_length(c.p, number(sequence), &length, err)
 	})
 	return int(length), err
 }
@@ -229,21 +231,21 @@ func (c *Context) Length(sequence int) (int, error) {
 // Fork makes one sequence a copy of another; pages are shared until one side writes.
 func (c *Context) Fork(from, to int) error {
 	return c.call(func(err *C.slm_error) C.int {
-		return C.slm_sequence_fork(c.p, C.int32_t(from), C.int32_t(to), err)
+		return C.slm_sequence_fork(c.p, number(from), number(to), err)
 	})
 }
 
 // Rewind keeps the first positions; recurrent models need a checkpoint there.
 func (c *Context) Rewind(sequence, length int) error {
 	return c.call(func(err *C.slm_error) C.int {
-		return C.slm_sequence_rewind(c.p, C.int32_t(sequence), C.int32_t(length), err)
+		return C.slm_sequence_rewind(c.p, number(sequence), number(length), err)
 	})
 }
 
 // Checkpoint remembers the sequence as it is now, to rewind to.
 func (c *Context) Checkpoint(sequence, index int) error {
 	return c.call(func(err *C.slm_error) C.int {
-		return C.slm_sequence_checkpoint(c.p, C.int32_t(sequence), C.int32_t(index), err)
+		return C.slm_sequence_checkpoint(c.p, number(sequence), number(index), err)
 	})
 }
 
@@ -274,9 +276,9 @@ func (c *Context) Eval(ctx context.Context, spans []Span, progress func(done, to
 	raw := make([]C.slm_span, len(spans)+1)
 	for i, span := range spans {
 		raw[i].struct_size = C.uint32_t(unsafe.Sizeof(raw[i]))
-		raw[i].sequence = C.int32_t(span.Sequence)
+		raw[i].sequence = number(span.Sequence)
 		raw[i].position = -1
-		raw[i].n_tokens = C.int32_t(len(span.Tokens))
+		raw[i].n_tokens = number(len(span.Tokens))
 		raw[i].tokens = a.tokens(span.Tokens)
 		raw[i].want = C.int32_t(span.Want)
 	}
@@ -286,7 +288,7 @@ func (c *Context) Eval(ctx context.Context, spans []Span, progress func(done, to
 	defer done()
 	stop := watch(ctx, (*C.int32_t)(o.cancel))
 	err := c.call(func(err *C.slm_error) C.int {
-		return C.slm_eval(c.p, &raw[0], C.int32_t(len(spans)), C.size_t(unsafe.Sizeof(raw[0])), &o, err)
+		return C.slm_eval(c.p, &raw[0], number(len(spans)), C.size_t(unsafe.Sizeof(raw[0])), &o, err)
 	})
 	stop()
 	for i := range spans {
@@ -323,7 +325,7 @@ func (c *Context) Logits(index int) ([]float32, error) {
 	row := make([]float32, c.info.n_vocab)
 	err := c.call(func(err *C.slm_error) C.int {
 		var p *C.float
-		status := C.slm_logits(c.p, C.int32_t(index), &p, nil, err)
+		status := C.slm_logits(c.p, number(index), &p, nil, err)
 		if status == C.SLM_OK {
 			copy(row, unsafe.Slice((*float32)(unsafe.Pointer(p)), len(row)))
 		}
@@ -341,7 +343,7 @@ func (c *Context) Sample(index int, s *Sampler) (Token, error) {
 	var token C.int32_t
 	err := c.call(func(err *C.slm_error) C.int {
 		var p *C.float
-		if status := C.slm_logits(c.p, C.int32_t(index), &p, nil, err); status != C.SLM_OK {
+		if status := C.slm_logits(c.p, number(index), &p, nil, err); status != C.SLM_OK {
 			return status
 		}
 		return C.slm_sample(s.p, p, c.info.n_vocab, &token, err)
@@ -396,7 +398,7 @@ func (c *Context) Embed(ctx context.Context, texts [][]Token, options *EmbedOpti
 	}
 	for i, text := range texts {
 		raw[i].struct_size = C.uint32_t(unsafe.Sizeof(raw[i]))
-		raw[i].n_tokens = C.int32_t(len(text))
+		raw[i].n_tokens = number(len(text))
 		raw[i].tokens = a.tokens(text)
 		if pooling == PoolingNone {
 			rows += len(text)
@@ -413,7 +415,7 @@ func (c *Context) Embed(ctx context.Context, texts [][]Token, options *EmbedOpti
 	stop := watch(ctx, (*C.int32_t)(o.cancel))
 	all, err := fill(rows*width, func(p *float32, room C.size_t, needed *C.size_t, err *C.slm_error) C.int {
 		size := C.size_t(unsafe.Sizeof(raw[0]))
-		return C.slm_embed(c.p, &raw[0], C.int32_t(len(texts)), size, &o, (*C.float)(p), room, needed, err)
+		return C.slm_embed(c.p, &raw[0], number(len(texts)), size, &o, (*C.float)(p), room, needed, err)
 	})
 	stop()
 	callback.rethrow()

@@ -105,7 +105,7 @@ func (c *Context) begin(prompt string, options *GenerateOptions, output *ChatOut
 	*cancel = 0
 	o.cancel = cancel
 	err := c.call(func(err *C.slm_error) C.int {
-		return C.slm_generate_begin(&g.p, c.p, C.int32_t(options.Sequence), sampler, text, C.size_t(len(prompt)), &o, err)
+		return C.slm_generate_begin(&g.p, c.p, number(options.Sequence), sampler, text, C.size_t(len(prompt)), &o, err)
 	})
 	g.callback, g.cancel = call, cancel
 	if err == nil {
@@ -137,17 +137,17 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 		o.flags |= C.SLM_TEXT_SPECIAL
 	}
 	if options.MaxTokens != 0 {
-		o.max_tokens = C.int32_t(options.MaxTokens)
+		o.max_tokens = number(options.MaxTokens)
 	}
 	o.special_pieces = flag(options.SpecialPieces)
 	o.heal = flag(options.Heal)
-	o.reasoning_budget = C.int32_t(options.ReasoningBudget)
+	o.reasoning_budget = number(options.ReasoningBudget)
 	if options.StepTimeout != 0 {
 		o.step_ns = C.int64_t(options.StepTimeout.Nanoseconds())
 	}
 	if options.Tokens != nil {
 		o.prompt_tokens = a.tokens(options.Tokens)
-		o.n_prompt_tokens = C.int32_t(len(options.Tokens))
+		o.n_prompt_tokens = number(len(options.Tokens))
 	}
 	stops := (**C.char)(a.take(uintptr(len(options.Stops)) * unsafe.Sizeof(uintptr(0))))
 	for i, stop := range options.Stops {
@@ -158,7 +158,7 @@ func (options *GenerateOptions) write(o *C.slm_generate_options, a *arena) error
 		unsafe.Slice(stops, len(options.Stops))[i] = text
 	}
 	o.stops = stops
-	o.n_stops = C.int32_t(len(options.Stops))
+	o.n_stops = number(len(options.Stops))
 	return nil
 }
 

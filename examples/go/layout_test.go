@@ -12,23 +12,22 @@ import (
 // What slm.h has and this package leaves to its users: nothing here needs them.
 var notBound = map[string]bool{
 	"slm_clock_ns":                   true, // deadlines are context.Context's
-	"slm_model_open_memory":          true, // C must not keep Go's memory: ReadModel copies
 	"slm_chat_template_options_init": true, // start and end tokens are the model's
 }
 
 // Structs, types and values come from slm.h itself: cgo reads it. What may drift is what is missing:
 // a constant of a kind that has names here, or a function that nothing calls. SLM_LAYOUT names the file
-// that `make layout` writes.
+// that `make layout` writes; only a package outside of the repository has none.
 func TestNothingOfTheHeaderIsMissing(t *testing.T) {
-	named, isNamed := os.LookupEnv("SLM_LAYOUT")
-	if !isNamed {
+	named := os.Getenv("SLM_LAYOUT")
+	if named == "" {
 		named = "../../build/layout.txt"
 	}
 	layout, err := os.ReadFile(named)
-	if err != nil && !isNamed {
-		t.Skip("make layout first")
+	if _, outside := os.Stat("../../slm.h"); err != nil && outside != nil {
+		t.Skip("slm.h is not there to compare with")
 	}
-	check(t, err == nil, err)
+	check(t, err == nil, err, "make layout writes it")
 	values := map[string]int64{
 		"SLM_LOG_INFO": int64(LogInfo), "SLM_LOG_WARN": int64(LogWarning),
 		"SLM_TEXT_BOS": int64(BOS), "SLM_TEXT_SPECIAL": int64(Special),

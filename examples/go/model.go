@@ -1,10 +1,12 @@
 package slm
 
 // #include "callbacks.h"
+// #include <stdlib.h>
 import "C"
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"runtime"
 	"unsafe"
@@ -59,7 +61,7 @@ func OpenModel(ctx context.Context, path string, options *ModelOptions) (*Model,
 	if err != nil {
 		return nil, err
 	}
-	return openModel(ctx, options, nil, func(p **C.slm_model, o *C.slm_model_options, _ unsafe.Pointer, err *C.slm_error) C.int {
+	return openModel(ctx, options, nil, nil, func(p **C.slm_model, o *C.slm_model_options, _ unsafe.Pointer, err *C.slm_error) C.int {
 		return C.slm_model_open(p, name, o, err)
 	})
 }
@@ -70,15 +72,45 @@ func ReadModel(ctx context.Context, options *ModelOptions, files ...File) (*Mode
 	for i, file := range files {
 		sizes[i] = C.uint64_t(file.Size())
 	}
-	return openModel(ctx, options, files, func(p **C.slm_model, o *C.slm_model_options, user unsafe.Pointer, err *C.slm_error) C.int {
+	return openModel(ctx, options, files, nil, func(p **C.slm_model, o *C.slm_model_options, user unsafe.Pointer, err *C.slm_error) C.int {
 		read := C.slm_read_fn(C.slm_go_read)
-		return C.slm_model_open_callback(p, read, user, &sizes[0], C.int32_t(len(files)), o, err)
+		return C.slm_model_open_callback(p, read, user, &sizes[0], number(len(files)), o, err)
+	})
+}
+
+// LoadMemory opens a model that lies in memory, in one part or, of a split model, several. C must not
+// keep Go's memory: it is copied once, and used where the copy lies.
+func LoadMemory(ctx context.Context, options *ModelOptions, files ...[]byte) (*Model, error) {
+	var a arena
+	defer a.free()
+	copies := make([]unsafe.Pointer, 0, len(files))
+	release := func() {
+		for _, p := range copies {
+			C.free(p)
+		}
+	}
+	data := (*unsafe.Pointer)(a.take(uintptr(len(files)) * unsafe.Sizeof(unsafe.Pointer(nil))))
+	sizes := make([]C.size_t, len(files)+1)
+	for i, file := range files {
+		p := C.slm_go_take(C.size_t(len(file)) + 1)
+		if p == nil {
+			release()
+			return nil, &Error{Status: ErrMemory, Position: -1, Message: fmt.Sprintf("no memory for %d bytes", len(file))}
+		}
+		copy(unsafe.Slice((*byte)(p), len(file)), file)
+		copies = append(copies, p)
+		unsafe.Slice(data, len(files))[i] = p
+		sizes[i] = C.size_t(len(file))
+	}
+	return openModel(ctx, options, nil, release, func(p **C.slm_model, o *C.slm_model_options, _ unsafe.Pointer, err *C.slm_error) C.int {
+		return C.slm_model_open_memory(p, data, &sizes[0], number(len(files)), o, err)
 	})
 }
 
 type opener func(p **C.slm_model, o *C.slm_model_options, user unsafe.Pointer, err *C.slm_error) C.int
 
-func openModel(ctx context.Context, options *ModelOptions, files []File, open opener) (*Model, error) {
+// release, which may be nil, is called when the model is gone.
+func openModel(ctx context.Context, options *ModelOptions, files []File, release func(), open opener) (*Model, error) {
 	var a arena
 	defer a.free()
 	var o C.slm_model_options
@@ -87,14 +119,19 @@ func openModel(ctx context.Context, options *ModelOptions, files []File, open op
 	c := newCallback()
 	defer c.free()
 	c.files = files
+	o.progress = C.slm_progress_fn(C.slm_go_progress)
+	o.progress_user = c.user()
 	if options != nil {
-		options.write(&o, m, c)
+		c.progress = options.Progress
+		options.write(&o, m)
 	}
 	o.cancel = (*C.int32_t)(a.take(4))
 	stop := watch(ctx, o.cancel)
 	var raw C.slm_error
 	var p *C.slm_model
+	end := c.during()
 	status := open(&p, &o, c.user(), &raw)
+	end()
 	stop()
 	m.p = p
 	log := m.log
@@ -103,18 +140,15 @@ func openModel(ctx context.Context, options *ModelOptions, files []File, open op
 		if log != nil {
 			log.free()
 		}
+		if release != nil {
+			release()
+		}
 	}
 	err := failed(status, &raw)
-	reason := c.reason()
-	if reason == nil && log != nil {
-		reason = log.reason()
-	}
-	if err != nil || reason != nil {
+	if err != nil || c.panicked {
 		m.Close()
 	}
-	if reason != nil {
-		panic(reason)
-	}
+	c.rethrow()
 	if err != nil {
 		err.(*Error).Cause = c.err
 		return nil, because(ctx, err)
@@ -124,7 +158,7 @@ func openModel(ctx context.Context, options *ModelOptions, files []File, open op
 }
 
 // write puts options into C's struct; the log gets a callback that lives as long as the model.
-func (options *ModelOptions) write(o *C.slm_model_options, m *Model, c *callback) {
+func (options *ModelOptions) write(o *C.slm_model_options, m *Model) {
 	for _, row := range []struct {
 		on  bool
 		bit C.uint32_t
@@ -149,11 +183,6 @@ func (options *ModelOptions) write(o *C.slm_model_options, m *Model, c *callback
 		m.log.log = options.Log
 		o.log = C.slm_log_fn(C.slm_go_log)
 		o.log_user = m.log.user()
-	}
-	if options.Progress != nil {
-		c.progress = options.Progress
-		o.progress = C.slm_progress_fn(C.slm_go_progress)
-		o.progress_user = c.user()
 	}
 	if options.counts != nil {
 		o.alloc = C.slm_alloc_fn(C.slm_go_count)
@@ -300,7 +329,7 @@ func (m *Model) metadata(index int, element uint64) (*C.slm_metadata, error) {
 	raw := &C.slm_metadata{}
 	raw.struct_size = C.uint32_t(unsafe.Sizeof(*raw))
 	var err C.slm_error
-	status := C.slm_model_metadata(m.p, C.int32_t(index), C.uint64_t(element), raw, &err)
+	status := C.slm_model_metadata(m.p, number(index), C.uint64_t(element), raw, &err)
 	return raw, failed(status, &err)
 }
 
@@ -348,7 +377,7 @@ func (m *Model) Tensor(index int) (Tensor, error) {
 	var i C.slm_tensor_info
 	i.struct_size = C.uint32_t(unsafe.Sizeof(i))
 	var err C.slm_error
-	if status := C.slm_model_tensor(m.p, C.int32_t(index), &i, &err); status != C.SLM_OK {
+	if status := C.slm_model_tensor(m.p, number(index), &i, &err); status != C.SLM_OK {
 		return Tensor{}, failed(status, &err)
 	}
 	t := Tensor{

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"runtime/cgo"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,13 @@ func (o *object) enter() error { return o.count(1, 0, true) }
 // hold keeps the object for another one that lives by it.
 func (o *object) hold() error { return o.count(0, 1, false) }
 
+// holdAgain is for one who holds it already: closed or not.
+func (o *object) holdAgain() {
+	o.mu.Lock()
+	o.holds++
+	o.mu.Unlock()
+}
+
 func (o *object) leave() { o.release(1, 0, false) }
 func (o *object) letGo() { o.release(0, 1, false) }
 func (o *object) release(calls, holds int, closing bool) {
@@ -78,8 +86,8 @@ func (o *object) Close() error {
 
 // ---- Callbacks ---------------------------------------------------------------------------------
 
-// callback is what C calls: functions of the host, and what went wrong in them. C knows it by a cell
-// of its own memory.
+// callback is what C calls: functions of the host, and what went wrong in them in a call. C knows it by
+// a cell of its own memory.
 type callback struct {
 	progress func(done, total uint64) bool
 	log      func(level LogLevel, message string)
@@ -87,9 +95,9 @@ type callback struct {
 
 	cell *C.uintptr_t
 
-	mu     sync.Mutex // of a log, which several goroutines may run
-	panics []any
-	err    error
+	panicked bool
+	panic    any
+	err      error
 }
 
 func newCallback() *callback {
@@ -109,55 +117,62 @@ func callbackOf(user unsafe.Pointer) *callback {
 	return cgo.Handle(*(*C.uintptr_t)(user)).Value().(*callback)
 }
 
+// during makes c the one of the call that this goroutine is in, until the function it gives is called. A
+// log belongs to a model, which many calls may use at a time: what it panics with belongs to a call.
+func (c *callback) during() (end func()) {
+	runtime.LockOSThread()
+	outer := C.slm_go_call(c.user())
+	return func() {
+		C.slm_go_call(outer)
+		runtime.UnlockOSThread()
+	}
+}
+
 // catch is deferred where Go runs inside of C, which a panic must not unwind.
 func (c *callback) catch() {
 	if reason := recover(); reason != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.panics = append(c.panics, reason)
+		c.panicked, c.panic = true, reason
 	}
 }
 
-// rethrow lets the first panic go on, when the call is through.
+// rethrow lets a panic go on, when the call is through.
 func (c *callback) rethrow() {
-	if reason := c.reason(); reason != nil {
+	if c.panicked {
+		reason := c.panic
+		c.panicked, c.panic = false, nil
 		panic(reason)
 	}
-}
-
-func (c *callback) reason() any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.panics) == 0 {
-		return nil
-	}
-	reason := c.panics[0]
-	c.panics = nil
-	return reason
 }
 
 //export slmGoProgress
 func slmGoProgress(user unsafe.Pointer, done, total C.uint64_t) (stop C.int32_t) {
 	c := callbackOf(user)
+	if c.panicked {
+		return 1
+	}
 	stop = 1
 	defer c.catch()
-	if c.progress(uint64(done), uint64(total)) {
+	if c.progress == nil || c.progress(uint64(done), uint64(total)) {
 		stop = 0
 	}
 	return stop
 }
 
 //export slmGoLog
-func slmGoLog(user unsafe.Pointer, level C.int32_t, message *C.char) {
-	c := callbackOf(user)
-	defer c.catch()
-	c.log(LogLevel(level), C.GoString(message))
+func slmGoLog(user, call unsafe.Pointer, level C.int32_t, message *C.char) {
+	c := callbackOf(call)
+	if !c.panicked {
+		defer c.catch()
+		callbackOf(user).log(LogLevel(level), C.GoString(message))
+	}
 }
 
 //export slmGoRead
 func slmGoRead(user unsafe.Pointer, file C.int32_t, offset C.uint64_t, buffer unsafe.Pointer, size C.size_t) (n C.int64_t) {
 	c := callbackOf(user)
-	n = -1
+	if n = -1; c.panicked {
+		return n
+	}
 	defer c.catch()
 	read, err := c.files[file].ReadAt(unsafe.Slice((*byte)(buffer), int(size)), int64(offset))
 	if err != nil && err != io.EOF {

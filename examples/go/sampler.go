@@ -43,7 +43,8 @@ func LogitBias(biases map[Token]float32) Stage {
 // Sampler is how a token is chosen from logits. It serves one call at a time.
 type Sampler struct {
 	object
-	p *C.slm_sampler
+	p     *C.slm_sampler
+	model *Model
 }
 
 // NewSampler makes a chain of stages; without stages it is greedy. The same seed and logits give the
@@ -65,7 +66,7 @@ func (m *Model) NewSampler(seed uint64, stages ...Stage) (*Sampler, error) {
 			repeat:      C.float(s.repeat),
 			frequency:   C.float(s.frequency),
 			presence:    C.float(s.presence),
-			n_biases:    C.int32_t(len(s.biases)),
+			n_biases:    number(len(s.biases)),
 		}
 		size := unsafe.Sizeof(C.slm_logit_bias{})
 		p := (*C.slm_logit_bias)(a.take(uintptr(len(s.biases)) * size))
@@ -81,16 +82,24 @@ func (m *Model) NewSampler(seed uint64, stages ...Stage) (*Sampler, error) {
 	o.seed = C.uint64_t(seed)
 	var p *C.slm_sampler
 	var err C.slm_error
-	status := C.slm_sampler_create(&p, m.p, &raw[0], C.int32_t(len(stages)), C.size_t(unsafe.Sizeof(raw[0])), &o, &err)
+	status := C.slm_sampler_create(&p, m.p, &raw[0], number(len(stages)), C.size_t(unsafe.Sizeof(raw[0])), &o, &err)
 	if status != C.SLM_OK {
 		return nil, failed(status, &err)
 	}
-	return newSampler(p), nil
+	if err := m.hold(); err != nil {
+		C.slm_sampler_free(p)
+		return nil, err
+	}
+	return newSampler(p, m), nil
 }
 
-func newSampler(p *C.slm_sampler) *Sampler {
-	s := &Sampler{p: p}
-	s.free = func() { C.slm_sampler_free(p) }
+// newSampler is a sampler that has a hold of the model.
+func newSampler(p *C.slm_sampler, m *Model) *Sampler {
+	s := &Sampler{p: p, model: m}
+	s.free = func() {
+		C.slm_sampler_free(p)
+		m.letGo()
+	}
 	runtime.SetFinalizer(s, func(s *Sampler) { s.Close() })
 	return s
 }
@@ -107,11 +116,17 @@ func (s *Sampler) call(f func(err *C.slm_error) C.int) error {
 // Clone is a copy with the same history and random state, independent from then on.
 func (s *Sampler) Clone() (*Sampler, error) {
 	var p *C.slm_sampler
-	err := s.call(func(err *C.slm_error) C.int { return C.slm_sampler_clone(&p, s.p, err) })
+	err := s.call(func(err *C.slm_error) C.int {
+		status := C.slm_sampler_clone(&p, s.p, err)
+		if status == C.SLM_OK {
+			s.model.holdAgain()
+		}
+		return status
+	})
 	if err != nil {
 		return nil, err
 	}
-	return newSampler(p), nil
+	return newSampler(p, s.model), nil
 }
 
 // Sample chooses a token from a row of logits.
@@ -121,7 +136,7 @@ func (s *Sampler) Sample(logits []float32) (Token, error) {
 	}
 	var token C.int32_t
 	err := s.call(func(err *C.slm_error) C.int {
-		return C.slm_sample(s.p, (*C.float)(&logits[0]), C.int32_t(len(logits)), &token, err)
+		return C.slm_sample(s.p, (*C.float)(&logits[0]), number(len(logits)), &token, err)
 	})
 	return Token(token), err
 }
@@ -146,7 +161,7 @@ func (s *Sampler) Apply(list []Candidate) ([]Candidate, error) {
 	if len(list) == 0 {
 		return list, badArgument("no candidates")
 	}
-	n := C.int32_t(len(list))
+	n := number(len(list))
 	err := s.call(func(err *C.slm_error) C.int { return C.slm_sampler_apply(s.p, candidates(list), &n, err) })
 	return list[:n], err
 }
@@ -158,7 +173,7 @@ func (s *Sampler) Choose(list []Candidate) (Token, error) {
 	}
 	var token C.int32_t
 	err := s.call(func(err *C.slm_error) C.int {
-		return C.slm_sampler_choose(s.p, candidates(list), C.int32_t(len(list)), &token, err)
+		return C.slm_sampler_choose(s.p, candidates(list), number(len(list)), &token, err)
 	})
 	return Token(token), err
 }
@@ -170,8 +185,15 @@ func (s *Sampler) Accept(token Token) error {
 
 // Rewind takes the last n accepted tokens back, the random state included.
 func (s *Sampler) Rewind(n int) error {
-	return s.call(func(err *C.slm_error) C.int { return C.slm_sampler_rewind(s.p, C.int32_t(n), err) })
+	if n > math.MaxInt32-1 { // which is Reset in C
+		n = math.MaxInt32 - 1
+	}
+	return s.rewind(number(n))
 }
 
 // Reset forgets everything and starts over from the seed.
-func (s *Sampler) Reset() error { return s.Rewind(math.MaxInt32) }
+func (s *Sampler) Reset() error { return s.rewind(math.MaxInt32) }
+
+func (s *Sampler) rewind(n C.int32_t) error {
+	return s.call(func(err *C.slm_error) C.int { return C.slm_sampler_rewind(s.p, n, err) })
+}

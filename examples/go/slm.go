@@ -6,8 +6,8 @@
 // back and may be called twice; what is used afterwards gets ErrClosed. Objects that are forgotten are
 // closed by the garbage collector.
 //
-// Errors are *Error values with a Status: errors.Is(err, slm.ErrFormat). A callback that panics stops
-// the call it runs in, and the panic goes on from there.
+// Errors are *Error values with a Status: errors.Is(err, slm.ErrFormat). Once a callback has panicked, no
+// other is called in that call, which stops if it can, and the panic goes on behind it.
 package slm
 
 // #cgo CFLAGS: -std=c11 -I${SRCDIR}/../..
@@ -20,6 +20,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unsafe"
 )
@@ -171,6 +172,18 @@ func goBytes(p *C.char, size C.size_t) string {
 		return ""
 	}
 	return string(unsafe.Slice((*byte)(unsafe.Pointer(p)), int(size)))
+}
+
+// number is n for C, and what is beyond 32 bits the largest or smallest there is, which C refuses where
+// it matters.
+func number(n int) C.int32_t {
+	switch {
+	case n > math.MaxInt32:
+		return math.MaxInt32
+	case n < math.MinInt32:
+		return math.MinInt32
+	}
+	return C.int32_t(n)
 }
 
 func flag(on bool) C.int32_t {

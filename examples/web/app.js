@@ -42,10 +42,14 @@ function showProgress(name) {
   const start = performance.now();
   return (done, total) => {
     const rate = done / Math.max(performance.now() - start, 1) * 1e3;
-    $('progress').value = total > 0 ? done / total : 0;
-    $('progress-text').textContent = done < total
-      ? `Loading ${name}: ${megabytes(done)} of ${megabytes(total)}, ${megabytes(rate)}/s`
-      : `Opening ${name}…`;
+    const all = total > 0 ? ` of ${megabytes(total)}` : '';
+    if (total > 0) {
+      $('progress').value = done / total;
+    } else {
+      $('progress').removeAttribute('value'); // nobody knows how long it takes
+    }
+    $('progress-text').textContent = total > 0 && done >= total ? `Opening ${name}…`
+      : `Loading ${name}: ${megabytes(done)}${all}, ${megabytes(rate)}/s`;
   };
 }
 

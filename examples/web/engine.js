@@ -106,6 +106,14 @@ export class Engine {
     this.call('web_give', at);
   }
 
+  /** The same `used` bytes in memory for `size`, elsewhere. */
+  move(at, used, size) {
+    const to = this.take(size);
+    new Uint8Array(this.memory.buffer).copyWithin(to, at, at + used);
+    this.give(at);
+    return to;
+  }
+
   write(at, bytes) {
     new Uint8Array(this.memory.buffer).set(bytes, at);
   }

@@ -56,6 +56,9 @@ export class Slm {
 
   #answer({ id, value, error }) {
     const call = this.#calls.get(id);
+    if (call === undefined) {
+      return; // it was under way when the engine was closed
+    }
     this.#calls.delete(id);
     if (error === undefined) {
       call.resolve(value);
@@ -91,38 +94,48 @@ export class Slm {
   /** Reads a GGUF file into the engine's memory and opens it there.
    *  @param source a URL or its text, a File or Blob, a Response, an ArrayBuffer or a typed array
    *  @param {object} [options]
-   *  @param {(done: number, total: number) => void} [options.onProgress] in bytes
+   *  @param {(done: number, total: number) => void} [options.onProgress] in bytes; total is 0 while
+   *         nobody knows it: of an answer that is compressed or comes in chunks, up to its end
    *  @param {AbortSignal} [options.signal]
    *  @param {boolean} [options.reference] the scalar kernels, for comparisons */
   async open(source, { onProgress, signal, reference = false } = {}) {
     signal?.throwIfAborted();
-    const { parts, size } = await partsOf(source, signal);
-    if (size > MOST_BYTES) {
-      throw new SlmError('SLM_E_MEMORY', `the model has ${megabytes(size)}; ` +
-        `a page can hold ${megabytes(MOST_BYTES)}: take a smaller one, or a coarser quantisation`);
-    }
-    const data = await this._call('take', size);
+    const { parts, size, exact } = await partsOf(source, signal);
+    refuseTooLarge(size);
+    const place = { data: await this._call('take', size), size, done: 0 };
+    const tell = (done, total) => {
+      refuseTooLarge(done);
+      signal?.throwIfAborted();
+      onProgress?.(done, total);
+    };
     try {
-      let done = 0;
-      onProgress?.(0, size);
-      for await (const part of parts) {
-        signal?.throwIfAborted();
-        if (done + part.length > size) {
-          throw new SlmError('SLM_E_IO', `the source gives more than the ${size} bytes it promised`);
-        }
-        const bytes = part.slice();
-        await this._send('write', [data + done, bytes], [bytes.buffer]);
-        done += part.length;
-        onProgress?.(done, size);
+      tell(0, size);
+      await this.#load(parts, place, tell);
+      if (place.done < size && exact) {
+        throw new SlmError('SLM_E_IO', `the source ended after ${place.done} of ${size} bytes`);
       }
-      if (done < size) {
-        throw new SlmError('SLM_E_IO', `the source ended after ${done} of ${size} bytes`);
-      }
-      const model = await this._call('open', data, size, reference);
-      return new Model(this, model, data, await this._call('info', model));
+      const model = await this._call('open', place.data, place.done, reference);
+      return new Model(this, model, place.data, await this._call('info', model));
     } catch (error) {
-      await this._call('give', data).catch(() => {});
+      await this._call('give', place.data).catch(() => {});
       throw error;
+    }
+  }
+
+  // Writes parts to the memory of the engine. If there are more than the place has room for, nobody
+  // knows how many before their end; then it becomes as large as they are.
+  async #load(parts, place, tell) {
+    for await (const part of parts) {
+      if (place.done + part.length > place.size) {
+        const rest = await blobOf(followed(part, parts), (bytes) => tell(place.done + bytes, 0));
+        place.size = place.done + rest.size;
+        place.data = await this._call('move', place.data, place.done, place.size);
+        return this.#load(slicesOfBlob(rest), place, () => tell(place.size, place.size));
+      }
+      const bytes = part.slice();
+      await this._send('write', [place.data + place.done, bytes], [bytes.buffer]);
+      place.done += part.length;
+      tell(place.done, place.size);
     }
   }
 
@@ -313,18 +326,26 @@ export class Chat {
 
 // ---- Where a model's bytes come from ------------------------------------------------------------
 
-// { parts, size }: parts is an async iterable of Uint8Array.
+function refuseTooLarge(size) {
+  if (size > MOST_BYTES) {
+    throw new SlmError('SLM_E_MEMORY', `the model has ${megabytes(size)}; ` +
+      `a page can hold ${megabytes(MOST_BYTES)}: take a smaller one, or a coarser quantisation`);
+  }
+}
+
+// { parts, size, exact }: parts is an async generator of Uint8Array, size how many bytes all of them
+// have. More may come; fewer do only if it is not exact.
 async function partsOf(source, signal) {
   if (ArrayBuffer.isView(source)) {
     const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-    return { parts: slicesOf(bytes.length, async (a, b) => bytes.subarray(a, b)), size: bytes.length };
+    const parts = slicesOf(bytes.length, async (a, b) => bytes.subarray(a, b));
+    return { parts, size: bytes.length, exact: true };
   }
   if (source instanceof ArrayBuffer) {
     return partsOf(new Uint8Array(source), signal);
   }
   if (source instanceof Blob) {
-    const read = async (a, b) => new Uint8Array(await source.slice(a, b).arrayBuffer());
-    return { parts: slicesOf(source.size, read), size: source.size };
+    return { parts: slicesOfBlob(source), size: source.size, exact: true };
   }
   if (source instanceof Response) {
     return partsOfResponse(source);
@@ -341,16 +362,19 @@ async function* slicesOf(size, read) {
   }
 }
 
-// Of a compressed or chunked answer the length is not known before its end.
-async function partsOfResponse(response) {
+function slicesOfBlob(blob) {
+  return slicesOf(blob.size, async (a, b) => new Uint8Array(await blob.slice(a, b).arrayBuffer()));
+}
+
+// The length of a compressed answer is that of what is sent, and of a chunked one there is none. An
+// answer from elsewhere does not show whether it is compressed.
+function partsOfResponse(response) {
   if (!response.ok) {
     throw new SlmError('SLM_E_IO', `${response.url}: the server answers ${response.status} ${response.statusText}`);
   }
-  const size = Number(response.headers.get('content-length'));
-  if (size > 0 && !response.headers.get('content-encoding')) {
-    return { parts: chunksOf(response.body), size };
-  }
-  return partsOf(await response.blob());
+  const { body, headers, type } = response;
+  const size = headers.get('content-encoding') ? 0 : Number(headers.get('content-length')) || 0;
+  return { parts: body === null ? slicesOf(0) : chunksOf(body), size, exact: type !== 'cors' };
 }
 
 async function* chunksOf(stream) {
@@ -362,4 +386,29 @@ async function* chunksOf(stream) {
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+async function* followed(first, parts) {
+  yield first;
+  yield* parts;
+}
+
+// All parts, which the browser may keep on its disk; `see` is told how many bytes there are.
+async function blobOf(parts, see) {
+  const blobs = [];
+  let chunks = [];
+  let bytes = 0;
+  let held = 0;
+  for await (const part of parts) {
+    chunks.push(part);
+    bytes += part.length;
+    held += part.length;
+    see(bytes);
+    if (held >= PART) {
+      blobs.push(new Blob(chunks));
+      chunks = [];
+      held = 0;
+    }
+  }
+  return new Blob([...blobs, ...chunks]);
 }

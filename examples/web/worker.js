@@ -14,6 +14,7 @@ const operations = {
   used: () => engine.memory.buffer.byteLength,
   write: (at, bytes) => engine.write(at, bytes),
   give: (at) => engine.give(at),
+  move: (at, used, size) => engine.move(at, used, size),
   open: (data, size, reference) => engine.open(data, size, reference),
   info: (model) => engine.modelInfo(model),
   close: (model, data) => engine.close(model, data),

@@ -61,7 +61,7 @@ static void attention_layout(struct slm_context *c, struct arena *a, uint64_t *p
         min_i32(ATTENTION_QUERIES / m->n_group_max, min_i32(ATTENTION_TILE_MAX, c->n_batch));
     c->attention.tile_tokens = max_i32(tile, 1);
     c->attention.n_runs_max = (c->n_ctx + ATTENTION_RUN - 1) / ATTENTION_RUN;
-    c->attention.split_tokens = min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
+    c->attention.split_tokens = PROFILE_SMALL ? 0 : min_i32(ATTENTION_SPLIT_TOKENS, c->n_batch);
     c->attention.partial =
         (float *)arena_take(a,
                             (uint64_t)c->attention.split_tokens * (uint64_t)m->n_head_max *
@@ -120,7 +120,7 @@ static struct attention_tile attention_find_tile(const struct batch *b, int32_t 
 static void attention_range(const struct slm_context *c, const struct layer *l,
                             const struct segment *s, int32_t position, int32_t *from, int32_t *to)
 {
-    int is_causal = c->model->hparams.is_causal;
+    int is_causal = !PROFILE_EMBED || c->model->hparams.is_causal;
     int32_t before = is_causal ? l->window - 1 : l->window / 2;
     *from = l->window > 0 ? max_i32(position - before, 0) : 0;
     *to = is_causal ? position + 1 : s->position + s->n_tokens;
@@ -132,7 +132,7 @@ static void attention_range(const struct slm_context *c, const struct layer *l,
 /* What multiplies Q K^T of a query. Some models sharpen attention as the text grows. */
 static float attention_scale(const struct hparams *h, int32_t position)
 {
-    if (!(h->attn_temperature > 0)) {
+    if (!PROFILE_MORE || !(h->attn_temperature > 0)) {
         return h->attn_scale;
     }
     wide_float turns = (wide_float)(position / h->temperature_context);
@@ -142,7 +142,7 @@ static float attention_scale(const struct hparams *h, int32_t position)
 /* From one head of Q to the next: its gates may lie between. */
 static int64_t attention_q_step(const struct layer *l)
 {
-    return (int64_t)l->head_dim * (l->q_is_gated ? 2 : 1);
+    return (int64_t)l->head_dim * (PROFILE_MORE && l->q_is_gated ? 2 : 1);
 }
 
 static float *attention_q_at(const struct slm_context *c, const struct layer *l, int32_t token,
@@ -172,7 +172,8 @@ static void attention_gather(const struct attention_run *r, const struct attenti
             s->from[i] = from;
             s->to[i] = to;
             s->at[i] = position;
-            s->slopes[i] = r->l->alibi != NULL ? r->l->alibi[kv_head * r->group + g] : 0;
+            s->slopes[i] =
+                PROFILE_MORE && r->l->alibi != NULL ? r->l->alibi[kv_head * r->group + g] : 0;
         }
     }
 }
@@ -265,7 +266,7 @@ static void attention_merge(float *max_a, float *sum_a, float *out_a, float max_
  * exp(max) / (sum * exp(max) + exp(sink)). */
 static float attention_final_scale(const struct layer *l, int32_t head, float max, float sum)
 {
-    if (l->attn_sinks == NULL) {
+    if (!PROFILE_MORE || l->attn_sinks == NULL) {
         return 1.0f / sum;
     }
     float sink = l->attn_sinks[head];
@@ -283,7 +284,7 @@ static void attention_store(const struct slm_context *c, const struct layer *l, 
     for (int32_t i = 0; i < n; i++) {
         y[i] = out[i] * scale;
     }
-    if (l->q_is_gated) {
+    if (PROFILE_MORE && l->q_is_gated) {
         const float *gate = attention_q_at(c, l, token, head) + l->head_dim;
         c->model->kernels.sigmoid_gate(y, gate, y, n);
     }
@@ -396,7 +397,7 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
     int32_t n_runs = last / ATTENTION_RUN + 1;
     int64_t macs = (int64_t)c->batch.n_tokens * l->n_head * (last + 1) * l->head_dim * 2;
     r.n_tiles = attention_count_tiles(&c->batch, r.tile_tokens);
-    if (c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
+    if (!PROFILE_SMALL && c->batch.n_tokens <= c->attention.split_tokens && n_runs > 1) {
         r.n_runs = n_runs;
         context_tiles(c, macs, r.n_tiles * l->n_kv_head * n_runs, attention_one_run, &r);
         context_tiles(c, macs / ATTENTION_RUN, c->batch.n_tokens * l->n_head, attention_merge_runs,
@@ -410,7 +411,7 @@ static void attention_scores(struct slm_context *c, const struct layer *l)
 
 static void attention_clamp(float *x, int64_t n, float clamp)
 {
-    for (int64_t i = 0; clamp > 0 && i < n; i++) {
+    for (int64_t i = 0; PROFILE_MORE && clamp > 0 && i < n; i++) {
         x[i] = x[i] > clamp ? clamp : x[i] < -clamp ? -clamp : x[i];
     }
 }
@@ -419,7 +420,7 @@ static void attention_clamp(float *x, int64_t n, float clamp)
 static void attention_norm(const struct slm_context *c, const struct norm *norm, float *x,
                            int32_t n_head, int64_t head_dim, int64_t step)
 {
-    if (step == head_dim) {
+    if (!PROFILE_MORE || step == head_dim) {
         norm_apply(c->model, norm, x, x, n_head * head_dim);
         return;
     }
@@ -434,7 +435,7 @@ static void attention_heads(const struct slm_context *c, const struct layer *l, 
 {
     const struct hparams *h = &c->model->hparams;
     attention_clamp(x, n_head * step, h->attn_clamp);
-    if (norm->n > 0 && !h->qk_norm_after_rope) {
+    if (norm->n > 0 && !(PROFILE_MORE && h->qk_norm_after_rope)) {
         attention_norm(c, norm, x, n_head, l->head_dim, step);
     }
     for (int32_t i = 0; l->rope != LAYER_ROPE_NONE && i < n_head; i++) {
@@ -443,7 +444,7 @@ static void attention_heads(const struct slm_context *c, const struct layer *l, 
         c->model->kernels.rope[c->model->arch->rope](
             x + i * step + h->rot_at, c->rope_cos[l->rope] + at, c->rope_sin[l->rope] + at, n_rot);
     }
-    if (norm->n > 0 && h->qk_norm_after_rope) {
+    if (PROFILE_MORE && norm->n > 0 && h->qk_norm_after_rope) {
         attention_norm(c, norm, x, n_head, l->head_dim, step);
     }
 }
@@ -467,12 +468,13 @@ static void attention_store_kv(const struct slm_context *c, const struct layer *
     int64_t n_v = (int64_t)l->n_kv_head * l->head_dim_v;
     uint8_t *page = attention_page(c, token);
     int32_t in_page = c->batch.positions[token] % KV_PAGE;
-    if (l->attn_k.n_out > 0 && l->attn_v.n_out == 0) { /* V is K as the product gave it */
+    if (PROFILE_MORE && l->attn_k.n_out > 0 &&
+        l->attn_v.n_out == 0) { /* V is K as the product gave it */
         memcpy(values, keys, (size_t)n_v * sizeof(float));
     }
     attention_heads(c, l, keys, l->n_kv_head, l->head_dim, &l->attn_k_norm, token);
     attention_clamp(values, n_v, c->model->hparams.attn_clamp);
-    if (l->attn_v_norm.n > 0) {
+    if (PROFILE_MORE && l->attn_v_norm.n > 0) {
         norm_apply(c->model, &l->attn_v_norm, values, values, n_v);
     }
     for (int32_t i = 0; i < l->n_kv_head; i++) {
@@ -493,7 +495,7 @@ static void attention_token_heads(void *arg, int32_t token, int32_t part)
     (void)part;
     attention_heads(r->c, l, attention_q_at(r->c, l, token, 0), l->n_head, attention_q_step(l),
                     &l->attn_q_norm, token);
-    if (l->kv_from < 0) {
+    if (!PROFILE_MORE || l->kv_from < 0) {
         attention_store_kv(r->c, l, token);
     }
 }
@@ -518,7 +520,7 @@ static void attention_qkv(struct slm_context *c, const struct layer *l)
 static void attention(struct slm_context *c, const struct layer *l, float *x)
 {
     const struct hparams *h = &c->model->hparams;
-    int is_normed = l->attn_post_norm.n > 0;
+    int is_normed = PROFILE_MORE && l->attn_post_norm.n > 0;
     int32_t n = c->batch.n_tokens;
     int64_t n_heads = l->n_head + (l->kv_from < 0 ? l->n_kv_head : 0);
     struct matmul_input heads = {
@@ -526,7 +528,7 @@ static void attention(struct slm_context *c, const struct layer *l, float *x)
     struct matmul_job output = {&l->attn_output, c->y, h->n_embd, is_normed ? NULL : x,
                                 h->residual_scale};
     struct attention_run r = {c, l, 0, 0, 0, 0};
-    if (l->latent_kv.n_out > 0) {
+    if (PROFILE_MORE && l->latent_kv.n_out > 0) {
         latent_qkv(c, l);
     } else {
         attention_qkv(c, l);

@@ -19,7 +19,7 @@ static void ffn(struct slm_context *c, const struct layer *l, float *x)
     const struct hparams *h = &c->model->hparams;
     int32_t n = c->batch.n_tokens;
     int is_gated = l->ffn_gate.n_out > 0;
-    int is_normed = l->ffn_post_norm.n > 0;
+    int is_normed = PROFILE_MORE && l->ffn_post_norm.n > 0;
     struct matmul_input in = {c->x, ACT_NONE, NULL, &l->ffn_norm, h->n_embd, n};
     struct matmul_job up_gate[2] = {
         {&l->ffn_up, c->up, l->n_ff, NULL, 1},
@@ -29,14 +29,14 @@ static void ffn(struct slm_context *c, const struct layer *l, float *x)
                                   &l->ffn_sub_norm,           l->n_ff, n};
     struct matmul_job down = {&l->ffn_down, c->y, h->n_embd, is_normed ? NULL : x,
                               h->residual_scale};
-    if (l->ffn_shift != NULL) {
+    if (PROFILE_RWKV7 && l->ffn_shift != NULL) {
         struct shift_run shifted = {c, &l->ffn_norm, l->ffn_shift, 1, l->state_at};
         shift(&shifted);
         in.x = shift_row(c, SHIFT_OUT);
         in.norm = NULL;
     }
     matmul(c, &in, up_gate, is_gated ? 2 : 1);
-    if (l->ffn_cut > 0) {
+    if (PROFILE_MORE && l->ffn_cut > 0) {
         context_tokens(c, l, 4 * (int64_t)l->n_ff, ffn_cut_token);
     }
     matmul(c, &hidden, &down, 1);

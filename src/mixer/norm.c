@@ -9,7 +9,7 @@ static void norm_apply(const struct slm_model *m, const struct norm *w, float *y
         const float *weight = w->weight != NULL ? w->weight + i * w->stride : NULL;
         const float *from = x + i * w->n;
         float *to = y + i * w->n;
-        if (m->arch->norm == NORM_RMS) {
+        if (!PROFILE_MORE || m->arch->norm == NORM_RMS) {
             k->rms_norm(to, from, weight, w->n, m->hparams.norm_eps);
         } else {
             k->layer_norm(to, from, weight, w->bias, w->n, m->hparams.norm_eps);

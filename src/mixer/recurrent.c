@@ -39,7 +39,7 @@ static void recurrent_bind(struct slm_model *m, struct layer *l)
 {
     const struct recurrent_mixer *mixer = &recurrent_mixers[l->recurrent];
     const struct hparams *h = &m->hparams;
-    if (l->recurrent == RECURRENT_NONE) {
+    if (!PROFILE_RECURRENT || l->recurrent == RECURRENT_NONE) {
         return;
     }
     int64_t n = mixer->state_floats(h);

@@ -111,9 +111,16 @@ static int bpe_push_raw(struct encoder *e, const struct merge_symbol *symbol, sl
 
 static const struct merge_kind bpe_kind_raw = {bpe_rank, bpe_push_raw};
 
+static int bpe_is_raw(const struct vocab *v)
+{
+    int may_be = PROFILE_PRETOKENIZER(lines) || PROFILE_PRETOKENIZER(whitespace);
+    return may_be && (v->pretokenizer->flags & PRE_RAW) != 0;
+}
+
 static int bpe_lowers(const struct vocab *v)
 {
-    return (v->pretokenizer->flags & PRE_LOWER) != 0 && v->normalizer.lowercase;
+    return PROFILE_PRETOKENIZER(whitespace) && (v->pretokenizer->flags & PRE_LOWER) != 0 &&
+           v->normalizer.lowercase;
 }
 
 /* A symbol for each character. */
@@ -158,7 +165,7 @@ static int bpe_load(struct vocab *v, const struct gguf *g, struct memory *m, slm
 
 static int bpe_encode(struct encoder *e, struct text fragment, slm_error *err)
 {
-    int is_raw = (e->v->pretokenizer->flags & PRE_RAW) != 0;
+    int is_raw = bpe_is_raw(e->v);
     struct pre_cursor cursor;
     struct text piece;
     pretokenize_begin(&cursor, e->v->pretokenizer, fragment);

@@ -124,6 +124,25 @@ struct pre_words {
     uint16_t other;
 };
 
+/* Flags that have code of their own, without those that no rule of this build has. */
+enum {
+    PRE_RARE_FLAGS = PRE_HAN | PRE_CASED | PRE_PHRASE | PRE_POWERS,
+    PRE_RARE_FLAGS_IN = (PROFILE_PRETOKENIZER(kimi) ? PRE_HAN | PRE_CASED : 0u) |
+                        (PROFILE_PRETOKENIZER(tekken) || PROFILE_PRETOKENIZER(gpt4o) ||
+                                 PROFILE_PRETOKENIZER(tiny_aya) || PROFILE_PRETOKENIZER(youtu)
+                             ? PRE_CASED
+                             : 0u) |
+                        (PROFILE_PRETOKENIZER(exaone_moe) ? PRE_PHRASE : 0u) |
+                        (PROFILE_PRETOKENIZER(jais2) ? PRE_POWERS : 0u)
+};
+
+static uint32_t pre_flags(const struct pre_words *w)
+{
+    const uint32_t out = (uint32_t)PRE_RARE_FLAGS & ~(uint32_t)PRE_RARE_FLAGS_IN;
+    SLM_ASSERT((w->flags & out) == 0);
+    return w->flags & ~out;
+}
+
 /* Length of the contraction at `at`, 0 if there is none. */
 static size_t pre_contraction(const uint8_t *s, size_t at, size_t end, int any_case)
 {
@@ -177,7 +196,7 @@ static size_t pre_cased_word(const struct pre_words *w, const uint8_t *s, size_t
                              int *first)
 {
     const unsigned uncased = UNICODE_UNCASED | UNICODE_MARK;
-    int not_han = (w->flags & PRE_HAN) != 0;
+    int not_han = (pre_flags(w) & PRE_HAN) != 0;
     size_t p = at;
     size_t last_uncased = at;
     struct pre_char c = pre_char_at(s, p, end);
@@ -220,11 +239,11 @@ static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, s
     size_t with = at + c.size;
     int may_prefix =
         w->prefix_not == 0 ? c.point == ' ' : (c.type & w->prefix_not) == 0 && !pre_is_newline(c);
-    if ((w->flags & PRE_PHRASE) != 0) {
+    if ((pre_flags(w) & PRE_PHRASE) != 0) {
         size_t p = may_prefix ? pre_phrase(s, with, end) : with;
         return p > with ? p : pre_phrase(s, at, end);
     }
-    if ((w->flags & PRE_CASED) == 0) {
+    if ((pre_flags(w) & PRE_CASED) == 0) {
         size_t p = may_prefix ? pre_run_of(s, with, end, w->letters) : with;
         return p > with ? p : pre_run_of(s, at, end, w->letters);
     }
@@ -235,7 +254,7 @@ static size_t pre_word(const struct pre_words *w, const uint8_t *s, size_t at, s
     if (p == with || (first_bare && !first)) {
         p = bare;
     }
-    if (p > at && (w->flags & PRE_SUFFIX) != 0) {
+    if (p > at && (pre_flags(w) & PRE_SUFFIX) != 0) {
         p += pre_contraction(s, p, end, 1);
     }
     return p;
@@ -272,13 +291,14 @@ static size_t pre_other(const struct pre_words *w, const uint8_t *s, size_t at, 
         p += c.size;
         c = pre_char_at(s, p, end);
     }
-    if ((w->flags & (PRE_TAIL | PRE_TAIL_SLASH)) != 0) {
+    if ((pre_flags(w) & (PRE_TAIL | PRE_TAIL_SLASH)) != 0) {
         while (p < end && (s[p] == '\r' || s[p] == '\n' ||
-                           (s[p] == '/' && (w->flags & PRE_TAIL_SLASH) != 0))) {
+                           (s[p] == '/' && (pre_flags(w) & PRE_TAIL_SLASH) != 0))) {
             p++;
         }
     }
-    p += (w->flags & PRE_TAIL_ONE) != 0 && p < end && (s[p] == '\r' || s[p] == '\n' || s[p] == '/');
+    p += (pre_flags(w) & PRE_TAIL_ONE) != 0 && p < end &&
+         (s[p] == '\r' || s[p] == '\n' || s[p] == '/');
     return p;
 }
 
@@ -312,10 +332,10 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
     size_t last = at;    /* where the last character begins */
     size_t newline = at; /* after the last newline */
     struct pre_char c = pre_char_at(s, p, end);
-    if ((w->flags & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
+    if ((pre_flags(w) & PRE_NEWLINE) != 0 && pre_is_newline(c)) {
         return at + 1;
     }
-    if ((w->flags & PRE_POWERS) != 0) {
+    if ((pre_flags(w) & PRE_POWERS) != 0) {
         struct pre_char before = pre_char_before(s, at);
         if ((before.type & UNICODE_WHITE) != 0 && !pre_is_newline(before)) {
             return pre_white_power(s, at, end);
@@ -327,10 +347,10 @@ static size_t pre_white(const struct pre_words *w, const uint8_t *s, size_t at, 
         newline = pre_is_newline(c) ? p : newline;
         c = pre_char_at(s, p, end);
     }
-    if ((w->flags & PRE_NEWLINES) != 0 && newline > at) {
+    if ((pre_flags(w) & PRE_NEWLINES) != 0 && newline > at) {
         return newline;
     }
-    if ((w->flags & PRE_POWERS) != 0) {
+    if ((pre_flags(w) & PRE_POWERS) != 0) {
         return pre_white_power(s, at, end);
     }
     return p < end && last > at ? last : p;
@@ -342,14 +362,14 @@ static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, siz
     const struct pre_words *w = (const struct pre_words *)rule;
     struct pre_char c = pre_char_at(s, at, end);
     size_t p = at;
-    while ((w->flags & PRE_HAN) != 0 && pre_is_han(c)) {
+    while ((pre_flags(w) & PRE_HAN) != 0 && pre_is_han(c)) {
         p += c.size;
         c = pre_char_at(s, p, end);
     }
-    if (p == at && (w->flags & PRE_CONTRACTION) != 0) {
-        p += pre_contraction(s, at, end, (w->flags & PRE_ANY_CASE) != 0);
+    if (p == at && (pre_flags(w) & PRE_CONTRACTION) != 0) {
+        p += pre_contraction(s, at, end, (pre_flags(w) & PRE_ANY_CASE) != 0);
     }
-    if (p == at && (w->flags & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
+    if (p == at && (pre_flags(w) & PRE_PUNCT_WORD) != 0 && s[at] < 0x80 &&
         (c.type & (UNICODE_PUNCT | UNICODE_SYMBOL)) != 0) {
         while (p + 1 < end && (s[p + 1] | 0x20) >= 'a' && (s[p + 1] | 0x20) <= 'z') {
             p++;
@@ -360,7 +380,7 @@ static size_t pre_match_words(const void *rule, const uint8_t *s, size_t at, siz
         p = pre_word(w, s, at, end, c);
     }
     if (p == at) {
-        size_t skip = (w->flags & PRE_SPACE_NUMBER) != 0 && c.point == ' ';
+        size_t skip = (pre_flags(w) & PRE_SPACE_NUMBER) != 0 && c.point == ' ';
         p = pre_number(w, s, at + skip, end);
         p = p == at + skip ? at : p;
     }
@@ -715,111 +735,74 @@ static const struct pre_group pre_superbpe = {{PRE_GROUPS}};
 #define PRE_CLEAN 512u    /* SLM_TEXT_CLEAN has something to do */
 
 struct pretokenizer {
-    const char *name; /* tokenizer.ggml.pre */
+    const char *names; /* values of tokenizer.ggml.pre, with a space between them */
     const struct pre_group *group;
     uint32_t flags;
 };
 
+/* A row that is left out has neither names nor a group. */
+#define PRE_ROW(names, group, flags)                                                               \
+    {                                                                                              \
+        PROFILE_PRETOKENIZER(group) ? names : "",                                                  \
+            PROFILE_PRETOKENIZER(group) ? &pre_##group : (const struct pre_group *)NULL, flags     \
+    }
+
 /* The first row is for files without the key, and for names that are not here. */
 static const struct pretokenizer pretokenizers[] = {
-    {"default", &pre_default, PRE_CLEAN},
-    {"llama3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"llama-v3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"llama-bpe", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"falcon3", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"falcon-h1", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"pixtral", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"midm-2.0", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"lfm2", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"jina-v5-nano", &pre_llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN},
-    {"dbrx", &pre_llama3, PRE_CLEAN},
-    {"smaug-bpe", &pre_llama3, PRE_CLEAN},
-    {"chatglm-bpe", &pre_llama3, PRE_NO_BOS | PRE_CLEAN},
-    {"glm4", &pre_llama3, PRE_NO_BOS | PRE_CLEAN},
-    {"minicpm5", &pre_minicpm5, PRE_IGNORE_MERGES | PRE_CLEAN},
-    {"qwen2", &pre_qwen2, 0},
-    {"deepseek-r1-qwen", &pre_qwen2, 0},
-    {"kormo", &pre_qwen2, 0},
-    {"f2llmv2", &pre_qwen2, 0},
-    {"hunyuan", &pre_qwen2, 0},
-    {"solar-open", &pre_qwen2, 0},
-    {"grok-2", &pre_qwen2, 0},
-    {"megrez", &pre_qwen2, PRE_CLEAN},
-    {"stablelm2", &pre_qwen2, PRE_CLEAN},
-    {"bailingmoe", &pre_qwen2, 0},
-    {"bailingmoe2", &pre_qwen2, 0},
-    {"llada-moe", &pre_qwen2, 0},
-    {"ufakzeka", &pre_ufakzeka, 0},
-    {"qwen35", &pre_qwen35, 0},
-    {"gpt-2", &pre_gpt2, PRE_CLEAN},
-    {"phi-2", &pre_gpt2, PRE_CLEAN},
-    {"jina-es", &pre_gpt2, PRE_CLEAN},
-    {"jina-de", &pre_gpt2, PRE_CLEAN},
-    {"jina-v2-es", &pre_gpt2, PRE_CLEAN},
-    {"jina-v2-de", &pre_gpt2, PRE_CLEAN},
-    {"gigachat", &pre_gpt2, PRE_CLEAN},
-    {"a.x-4.0", &pre_gpt2, PRE_CLEAN},
-    {"mellum", &pre_gpt2, PRE_CLEAN},
-    {"modern-bert", &pre_gpt2, PRE_CLEAN},
-    {"mpt", &pre_gpt2, PRE_CLEAN},
-    {"olmo", &pre_gpt2, PRE_CLEAN},
-    {"jais", &pre_gpt2, PRE_CLEAN},
-    {"exaone4", &pre_gpt2, PRE_CLEAN},
-    {"jina-v1-en", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
-    {"jina-v2-code", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
-    {"roberta-bpe", &pre_gpt2, PRE_ADD_SEP | PRE_CLEAN},
-    {"trillion", &pre_gpt2, 0},
-    {"granite-docling", &pre_gpt2, 0},
-    {"starcoder", &pre_starcoder, PRE_CLEAN},
-    {"refact", &pre_starcoder, PRE_CLEAN},
-    {"codeshell", &pre_starcoder, PRE_CLEAN},
-    {"exaone", &pre_starcoder, PRE_CLEAN},
-    {"minerva-7b", &pre_starcoder, PRE_CLEAN},
-    {"mellum2", &pre_starcoder, PRE_CLEAN},
-    {"smollm", &pre_starcoder, 0},
-    {"command-r", &pre_starcoder, 0},
-    {"tekken", &pre_tekken, PRE_IGNORE_MERGES | PRE_ADD_BOS},
-    {"gpt-4o", &pre_gpt4o, 0},
-    {"llama4", &pre_gpt4o, 0},
-    {"kanana2", &pre_gpt4o, 0},
-    {"talkie", &pre_gpt4o, 0},
-    {"minimax-m2", &pre_gpt4o, 0},
-    {"granite-embed-multi-97m", &pre_gpt4o, PRE_IGNORE_MERGES},
-    {"tiny_aya", &pre_tiny_aya, 0},
-    {"cohere2moe", &pre_tiny_aya, 0},
-    {"falcon", &pre_falcon, PRE_CLEAN},
-    {"deepseek-coder", &pre_deepseek_coder, 0},
-    {"deepseek-v3", &pre_deepseek3, 0},
-    {"hunyuan-dense", &pre_deepseek3, 0},
-    {"joyai-llm", &pre_deepseek3, 0},
-    {"hy_v4", &pre_deepseek3, 0},
-    {"spark2_5", &pre_spark, 0},
-    {"youtu", &pre_youtu, PRE_IGNORE_MERGES},
-    {"seed-coder", &pre_seed_coder, 0},
-    {"poro-chat", &pre_bloom, 0},
-    {"bloom", &pre_bloom, PRE_CLEAN},
-    {"gpt3-finnish", &pre_bloom, PRE_CLEAN},
-    {"viking", &pre_viking, 0},
-    {"superbpe", &pre_superbpe, 0},
-    {"laguna", &pre_laguna, 0},
-    {"gemma4", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN},
-    {"granite-embed-multi-311m", &pre_lines, PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN},
-    {"sarvam-moe", &pre_lines, PRE_RAW | PRE_SPACES},
-    {"whitespace", &pre_whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE | PRE_CLEAN},
-    {"deepseek-llm", &pre_deepseek_llm, 0},
-    {"chameleon", &pre_chameleon, PRE_ADD_BOS},
-    {"kimi-k2", &pre_kimi, 0},
-    {"jais-2", &pre_jais2, PRE_CLEAN},
-    {"exaone-moe", &pre_exaone_moe, PRE_CLEAN},
-    {"afmoe", &pre_afmoe, 0},
+    PRE_ROW("default", default, PRE_CLEAN),
+    PRE_ROW("llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
+            llama3, PRE_IGNORE_MERGES | PRE_ADD_BOS | PRE_CLEAN),
+    PRE_ROW("dbrx smaug-bpe", llama3, PRE_CLEAN),
+    PRE_ROW("chatglm-bpe glm4", llama3, PRE_NO_BOS | PRE_CLEAN),
+    PRE_ROW("minicpm5", minicpm5, PRE_IGNORE_MERGES | PRE_CLEAN),
+    PRE_ROW("qwen2 deepseek-r1-qwen kormo f2llmv2 hunyuan solar-open grok-2", qwen2, 0),
+    PRE_ROW("megrez stablelm2", qwen2, PRE_CLEAN),
+    PRE_ROW("bailingmoe bailingmoe2 llada-moe", qwen2, 0),
+    PRE_ROW("ufakzeka", ufakzeka, 0),
+    PRE_ROW("qwen35", qwen35, 0),
+    PRE_ROW("gpt-2 phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
+            "modern-bert mpt olmo jais exaone4",
+            gpt2, PRE_CLEAN),
+    PRE_ROW("jina-v1-en jina-v2-code roberta-bpe", gpt2, PRE_ADD_SEP | PRE_CLEAN),
+    PRE_ROW("trillion granite-docling", gpt2, 0),
+    PRE_ROW("starcoder refact codeshell exaone minerva-7b mellum2", starcoder, PRE_CLEAN),
+    PRE_ROW("smollm command-r", starcoder, 0),
+    PRE_ROW("tekken", tekken, PRE_IGNORE_MERGES | PRE_ADD_BOS),
+    PRE_ROW("gpt-4o llama4 kanana2 talkie minimax-m2", gpt4o, 0),
+    PRE_ROW("granite-embed-multi-97m", gpt4o, PRE_IGNORE_MERGES),
+    PRE_ROW("tiny_aya cohere2moe", tiny_aya, 0),
+    PRE_ROW("falcon", falcon, PRE_CLEAN),
+    PRE_ROW("deepseek-coder", deepseek_coder, 0),
+    PRE_ROW("deepseek-v3 hunyuan-dense joyai-llm hy_v4", deepseek3, 0),
+    PRE_ROW("spark2_5", spark, 0),
+    PRE_ROW("youtu", youtu, PRE_IGNORE_MERGES),
+    PRE_ROW("seed-coder", seed_coder, 0),
+    PRE_ROW("poro-chat", bloom, 0),
+    PRE_ROW("bloom gpt3-finnish", bloom, PRE_CLEAN),
+    PRE_ROW("viking", viking, 0),
+    PRE_ROW("superbpe", superbpe, 0),
+    PRE_ROW("laguna", laguna, 0),
+    PRE_ROW("gemma4 granite-embed-multi-311m", lines,
+            PRE_RAW | PRE_SPACES | PRE_FORCE_BOS | PRE_CLEAN),
+    PRE_ROW("sarvam-moe", lines, PRE_RAW | PRE_SPACES),
+    PRE_ROW("whitespace", whitespace, PRE_RAW | PRE_LOWER | PRE_NO_WHITE | PRE_CLEAN),
+    PRE_ROW("deepseek-llm", deepseek_llm, 0),
+    PRE_ROW("chameleon", chameleon, PRE_ADD_BOS),
+    PRE_ROW("kimi-k2", kimi, 0),
+    PRE_ROW("jais-2", jais2, PRE_CLEAN),
+    PRE_ROW("exaone-moe", exaone_moe, PRE_CLEAN),
+    PRE_ROW("afmoe", afmoe, 0),
 };
 
 /* The row of a name, NULL if there is none. */
 static const struct pretokenizer *pretokenizer_find(struct text name)
 {
     for (int32_t i = 0; i < SLM_COUNT(pretokenizers); i++) {
-        if (text_is(name, pretokenizers[i].name)) {
-            return &pretokenizers[i];
+        struct text rest = text_of(pretokenizers[i].names);
+        for (struct text word = text_word(&rest); word.n > 0; word = text_word(&rest)) {
+            if (text_equal(word, name)) {
+                return &pretokenizers[i];
+            }
         }
     }
     return NULL;

@@ -213,7 +213,7 @@ static int special_load(struct vocab *v, const uint32_t *order, uint32_t n, stru
     v->special = special_count(v, order, n, 0);
     v->user = special_count(v, order, n, TOKEN_GUARDED);
     v->plain = special_count(v, order, n, TOKEN_GUARDED | TOKEN_MARKUP);
-    int has_markup = v->plain.n < v->user.n;
+    int has_markup = PROFILE_CHAT && v->plain.n < v->user.n;
     special_layout(&v->special, &a);
     special_layout(&v->user, &a);
     if (has_markup) {
@@ -247,7 +247,8 @@ static int vocab_load_specials(struct vocab *v, struct memory *m, slm_error *err
     uint32_t used = 0;
     for (int32_t i = 0; i < v->n_token; i++) {
         n += (v->attributes[i] & TOKEN_SPECIAL) != 0;
-        if ((v->attributes[i] & TOKEN_USER) != 0 && special_is_markup(vocab_text(v, i))) {
+        if (PROFILE_CHAT && (v->attributes[i] & TOKEN_USER) != 0 &&
+            special_is_markup(vocab_text(v, i))) {
             v->attributes[i] |= TOKEN_MARKUP;
         }
     }
@@ -315,7 +316,7 @@ static struct special_match *special_matches(const struct special_walk *w)
 static const struct specials *special_list_of(const struct special_walk *w,
                                               const struct special_match *m)
 {
-    return m->is_user ? w->users : w->specials;
+    return PROFILE_CHAT && m->is_user ? w->users : w->specials;
 }
 
 static uint32_t special_size(const struct special_walk *w, const struct special_match *m)

@@ -47,7 +47,7 @@ static int encode_text(struct encoder *e, struct text t, slm_error *err)
 {
     const struct vocab *v = e->v;
     int ends = (e->flags & SLM_TEXT_BOS) != 0;
-    if (e->marks != NULL) {
+    if (PROFILE_CHAT && e->marks != NULL) {
         return encode_marked(e, t, err);
     }
     if (ends && v->add_bos) {
@@ -190,7 +190,7 @@ static int piece_next(struct piece *p)
         int known = bpe_byte_of_char(unicode_decode(s, p->n - p->at, &size));
         size = known >= 0 ? size : 1;
         byte = known >= 0 ? known : byte;
-    } else if (p->form == PIECE_ESCAPES) {
+    } else if (PROFILE_TOKENIZER(rwkv) && p->form == PIECE_ESCAPES) {
         byte = vocab_unescape(s, p->n - p->at, &size);
     }
     p->at += size;

@@ -519,7 +519,6 @@ static int vocab_load_flag(const struct gguf *g, const char *key, int *flag, slm
 }
 
 #define VOCAB_BAR "\xEF\xBD\x9C" /* U+FF5C, the bar of DeepSeek's special tokens */
-#define VOCAB_NAMES 12
 
 /* Where a special id comes from: a key, an older key, or the first of these texts that is a token,
  * which becomes a control token then. */
@@ -527,51 +526,37 @@ struct vocab_source {
     size_t field; /* offset of an int32_t of struct vocab */
     const char *key;
     const char *old_key;
-    const char *names[VOCAB_NAMES];
+    const char *names; /* with a space between them; "": there are none */
 };
 
 static const struct vocab_source vocab_sources[] = {
-    {offsetof(struct vocab, bos), "tokenizer.ggml.bos_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, eos), "tokenizer.ggml.eos_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, eot),
-     "tokenizer.ggml.eot_token_id",
-     NULL,
-     {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
-      "<EOT>", "_<EOT>", "[EOT]",
-      "<" VOCAB_BAR "end" VOCAB_SPACE "of" VOCAB_SPACE "sentence" VOCAB_BAR ">",
-      "<end_of_utterance>"}},
-    {offsetof(struct vocab, eom), "tokenizer.ggml.eom_token_id", NULL, {"<|eom_id|>"}},
-    {offsetof(struct vocab, unk), "tokenizer.ggml.unknown_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, sep), "tokenizer.ggml.seperator_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, pad), "tokenizer.ggml.padding_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, mask), "tokenizer.ggml.mask_token_id", NULL, {NULL}},
-    {offsetof(struct vocab, fim_pre),
-     "tokenizer.ggml.fim_pre_token_id",
+    {offsetof(struct vocab, bos), "tokenizer.ggml.bos_token_id", NULL, ""},
+    {offsetof(struct vocab, eos), "tokenizer.ggml.eos_token_id", NULL, ""},
+    {offsetof(struct vocab, eot), "tokenizer.ggml.eot_token_id", NULL,
+     "<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|end_of_text|> <EOT> _<EOT> [EOT] "
+     "<" VOCAB_BAR "end" VOCAB_SPACE "of" VOCAB_SPACE "sentence" VOCAB_BAR "> <end_of_utterance>"},
+    {offsetof(struct vocab, eom), "tokenizer.ggml.eom_token_id", NULL, "<|eom_id|>"},
+    {offsetof(struct vocab, unk), "tokenizer.ggml.unknown_token_id", NULL, ""},
+    {offsetof(struct vocab, sep), "tokenizer.ggml.seperator_token_id", NULL, ""},
+    {offsetof(struct vocab, pad), "tokenizer.ggml.padding_token_id", NULL, ""},
+    {offsetof(struct vocab, mask), "tokenizer.ggml.mask_token_id", NULL, ""},
+    {offsetof(struct vocab, fim_pre), "tokenizer.ggml.fim_pre_token_id",
      "tokenizer.ggml.prefix_token_id",
-     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>",
-      "<" VOCAB_BAR "fim" VOCAB_SPACE "begin" VOCAB_BAR ">", "<PRE>", VOCAB_SPACE "<PRE>",
-      "<|code_prefix|>", "<|prefix|>"}},
-    {offsetof(struct vocab, fim_suf),
-     "tokenizer.ggml.fim_suf_token_id",
+     "<|fim_prefix|> <fim-prefix> <fim_prefix> <" VOCAB_BAR "fim" VOCAB_SPACE "begin" VOCAB_BAR
+     "> <PRE> " VOCAB_SPACE "<PRE> <|code_prefix|> <|prefix|>"},
+    {offsetof(struct vocab, fim_suf), "tokenizer.ggml.fim_suf_token_id",
      "tokenizer.ggml.suffix_token_id",
-     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",
-      "<" VOCAB_BAR "fim" VOCAB_SPACE "hole" VOCAB_BAR ">", "<SUF>", VOCAB_SPACE "<SUF>",
-      "<|code_suffix|>", "<|suffix|>"}},
-    {offsetof(struct vocab, fim_mid),
-     "tokenizer.ggml.fim_mid_token_id",
+     "<|fim_suffix|> <fim-suffix> <fim_suffix> <" VOCAB_BAR "fim" VOCAB_SPACE "hole" VOCAB_BAR
+     "> <SUF> " VOCAB_SPACE "<SUF> <|code_suffix|> <|suffix|>"},
+    {offsetof(struct vocab, fim_mid), "tokenizer.ggml.fim_mid_token_id",
      "tokenizer.ggml.middle_token_id",
-     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>",
-      "<" VOCAB_BAR "fim" VOCAB_SPACE "end" VOCAB_BAR ">", "<MID>", VOCAB_SPACE "<MID>",
-      "<|code_middle|>", "<|middle|>"}},
-    {offsetof(struct vocab, fim_pad),
-     "tokenizer.ggml.fim_pad_token_id",
-     NULL,
-     {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
-    {offsetof(struct vocab, fim_rep),
-     "tokenizer.ggml.fim_rep_token_id",
-     NULL,
-     {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
-    {offsetof(struct vocab, fim_sep), "tokenizer.ggml.fim_sep_token_id", NULL, {"<|file_sep|>"}},
+     "<|fim_middle|> <fim-middle> <fim_middle> <" VOCAB_BAR "fim" VOCAB_SPACE "end" VOCAB_BAR
+     "> <MID> " VOCAB_SPACE "<MID> <|code_middle|> <|middle|>"},
+    {offsetof(struct vocab, fim_pad), "tokenizer.ggml.fim_pad_token_id", NULL,
+     "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]"},
+    {offsetof(struct vocab, fim_rep), "tokenizer.ggml.fim_rep_token_id", NULL,
+     "<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame>"},
+    {offsetof(struct vocab, fim_sep), "tokenizer.ggml.fim_sep_token_id", NULL, "<|file_sep|>"},
 };
 
 static int32_t *vocab_id_at(struct vocab *v, const struct vocab_source *source)
@@ -598,8 +583,9 @@ static int vocab_load_id(struct vocab *v, const struct gguf *g, const struct voc
     } else if (found == 1 && value != -1 && value != UINT32_MAX) {
         v->ignored_key = key; /* -1, of either width, is how some writers say "none" */
     }
-    for (int i = 0; i < VOCAB_NAMES && source->names[i] != NULL && *id < 0; i++) {
-        *id = vocab_find_name(v, source->names[i]);
+    struct text rest = text_of(source->names);
+    for (struct text name = text_word(&rest); name.n > 0 && *id < 0; name = text_word(&rest)) {
+        *id = vocab_find(v, name);
         if (*id >= 0) {
             v->attributes[*id] |= TOKEN_CONTROL;
         }
@@ -804,6 +790,9 @@ static void vocab_patch_strips(struct vocab *v, const struct gguf *g)
         }
     }
     int32_t mask = -1;
+    if (!PROFILE_EMBED) {
+        return; /* what follows is about encoders */
+    }
     if (text_contains(v->pre, "jina-v2-de") || text_contains(v->pre, "jina-v2-es") ||
         text_contains(v->pre, "jina-v2-code") || text_contains(arch, "nomic-bert-moe") ||
         text_contains(arch, "jina-bert-v3")) {
@@ -957,6 +946,11 @@ static int vocab_load_model(struct vocab *v, const struct gguf *g, slm_error *er
         if (v->pretokenizer == NULL) {
             v->pretokenizer = &pretokenizers[0];
             v->pre_status = v->pre.n > 0 ? SLM_PRE_UNKNOWN : SLM_PRE_MISSING;
+        }
+        if (v->pretokenizer->group == NULL) {
+            SLM_FAIL(err, SLM_E_UNSUPPORTED, -1,
+                     "pre-tokenizer '%.*s' is not known, or was left out of this build",
+                     text_width(v->pre), v->pre.s);
         }
         if ((v->pretokenizer->flags & PRE_RAW) != 0) {
             v->form = (v->pretokenizer->flags & PRE_SPACES) != 0 ? PIECE_SPACES : PIECE_RAW;

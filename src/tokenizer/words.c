@@ -3,7 +3,7 @@
  * Owns the slots of e->words, made for each call and as many as its text may use. A slot has the last
  * of the words whose hash leads there, by where it stands in the text and where its tokens stand
  * among those of the call: so neither is copied, and a word may have any length. What a word becomes
- * must not depend on what stands around it. */
+ * must not depend on what stands around it. SLM_SMALL goes without. */
 
 #define WORDS_MOST 8192u /* slots: more do not fit the fast caches */
 #define WORDS_BYTES 16u  /* of text for each slot */
@@ -17,6 +17,9 @@ struct word {
 
 static int words_begin(struct encoder *e, size_t text_size, slm_error *err)
 {
+    if (PROFILE_SMALL) {
+        return SLM_OK;
+    }
     e->n_words = 1;
     while (e->n_words < WORDS_MOST && e->n_words < text_size / WORDS_BYTES) {
         e->n_words *= 2;
@@ -66,6 +69,9 @@ typedef int (*word_encode_fn)(struct encoder *e, struct text word, slm_error *er
 
 static int word_encode(struct encoder *e, struct text t, word_encode_fn encode, slm_error *err)
 {
+    if (PROFILE_SMALL) {
+        return encode(e, t, err);
+    }
     struct word *w = word_slot(e, t);
     size_t first = e->n_tokens;
     if (word_is(e, w, t)) {

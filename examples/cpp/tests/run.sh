@@ -1,12 +1,11 @@
 #!/bin/sh
 # run.sh BUILD - tests of slm.hpp with every C++ compiler there is, from the repository root: as C++17
-# and C++20, with and without exceptions, under address and undefined-behaviour sanitizers; the chat
-# program; the C++ programs of the READMEs.
+# and C++20, with and without exceptions, under address and undefined-behaviour sanitizers or the thread
+# sanitizer; the chat program; the C++ programs of the READMEs.
 build=$1
 work=$build/cpp
 folder=examples/cpp
 strict='-Wall -Wextra -Wshadow -Wconversion -Werror'
-sanitize='-O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all'
 n=0
 mkdir -p "$work" || exit 1
 
@@ -15,8 +14,11 @@ compile() {
     "$@" $strict -I. -I$folder "$build/libslm.a" -pthread || exit 1
 }
 
-test_with() { # COMPILER OPTION...
-    echo 'int main() { return 0; }' | "$1" $sanitize -x c++ - -o "$work/test" 2>"$work/probe" || {
+test_with() { # SANITIZERS COMPILER OPTION...
+    sanitize="-O0 -g1 -fsanitize=$1 -fno-sanitize-recover=all"
+    shift
+    { echo 'int main() { return 0; }' | "$1" $sanitize -x c++ - -o "$work/test" && "$work/test"; } \
+        2>"$work/probe" || {
         echo "no sanitizers with $1: without them"
         sanitize=-O0
     }
@@ -40,12 +42,13 @@ for cxx in g++ clang++; do
     found="$found $cxx"
     case $cxx in
     g++)
-        test_with $cxx -std=c++17 -fno-exceptions -fno-rtti
-        test_with $cxx -std=c++20 -DSLM_CPP_EXCEPTIONS
+        test_with address,undefined $cxx -std=c++17 -fno-exceptions -fno-rtti
+        test_with address,undefined $cxx -std=c++20 -DSLM_CPP_EXCEPTIONS
+        test_with thread $cxx -std=c++17 -DSLM_CPP_EXCEPTIONS
         ;;
     clang++)
-        test_with $cxx -std=c++20
-        test_with $cxx -std=c++17 -DSLM_CPP_EXCEPTIONS
+        test_with address,undefined $cxx -std=c++20
+        test_with address,undefined $cxx -std=c++17 -DSLM_CPP_EXCEPTIONS
         ;;
     esac
 done

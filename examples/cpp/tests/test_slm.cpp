@@ -3,10 +3,11 @@
 #include "../slm.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <thread>
 
-static int failures;
+static std::atomic<int> failures;
 
 #define CHECK(condition)                                                                           \
     ((condition)                                                                                   \
@@ -290,7 +291,11 @@ static void test_closed()
     for (const slm::piece &piece : *no_story) {
         CHECK(piece.kind < 0);
     }
-    CHECK(no_story->last_error().status() == SLM_E_ARGUMENT);
+    CHECK(no_story->last_error().status() == SLM_E_IO);
+    CHECK(std::strstr(no_story->last_error().message(), "/no/such/file.gguf"));
+    CHECK(slm::sampler::create(*nothing, {}).error().status() == SLM_E_IO);
+    nothing->close();
+    CHECK(slm::context::create(*nothing).error().status() == SLM_E_ARGUMENT);
 #endif
 }
 
@@ -392,6 +397,167 @@ static void test_throwing_callbacks(const slm::model &model)
 
 #endif
 
+#ifdef __cpp_lib_memory_resource
+
+struct counting : std::pmr::memory_resource {
+    std::atomic<long> blocks{0}, bytes{0};
+
+    void *do_allocate(std::size_t size, std::size_t align) override
+    {
+        blocks++;
+        bytes += static_cast<long>(size);
+        return std::pmr::new_delete_resource()->allocate(size, align);
+    }
+    void do_deallocate(void *p, std::size_t size, std::size_t align) override
+    {
+        blocks--;
+        bytes -= static_cast<long>(size);
+        std::pmr::new_delete_resource()->deallocate(p, size, align);
+    }
+    bool do_is_equal(const memory_resource &other) const noexcept override
+    {
+        return this == &other;
+    }
+};
+
+/* Options of one kind that lend from `memory`; what is made of them must take some of it. */
+template <class O, class F> static auto borrows(counting &memory, O options, F &&make)
+{
+    long before = memory.bytes;
+    options.memory = &memory;
+    auto made = get(make(options));
+    CHECK(memory.bytes > before);
+    return made;
+}
+
+static void test_memory()
+{
+    counting memory;
+    {
+        auto model = borrows(memory, slm::model_options(),
+                             [](const auto &o) { return slm::model::open(storyteller, o); });
+        auto pool = borrows(memory, slm::threads_options(),
+                            [](const auto &o) { return slm::threads::create(o); });
+        auto sampler = borrows(memory, slm::sampler_options(),
+                               [&](const auto &o) { return slm::sampler::create(model, {}, o); });
+        auto chat = borrows(memory, slm::chat_template_options(), [&](const auto &o) {
+            return slm::chat_template::builtin(model, "chatml", o);
+        });
+        auto text = borrows(memory, slm::chat_template_options(),
+                            [](const auto &o) { return slm::chat_template::create("a", o); });
+        auto output = borrows(memory, slm::chat_output_options(),
+                              [&](const auto &o) { return slm::chat_output::create(chat, o); });
+        slm::context_options small;
+        small.n_ctx = 128;
+        auto context =
+            borrows(memory, small, [&](const auto &o) { return slm::context::create(model, o); });
+        CHECK(!story(context, 0, 5).empty());
+    }
+    CHECK(memory.blocks == 0 && memory.bytes == 0);
+#if defined(__cpp_exceptions)
+    slm::model_options none;
+    none.memory = std::pmr::null_memory_resource(); /* throws, always */
+    CHECK(status_of([&] { return slm::model::open(storyteller, none); }) == SLM_E_MEMORY);
+#endif
+}
+
+#endif
+
+static slm::threads executor(std::function<void(slm::tasks &)> run)
+{
+    slm::threads_options options;
+    options.n_threads = 2;
+    options.executor = std::move(run);
+    return get(slm::threads::create(options));
+}
+
+static slm::context pooled(const slm::model &model, const slm::threads &pool)
+{
+    slm::context_options options;
+    options.n_ctx = 1024;
+    options.threads = &pool;
+    return get(slm::context::create(model, options));
+}
+
+static void test_executor(const slm::model &model)
+{
+    auto own = small_context(model);
+    std::string text = story(own, 0);
+    std::atomic<int> ran{0};
+    auto run = [&](slm::tasks &tasks) {
+        std::thread other([&] {
+            while (tasks.run_one()) {
+                ran++;
+            }
+        });
+        while (tasks.run_one()) {
+            ran++;
+        }
+        other.join();
+        CHECK(tasks.count() > 0 && !tasks.run_one());
+    };
+    auto pool = executor(run);
+    auto context = pooled(model, pool);
+    pool.close(); /* the context keeps it, and what it calls */
+    CHECK(story(context, 0) == text && ran > 100);
+    auto lazy = pooled(model, executor([](slm::tasks &) {}));
+    CHECK(story(lazy, 0) == text);
+}
+
+#if defined(__cpp_exceptions)
+
+static void test_throwing_executor(const slm::model &model)
+{
+    int called = 0;
+    bool good = false;
+    auto context = pooled(model, executor([&](slm::tasks &tasks) {
+                              called++;
+                              tasks.run_one();
+                              good ? void() : throw boom();
+                          }));
+    std::vector<std::int32_t> tokens(1000, 1);
+    slm_span one[] = {slm::span_of(tokens)};
+    check_throws([&] { return context.eval(one); });
+    CHECK(called == 1 && one[0].n_done > 0 && one[0].n_done < 1000);
+    (void)context.rewind();
+    auto generator = get(slm::generator::begin(context, tokens));
+    check_throws([&] { return generator.next(); });
+    CHECK(called == 2);
+    generator.close();
+    (void)context.rewind();
+    good = true;
+    auto own = small_context(model);
+    CHECK(story(context, 0) == story(own, 0));
+}
+
+/* Two threads whose calls make one log throw, at the same time: each is told by its own call. */
+static void test_throwing_log_of_two_threads()
+{
+    std::atomic<int> heard{0};
+    slm::model_options logging;
+    logging.log = [&](std::int32_t, std::string_view) {
+        int round = heard++ / 2;
+        while (heard < 2 * round + 2) {
+            std::this_thread::yield();
+        }
+        throw boom();
+    };
+    auto model = get(slm::model::open(storyteller, logging));
+    slm::context_options large;
+    large.n_ctx = 4096;
+    large.n_threads = 1;
+    auto work = [&] {
+        for (int i = 0; i < 50; i++) {
+            check_throws([&] { return slm::context::create(model, large); });
+        }
+    };
+    std::thread other(work);
+    work();
+    other.join();
+}
+
+#endif
+
 static void test_chat(const slm::model &model)
 {
     auto chat = get(slm::chat_template::builtin(model, "chatml"));
@@ -466,7 +632,13 @@ static void run()
     test_callbacks(model);
 #if defined(__cpp_exceptions)
     test_throwing_callbacks(model);
+    test_throwing_executor(model);
+    test_throwing_log_of_two_threads();
 #endif
+#ifdef __cpp_lib_memory_resource
+    test_memory();
+#endif
+    test_executor(model);
     test_chat(model);
     test_two_threads(model);
 }

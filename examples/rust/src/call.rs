@@ -1,8 +1,8 @@
 //! Where Rust and C meet: objects and who frees them, results and buffers, closures that C calls.
 //!
-//! A panic must not unwind through C. A closure that panics is caught here, C is told to stop, and
-//! when its call has returned the panic goes on. Callbacks run only on the thread that made the call,
-//! so a thread-local is all it takes.
+//! A panic must not unwind through C. A closure that panics is caught here, no other one runs in the
+//! same call, C is told to stop, and when its call has returned the panic goes on. Callbacks run only on
+//! the thread that made the call, so a thread-local is all it takes.
 
 use crate::error::{Error, Result};
 use crate::ffi;
@@ -130,14 +130,16 @@ thread_local! {
     static PANIC: RefCell<Option<Box<dyn Any + Send>>> = RefCell::new(None);
 }
 
-/// Runs a closure of the host inside of a call of C. The first panic is kept for `resume_panic`.
+/// Runs a closure of the host inside of a call of C, unless one has panicked in that call. A panic is
+/// kept for `resume_panic`.
 pub(crate) fn guard<R>(stopped: R, closure: impl FnOnce() -> R) -> R {
+    if PANIC.with(|slot| slot.borrow().is_some()) {
+        return stopped;
+    }
     match catch_unwind(AssertUnwindSafe(closure)) {
         Ok(value) => value,
         Err(payload) => {
-            PANIC.with(|slot| {
-                slot.borrow_mut().get_or_insert(payload);
-            });
+            PANIC.with(|slot| *slot.borrow_mut() = Some(payload));
             stopped
         }
     }
@@ -189,13 +191,17 @@ unsafe impl<T: Sync> Sync for Pinned<T> {}
 /// [`Status::Cancelled`]: crate::Status::Cancelled
 pub(crate) type Progress<'a> = Box<dyn FnMut(u64, u64) -> ControlFlow<()> + Send + 'a>;
 
-/// The slm_progress_fn of a `Progress`.
+/// The slm_progress_fn of an `Option<Progress>`. C gets it even if there is none: this is how it is
+/// told to stop when another closure has panicked, a log or an executor.
 ///
 /// # Safety
-/// `user` points at a `Progress` that nobody else uses during the call.
+/// `user` points at an `Option<Progress>` that nobody else uses during the call.
 pub(crate) unsafe extern "C" fn run_progress(user: *mut c_void, done: u64, total: u64) -> i32 {
-    let progress = &mut *(user as *mut Progress<'_>);
-    guard(1, || progress(done, total).is_break() as i32)
+    let progress = &mut *(user as *mut Option<Progress<'_>>);
+    guard(1, || match progress {
+        Some(progress) => progress(done, total).is_break() as i32,
+        None => 0,
+    })
 }
 
 /// A flag that stops what runs, from any thread: loading, evaluation, generation. The stopped call

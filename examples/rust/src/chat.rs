@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::ffi;
 use crate::generate::{GenerateOptions, Generator, Prompt};
 use crate::model::{c_string, Model};
+use crate::options::defaults;
 use crate::text::TextFlags;
 use std::os::raw::c_char;
 use std::sync::Arc;
@@ -67,11 +68,10 @@ impl ChatTemplate {
 
     /// Renders messages, a JSON array as most servers take it.
     pub fn render(&self, messages: &str, options: &ChatOptions<'_>) -> Result<ChatPrompt> {
-        let mut raw = ffi::slm_chat_options::default();
+        let mut raw = defaults(ffi::slm_chat_options_init);
         let effort = options.reasoning_effort.map(|e| c_string(e, "the effort")).transpose()?;
         // SAFETY: the struct is ours, of the size told; all texts are read during the call only.
         let handle = unsafe {
-            ffi::slm_chat_options_init(&mut raw, std::mem::size_of_val(&raw));
             raw.add_generation_prompt = !options.no_generation_prompt as i32;
             raw.enable_thinking = options.enable_thinking.map_or(ffi::SLM_AUTO, |on| on as i32);
             if let Some(tools) = options.tools {
@@ -278,10 +278,9 @@ impl ChatOutput {
             Some((a, b)) => Some((c_string(a, "the style")?, c_string(b, "the style")?)),
             None => None,
         };
-        let mut raw = ffi::slm_chat_output_options::default();
+        let mut raw = defaults(ffi::slm_chat_output_options_init);
         // SAFETY: the struct is ours, of the size told; all texts are read during the call only.
         let handle = unsafe {
-            ffi::slm_chat_output_options_init(&mut raw, std::mem::size_of_val(&raw));
             if let Some((reasoning, tool_calls)) = &styles {
                 raw.reasoning = reasoning.as_ptr();
                 raw.tool_calls = tool_calls.as_ptr();

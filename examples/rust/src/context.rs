@@ -4,6 +4,7 @@ use crate::call::{call, run_progress, CancelFlag, Handle, Progress};
 use crate::error::Result;
 use crate::ffi;
 use crate::model::Model;
+use crate::options::{allocator_method, defaults, flag_methods, number_methods, stop_methods};
 use crate::text::Token;
 use crate::threads::Threads;
 use std::ops::ControlFlow;
@@ -23,21 +24,8 @@ unsafe impl Sync for ContextOptions {}
 
 impl Default for ContextOptions {
     fn default() -> Self {
-        let mut raw = ffi::slm_context_options::default();
-        // SAFETY: the struct is ours, of the size told.
-        unsafe { ffi::slm_context_options_init(&mut raw, std::mem::size_of_val(&raw)) };
-        ContextOptions { raw, threads: None }
+        ContextOptions { raw: defaults(ffi::slm_context_options_init), threads: None }
     }
-}
-
-macro_rules! numbers {
-    ($($(#[$comment:meta])* $name:ident: $type:ty,)*) => { $(
-        $(#[$comment])*
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.raw.$name = $name;
-            self
-        }
-    )* };
 }
 
 impl ContextOptions {
@@ -46,7 +34,7 @@ impl ContextOptions {
         ContextOptions::default()
     }
 
-    numbers! {
+    number_methods! {
         /// Positions a sequence may have; by default what the model was trained for, at most 4096.
         n_ctx: i32,
         /// Sequences, 1 by default, at most 256.
@@ -65,19 +53,11 @@ impl ContextOptions {
         max_bytes: u64,
     }
 
-    fn flag(mut self, bit: u32, on: bool) -> Self {
-        self.raw.flags = if on { self.raw.flags | bit } else { self.raw.flags & !bit };
-        self
-    }
-
-    /// Do not round activations: slower, closer to the exact product.
-    pub fn exact(self, on: bool) -> Self {
-        self.flag(ffi::SLM_CONTEXT_EXACT, on)
-    }
-
-    /// The same bits however a prompt is split into batches; slower.
-    pub fn batch_invariant(self, on: bool) -> Self {
-        self.flag(ffi::SLM_CONTEXT_BATCH_INVARIANT, on)
+    flag_methods! {
+        /// Do not round activations: slower, closer to the exact product.
+        exact: ffi::SLM_CONTEXT_EXACT,
+        /// The same bits however a prompt is split into batches; slower.
+        batch_invariant: ffi::SLM_CONTEXT_BATCH_INVARIANT,
     }
 
     /// Keep keys and values in 32 bits rather than 16.
@@ -92,15 +72,12 @@ impl ContextOptions {
         self
     }
 
-    /// The allocator of the context: see `slm_alloc_fn` in slm.h.
-    ///
-    /// # Safety
-    /// `alloc` does what slm.h says on any thread that the context is moved to, until the context
-    /// and its generators are gone; so does `user`.
-    pub unsafe fn allocator(mut self, alloc: ffi::slm_alloc_fn, user: *mut c_void) -> Self {
-        self.raw.alloc = alloc;
-        self.raw.alloc_user = user;
-        self
+    allocator_method! {
+        /// The allocator of the context: see `slm_alloc_fn` in slm.h.
+        ///
+        /// # Safety
+        /// `alloc` does what slm.h says on any thread that the context is moved to, until the context
+        /// and its generators are gone; so does `user`.
     }
 
     fn raw(&self) -> ffi::slm_context_options {
@@ -254,19 +231,11 @@ impl<'a> Limits<'a> {
         self
     }
 
-    /// The call ends with [`Status::Cancelled`](crate::Status::Cancelled) when the flag is set.
-    pub fn cancel(mut self, flag: &CancelFlag) -> Self {
-        self.cancel = Some(flag.clone());
-        self
-    }
-
-    /// Told after every batch how many tokens are done; may stop the call.
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(u64, u64) -> ControlFlow<()> + Send + 'a,
-    ) -> Self {
-        self.progress = Some(Box::new(progress));
-        self
+    stop_methods! {
+        /// The call ends with [`Status::Cancelled`](crate::Status::Cancelled) when the flag is set.
+        cancel,
+        /// Told after every batch how many tokens are done; may stop the call.
+        progress
     }
 
     pub(crate) fn deadline_ns(&self) -> i64 {
@@ -283,10 +252,7 @@ impl<'a> Limits<'a> {
 
     /// A callback and its data, which borrow these limits.
     pub(crate) fn callback(&mut self) -> (ffi::slm_progress_fn, *mut c_void) {
-        match &mut self.progress {
-            Some(progress) => (Some(run_progress), progress as *mut Progress<'_> as *mut c_void),
-            None => (None, std::ptr::null_mut()),
-        }
+        (Some(run_progress), &mut self.progress as *mut Option<Progress<'_>> as *mut c_void)
     }
 }
 
@@ -385,11 +351,10 @@ impl Context {
     /// and calling again with the rest gives what one call would have given.
     pub fn eval(&mut self, spans: &mut [Span<'_>], mut limits: Limits<'_>) -> Result<()> {
         let mut raw: Vec<ffi::slm_span> = spans.iter().map(Span::raw).collect();
-        let mut options = ffi::slm_eval_options::default();
+        let mut options = defaults(ffi::slm_eval_options_init);
         // SAFETY: the structs are ours, of the sizes told; tokens, flag and closure are borrowed
         // until the call returns.
         let result = unsafe {
-            ffi::slm_eval_options_init(&mut options, std::mem::size_of_val(&options));
             options.deadline_ns = limits.deadline_ns();
             options.cancel = limits.cancel_flag();
             let (progress, user) = limits.callback();

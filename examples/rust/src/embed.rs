@@ -4,6 +4,7 @@ use crate::call::fill;
 use crate::context::{count, Context, Limits};
 use crate::error::Result;
 use crate::ffi;
+use crate::options::defaults;
 use crate::text::Token;
 
 /// What is made of a text's last hidden states.
@@ -109,9 +110,7 @@ impl Context {
                 ..ffi::slm_embed_text::default()
             })
             .collect();
-        let mut o = ffi::slm_embed_options::default();
-        // SAFETY: the struct is ours, of the size told.
-        unsafe { ffi::slm_embed_options_init(&mut o, std::mem::size_of_val(&o)) };
+        let mut o = defaults(ffi::slm_embed_options_init);
         o.pooling = pooling.map_or(ffi::SLM_AUTO, Pooling::raw);
         o.normalize =
             if unnormalized { ffi::SLM_NORMALIZE_NONE } else { ffi::SLM_NORMALIZE_EUCLIDEAN };

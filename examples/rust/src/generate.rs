@@ -6,6 +6,7 @@ use crate::context::{count, Context};
 use crate::error::Result;
 use crate::ffi;
 use crate::model::c_string;
+use crate::options::{defaults, stop_methods};
 use crate::sampler::Sampler;
 use crate::text::{TextFlags, Token};
 use std::ffi::CString;
@@ -59,11 +60,8 @@ pub struct GenerateOptions<'a> {
 
 impl Default for GenerateOptions<'_> {
     fn default() -> Self {
-        let mut raw = ffi::slm_generate_options::default();
-        // SAFETY: the struct is ours, of the size told.
-        unsafe { ffi::slm_generate_options_init(&mut raw, std::mem::size_of_val(&raw)) };
         GenerateOptions {
-            raw,
+            raw: defaults(ffi::slm_generate_options_init),
             sequence: 0,
             stops: Vec::new(),
             cancel: None,
@@ -135,19 +133,11 @@ impl<'a> GenerateOptions<'a> {
         self
     }
 
-    /// Stops the generation from any thread.
-    pub fn cancel(mut self, flag: &CancelFlag) -> Self {
-        self.cancel = Some(flag.clone());
-        self
-    }
-
-    /// Told how many tokens of the prompt are done; may stop the call.
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(u64, u64) -> ControlFlow<()> + Send + 'a,
-    ) -> Self {
-        self.progress = Some(Box::new(progress));
-        self
+    stop_methods! {
+        /// Stops the generation from any thread.
+        cancel,
+        /// Told how many tokens of the prompt are done; may stop the call.
+        progress
     }
 }
 
@@ -237,7 +227,7 @@ pub struct Generator<'a> {
     tokens: Vec<Token>,
     after_error: bool,
     _cancel: Option<CancelFlag>,
-    _progress: Option<Pinned<Progress<'a>>>,
+    _progress: Pinned<Option<Progress<'a>>>,
     _sampler: PhantomData<&'a mut Sampler>,
 }
 
@@ -264,14 +254,12 @@ impl Context {
         let stops: Vec<CString> =
             stops.iter().map(|stop| c_string(stop, "a stop string")).collect::<Result<_>>()?;
         let starts: Vec<*const c_char> = stops.iter().map(|stop| stop.as_ptr()).collect();
-        let progress = progress.map(Pinned::new);
+        let progress = Pinned::new(progress);
         raw.n_stops = count(starts.len());
         raw.stops = starts.as_ptr();
         raw.cancel = CancelFlag::pointer(&cancel);
-        if let Some(progress) = &progress {
-            raw.progress = Some(run_progress);
-            raw.progress_user = progress.get();
-        }
+        raw.progress = Some(run_progress);
+        raw.progress_user = progress.get();
         raw.chat_output = output.map_or(std::ptr::null(), |output| output.get() as *const _);
         let text: &[u8] = match prompt {
             Prompt::Text(text) => text,

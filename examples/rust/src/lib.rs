@@ -23,8 +23,9 @@
 //! slm::Context::new(&model).unwrap();
 //! ```
 //!
-//! Errors are [`Error`]s with a [`Status`] and a message. A closure that panics stops the call it runs
-//! in, and the panic goes on from there; nothing unwinds through C.
+//! Errors are [`Error`]s with a [`Status`] and a message. Once a closure has panicked, none is called
+//! again in the call it ran in; that stops at the next batch of tokens or at its end, and the panic goes
+//! on behind it. Nothing unwinds through C.
 #![warn(missing_docs)]
 
 mod call;
@@ -36,6 +37,7 @@ pub mod ffi;
 mod generate;
 mod metadata;
 mod model;
+mod options;
 mod sampler;
 mod text;
 mod threads;

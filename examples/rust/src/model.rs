@@ -3,6 +3,7 @@
 use crate::call::{self, call, guard, run_progress, CancelFlag, Handle, Pinned, Progress};
 use crate::error::{Error, Result};
 use crate::ffi;
+use crate::options::{allocator_method, defaults, flag_methods, number_methods, stop_methods};
 use crate::text::Token;
 use std::any::Any;
 use std::ffi::CString;
@@ -107,9 +108,7 @@ pub struct ModelOptions<'a> {
 
 impl Default for ModelOptions<'_> {
     fn default() -> Self {
-        let mut raw = ffi::slm_model_options::default();
-        // SAFETY: the struct is ours, of the size told.
-        unsafe { ffi::slm_model_options_init(&mut raw, std::mem::size_of_val(&raw)) };
+        let raw = defaults(ffi::slm_model_options_init);
         ModelOptions { raw, log: None, progress: None, cancel: None }
     }
 }
@@ -120,41 +119,22 @@ impl<'a> ModelOptions<'a> {
         ModelOptions::default()
     }
 
-    fn flag(mut self, bit: u32, on: bool) -> Self {
-        self.raw.flags = if on { self.raw.flags | bit } else { self.raw.flags & !bit };
-        self
+    flag_methods! {
+        /// Copy the weights into memory rather than map the file.
+        read: ffi::SLM_LOAD_READ,
+        /// Metadata, vocabulary and tensor table only: no context can be made.
+        metadata_only: ffi::SLM_LOAD_METADATA,
+        /// Look through all weights for NaN and infinity.
+        check: ffi::SLM_LOAD_CHECK,
+        /// Ignore tensors that the model's family has no place for.
+        ignore_surplus: ffi::SLM_LOAD_SURPLUS,
     }
 
-    /// Copy the weights into memory rather than map the file.
-    pub fn read(self, on: bool) -> Self {
-        self.flag(ffi::SLM_LOAD_READ, on)
-    }
-
-    /// Metadata, vocabulary and tensor table only: no context can be made.
-    pub fn metadata_only(self, on: bool) -> Self {
-        self.flag(ffi::SLM_LOAD_METADATA, on)
-    }
-
-    /// Look through all weights for NaN and infinity.
-    pub fn check(self, on: bool) -> Self {
-        self.flag(ffi::SLM_LOAD_CHECK, on)
-    }
-
-    /// Ignore tensors that the model's family has no place for.
-    pub fn ignore_surplus(self, on: bool) -> Self {
-        self.flag(ffi::SLM_LOAD_SURPLUS, on)
-    }
-
-    /// Cap on the heap bytes of the model.
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.raw.max_bytes = bytes;
-        self
-    }
-
-    /// The CPU features that may be used, `SLM_CPU_` bits of [`ffi`]; 0 is the scalar reference.
-    pub fn cpu(mut self, features: u64) -> Self {
-        self.raw.cpu = features;
-        self
+    number_methods! {
+        /// Cap on the heap bytes of the model.
+        max_bytes: u64,
+        /// The CPU features that may be used, `SLM_CPU_` bits of [`ffi`]; 0 is the scalar reference.
+        cpu: u64,
     }
 
     /// Lines of the log, of this model and of its contexts, on whichever thread is in a call.
@@ -163,30 +143,19 @@ impl<'a> ModelOptions<'a> {
         self
     }
 
-    /// Told how many bytes of the weights are done; may stop the loading.
-    pub fn progress(
-        mut self,
-        progress: impl FnMut(u64, u64) -> ControlFlow<()> + Send + 'a,
-    ) -> Self {
-        self.progress = Some(Box::new(progress));
-        self
+    stop_methods! {
+        /// Stops the loading from any thread.
+        cancel,
+        /// Told how many bytes of the weights are done; may stop the loading.
+        progress
     }
 
-    /// Stops the loading from any thread.
-    pub fn cancel(mut self, flag: &CancelFlag) -> Self {
-        self.cancel = Some(flag.clone());
-        self
-    }
-
-    /// The allocator of the model: see `slm_alloc_fn` in slm.h.
-    ///
-    /// # Safety
-    /// `alloc` does what slm.h says, from any thread that uses the model, until the model and all
-    /// that is made of it are gone; so does `user`.
-    pub unsafe fn allocator(mut self, alloc: ffi::slm_alloc_fn, user: *mut c_void) -> Self {
-        self.raw.alloc = alloc;
-        self.raw.alloc_user = user;
-        self
+    allocator_method! {
+        /// The allocator of the model: see `slm_alloc_fn` in slm.h.
+        ///
+        /// # Safety
+        /// `alloc` does what slm.h says, from any thread that uses the model, until the model and all
+        /// that is made of it are gone; so does `user`.
     }
 
     /// Opens a file; of a split model the first one.
@@ -268,10 +237,8 @@ impl<'a> ModelOptions<'a> {
             raw.log = Some(run_log);
             raw.log_user = log.get();
         }
-        if let Some(progress) = &mut progress {
-            raw.progress = Some(run_progress);
-            raw.progress_user = progress as *mut Progress<'_> as *mut c_void;
-        }
+        raw.progress = Some(run_progress);
+        raw.progress_user = &mut progress as *mut Option<Progress<'_>> as *mut c_void;
         raw.cancel = CancelFlag::pointer(&cancel);
         let handle = Handle::create(ffi::slm_model_free, |out, err| open(out, &raw, err))?;
         Ok(Model(Arc::new(Inner { handle, _log: log, _memory: memory })))
@@ -286,7 +253,7 @@ fn c_path(path: &Path) -> Result<CString> {
     CString::new(bytes).map_err(|_| Error::argument("the path has a zero byte"))
 }
 
-/// The slm_log_fn of a `Log`. It cannot stop the call; a panic goes on when the call is through.
+/// The slm_log_fn of a `Log`. A panic is kept until the call is through.
 unsafe extern "C" fn run_log(user: *mut c_void, level: i32, message: *const c_char) {
     let log = &*(user as *const Log);
     let level = if level == ffi::SLM_LOG_WARN { LogLevel::Warning } else { LogLevel::Info };

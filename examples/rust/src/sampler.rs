@@ -5,6 +5,7 @@ use crate::context::count;
 use crate::error::Result;
 use crate::ffi;
 use crate::model::Model;
+use crate::options::defaults;
 use crate::text::Token;
 
 /// A token that may come next: what a host's own stage of sampling sees and changes.
@@ -119,11 +120,10 @@ impl SamplerOptions {
                 ..ffi::slm_sampler_stage::default()
             })
             .collect();
-        let mut options = ffi::slm_sampler_options::default();
+        let mut options = defaults(ffi::slm_sampler_options_init);
+        options.seed = self.seed;
         // SAFETY: the structs are ours, of the sizes told, and read during the call only.
         let handle = unsafe {
-            ffi::slm_sampler_options_init(&mut options, std::mem::size_of_val(&options));
-            options.seed = self.seed;
             let (n, size) = (count(raw.len()), std::mem::size_of::<ffi::slm_sampler_stage>());
             Handle::create(ffi::slm_sampler_free, |out, err| {
                 ffi::slm_sampler_create(out, model.get(), raw.as_ptr(), n, size, &options, err)

@@ -3,6 +3,7 @@
 use crate::call::{guard, Handle, Pinned};
 use crate::error::Result;
 use crate::ffi;
+use crate::options::defaults;
 use std::os::raw::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -44,7 +45,8 @@ impl Threads {
     }
 
     /// The host's own threads: `executor` runs tasks until [`Tasks::run_one`] says that there is none
-    /// left, on as many threads as it likes. What it leaves undone runs on the calling thread.
+    /// left, on as many threads as it likes. What it leaves undone runs on the calling thread; so does
+    /// all that is left of a call once it has panicked.
     ///
     /// ```
     /// # fn main() -> slm::Result<()> {
@@ -64,10 +66,9 @@ impl Threads {
     }
 
     fn create(count: i32, executor: Option<Pinned<Executor>>) -> Result<Threads> {
-        let mut options = ffi::slm_threads_options::default();
+        let mut options = defaults(ffi::slm_threads_options_init);
         // SAFETY: the struct is ours, of the size told; the executor lives as long as the pool.
         let handle = unsafe {
-            ffi::slm_threads_options_init(&mut options, std::mem::size_of_val(&options));
             options.n_threads = count;
             if let Some(executor) = &executor {
                 options.parallel = Some(run_parallel);

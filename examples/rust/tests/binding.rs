@@ -468,6 +468,45 @@ fn an_executor_of_the_host_computes_the_same_even_if_it_is_lazy_or_panics() {
 }
 
 #[test]
+fn a_panic_of_an_executor_is_its_last_call_and_stops_what_runs() {
+    let model = model();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let pool = Threads::with_executor(2, move |tasks| {
+        tasks.run_one();
+        if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            panic!("in a task");
+        }
+    })
+    .unwrap();
+    let mut context = options().threads(&pool).create(&model).unwrap();
+    let tokens = [5; 200];
+    let mut told = 0;
+    let said = panics(|| {
+        let limits = Limits::new().progress(|_, _| {
+            told += 1;
+            ControlFlow::Continue(())
+        });
+        let _ = context.eval(&mut [Span::new(0, &tokens)], limits);
+    });
+    assert_eq!(said, "in a task");
+    assert_eq!((calls.load(Ordering::Relaxed), told), (1, 0));
+    assert_eq!(context.length(0).unwrap(), 64); // the batch that it was in
+    context.append(0, &tokens[64..]).unwrap();
+
+    // Without a progress of the host's, and in a generation.
+    calls.store(0, Ordering::Relaxed);
+    context.rewind(0, 0).unwrap();
+    panics(|| drop(context.append(0, &tokens)));
+    assert_eq!(context.length(0).unwrap(), 64);
+    calls.store(0, Ordering::Relaxed);
+    let mut generator = context.generate(&tokens[..], GenerateOptions::new().sequence(1)).unwrap();
+    panics(|| drop(generator.next_piece()));
+    assert_eq!(generator.stats().unwrap().n_prompt_done, 64);
+    assert!(generator.next_piece().is_ok());
+}
+
+#[test]
 fn the_log_is_heard_on_the_thread_of_the_call() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let heard = lines.clone();

@@ -2,9 +2,11 @@
 // with node_modules/playwright-core, CHROMIUM the browser. Pictures of the page go to SHOTS.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
 
 import { serve } from '../serve.mjs';
 
@@ -135,6 +137,46 @@ const tests = {
     await page.locator('#suggestions button').first().click();
     assert.match(await answered(page), /tokens\/s/);
     await page.context().close();
+  },
+
+  // To a page, the length of such an answer is that of what was sent, without a word why.
+  async 'a compressed model from elsewhere opens, be it shorter or longer for it'() {
+    const bytes = readFileSync(model);
+    const server = createServer((request, response) => {
+      const body = gzipSync(bytes, { level: Number(request.url.slice(1)) });
+      response.writeHead(200, { 'Access-Control-Allow-Origin': '*', 'Cross-Origin-Resource-Policy': 'cross-origin',
+        'Content-Encoding': 'gzip', 'Content-Length': body.length }).end(body);
+    });
+    await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+    const page = await open();
+    for (const level of [9, 0]) {
+      const [opened, calls] = await page.evaluate(async (address) => {
+        const { Slm } = await import('./slm.js');
+        const slm = await Slm.start({ threads: 1 });
+        const calls = [];
+        const opened = await slm.open(address, { onProgress: (...call) => calls.push(call) });
+        await slm.close();
+        return [opened.info.name, calls];
+      }, `http://127.0.0.1:${server.address().port}/${level}`);
+      assert.match(opened, /storyteller/i);
+      if (level === 9) {
+        assert.ok(calls.some(([done, total]) => done > 0 && total === 0));
+        assert.deepEqual(calls.at(-1), [bytes.length, bytes.length]);
+      }
+    }
+    await page.click('#model-button');
+    await page.fill('#url', `http://127.0.0.1:${server.address().port}/9`);
+    await page.evaluate(() => {
+      globalThis.bars = [];
+      new MutationObserver(() => globalThis.bars.push(document.getElementById('progress').hasAttribute('value')))
+        .observe(document.getElementById('progress'), { attributes: true });
+    });
+    await page.click('#url-form button');
+    await page.waitForFunction(() => document.getElementById('loading').hidden &&
+      document.getElementById('error').hidden && globalThis.bars.includes(false), null, WAIT);
+    assert.deepEqual(page.problems, []);
+    await page.context().close();
+    server.close();
   },
 
   async 'without the headers it runs on one thread'() {

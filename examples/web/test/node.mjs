@@ -3,8 +3,11 @@
 
 import assert from 'node:assert/strict';
 import { openAsBlob, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
 
 const folder = resolve(process.argv[2]);
 const expected = readFileSync(process.argv[3], 'utf8');
@@ -102,6 +105,40 @@ const tests = {
     await assert.rejects(slm.open(7), isStatus('SLM_E_ARGUMENT'));
   },
 
+  async 'of what is compressed or in chunks the bytes are counted as they come'(slm) {
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    const server = createServer((request, response) => {
+      if (request.url === '/gzip') {
+        const body = gzipSync(bytes);
+        response.writeHead(200, { 'content-encoding': 'gzip', 'content-length': body.length }).end(body);
+      } else {
+        response.write(bytes.subarray(0, 1e6), () => response.end(bytes.subarray(1e6)));
+      }
+    });
+    await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+    const address = `http://127.0.0.1:${server.address().port}/`;
+    const sources = { gzip: `${address}gzip`, chunks: `${address}chunks`,
+      hidden: new Response(bytes, { headers: { 'content-length': '5000' } }) };
+    try {
+      for (const [name, source] of Object.entries(sources)) {
+        const calls = [];
+        const model = await slm.open(source, { onProgress: (...call) => calls.push(call) });
+        const coming = calls.filter(([done, total]) => done > 0 && total === 0);
+        assert.ok(coming.length > (name === 'hidden' ? 0 : 2), `${name}: ${coming.length} calls`);
+        assert.deepEqual(calls.at(-1), [bytes.length, bytes.length]);
+        assert.ok(calls.every(([done], i) => i === 0 || done >= calls[i - 1][0]), `${name} goes back`);
+        assert.ok((await all((await model.chat()).send(WISH, { maxTokens: 5 }))).length > 0);
+        await model.close();
+        if (name !== 'hidden') {
+          await assert.rejects(slm.open(source, { onProgress(done) { assert.equal(done, 0, 'mine'); } }), /mine/);
+        }
+      }
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  },
+
   async 'an abort ends an answer, and the chat goes on'(slm) {
     const model = await slm.open(blob);
     const chat = await model.chat();
@@ -161,6 +198,18 @@ const tests = {
     await model.close();
     await assert.rejects(all(answer), isStatus('SLM_E_CLOSED'));
     await assert.rejects(all(chat.send(WISH)), isStatus('SLM_E_CLOSED'));
+  },
+
+  async 'closing the engine while an answer of its worker is on the way breaks nothing'() {
+    for (let i = 0; i < 3; i++) { // an exception that nobody catches would end the tests
+      const engine = await Slm.start({ threads: 1 });
+      const call = engine._call('used');
+      for (const start = performance.now(); performance.now() - start < 50;); // the answer lies there
+      const closing = engine.close();
+      await assert.rejects(call, isStatus('SLM_E_CLOSED'));
+      await closing;
+      await wait(10);
+    }
   },
 
   async 'what callbacks throw comes out, and nothing breaks'(slm) {
