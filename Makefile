@@ -238,6 +238,9 @@ test check check-long $(BINDINGS:%=check-%): $(BUILD)/layout.txt
 check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
 	@tests/run.sh $(BUILD) "python=examples/python/tests/run.sh $(BUILD)"
 
+check-python-long: export SLM_LONG = 1
+check-python-long: check-python ## the same, with many more interrupts
+
 check-cpp: $(LIB) ## the tests of examples/cpp
 	@tests/run.sh $(BUILD) "cpp=examples/cpp/tests/run.sh $(BUILD)"
 
@@ -261,7 +264,7 @@ rust-package: $(BUILD)/dist/slm.c $(BUILD)/dist/slm.h ## the Rust crate with all
 	cd examples/rust && CARGO_TARGET_DIR='$(abspath $(BUILD))/rust' \
 	    cargo package --offline --allow-dirty --no-verify
 
-.PHONY: check-python check-cpp check-cpp-warnings python-layout rust-package
+.PHONY: check-python check-python-long check-cpp check-cpp-warnings python-layout rust-package
 
 # ---- Processes and refusals --------------------------------------------------------------------
 

@@ -44,14 +44,16 @@ from .errors import (
     SlmUnsupportedError,
 )
 from .generate import GenerateStats, Generation
-from .model import Metadata, Model, ModelInfo, Plan, TensorInfo, TokenInfo
-from .sampler import Sampler
+from .model import Decoder, Metadata, Model, ModelInfo, Plan, TensorInfo, TokenInfo
+from .sampler import Candidate, Candidates, Sampler
 
 __version__ = "{}.{}.{}".format(*(_function.slm_version() // n % 1000 for n in (1000000, 1000, 1)))
 
 __all__ = [
     "Answer",
     "Cancel",
+    "Candidate",
+    "Candidates",
     "Chat",
     "ChatAnswer",
     "ChatOutput",
@@ -59,6 +61,7 @@ __all__ = [
     "ChatTemplate",
     "Context",
     "ContextInfo",
+    "Decoder",
     "Event",
     "GenerateStats",
     "Generation",

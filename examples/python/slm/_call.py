@@ -1,16 +1,23 @@
-"""Long calls: progress callbacks whose exceptions come out again, cancelling, and Ctrl-C."""
+"""Long calls: callbacks whose exceptions come out again, cancelling, and Ctrl-C."""
 from __future__ import annotations
 
+import _thread
 import ctypes
+import os
 import queue
 import threading
-from typing import Any, Callable, List, Optional, Tuple
+import traceback
+from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ._ffi import C, callback, function, function_address
-from ._handle import Gate, Handle
-from .errors import SlmArgumentError, SlmError
+from ._handle import Handle, Owner, caller
+from .errors import SlmArgumentError
 
 Progress = Callable[[int, int], object]
+Log = Callable[[int, str], object]
+Answer = TypeVar("Answer")
+
+_PATIENCE = 0.05 if os.name == "nt" else None  # seconds until Ctrl-C is seen: waiting on Windows is deaf
 
 
 class Cancel:
@@ -22,149 +29,237 @@ class Cancel:
     """
 
     def __init__(self) -> None:
-        self._flag = ctypes.c_int32(0)
+        self._is_set = False
+        self._flags: Dict[int, ctypes.c_int32] = {}  # of the calls that run
 
     def set(self) -> None:
-        self._flag.value = 1
+        self._is_set = True
+        for flag in list(self._flags.values()):
+            flag.value = 1
 
     def clear(self) -> None:
-        self._flag.value = 0
+        self._is_set = False
 
     @property
     def is_set(self) -> bool:
-        return self._flag.value != 0
+        return self._is_set
 
-    @property
-    def _address(self) -> int:
-        return ctypes.addressof(self._flag)
+
+class Job:
+    """A call of slm that is under way, and what its callbacks raised. In the main thread, which alone
+    gets signals, it answers Ctrl-C at once: another thread makes the call, and the main one waits.
+
+    That thread has hold of all the call needs and keeps what it gives, so nothing is freed too early or
+    lost wherever an exception takes the main thread."""
+
+    def __init__(self, call: Callable[[], object], watch: Watch) -> None:
+        self.call = call
+        self.watch = watch
+        self.caller = threading.get_ident()
+        self.raised: Optional[BaseException] = None  # by a callback, or a signal handler
+        self.failure: Optional[BaseException] = None  # by the call
+        self._done: List[bool] = []  # something, once it is through
+        self._claims: Dict[str, str] = {}  # "worker": it works; "caller": it never will
+        self._is_started = False
+        self._is_waiting = False
+        self._questions: queue.SimpleQueue[Optional[Callable[[], object]]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        self.watch.rearm(self)
+        if self.caller != threading.main_thread().ident:
+            self._perform()
+        else:
+            self._attend_always()
+        error = self.raised or self.failure
+        if self.raised is not None and self.failure is not None:
+            # What raised was called from these frames, so its traceback keeps them and their objects.
+            traceback.clear_frames(self.failure.__traceback__)
+        try:
+            if error is not None:
+                raise error
+        finally:
+            error = self.raised = self.failure = None  # a traceback has this frame
+
+    def _claim(self, who: str) -> str:
+        """Who came first, in one step of C: interrupted, the caller asks again and hears the same."""
+        return self._claims.setdefault("by", who)
+
+    # ---- The thread that makes the call ----
+
+    def _perform(self) -> None:
+        outer, _state.job = _state.job, self
+        whom = caller.ident, caller.is_waiting
+        caller.ident, caller.is_waiting = self.caller, lambda: self._is_waiting
+        try:
+            self.call()
+        except BaseException as error:
+            self.failure = error
+        finally:
+            del self.call  # a traceback of a callback would keep it, and what it uses
+            self.watch.disarm(self)
+            caller.ident, caller.is_waiting = whom
+            _state.job = outer
+
+    def ask(self, question: Callable[[], Answer], otherwise: Answer) -> Answer:
+        """The callback's answer, from the thread that the call is made for; otherwise, if it raises."""
+        if self.raised is not None:
+            return otherwise
+        if threading.get_ident() == self.caller:
+            return self._answer(question, otherwise)
+        self._is_waiting = True
+        self._questions.put(lambda: self._answers.put((self._answer(question, otherwise),)))
+        try:
+            while self.watch.flag.value == 0:
+                try:
+                    (answer,) = self._answers.get(timeout=0.05)
+                    return answer  # type: ignore[no-any-return]
+                except queue.Empty:
+                    pass
+            return otherwise
+        finally:
+            self._is_waiting = False
+
+    def _answer(self, question: Callable[[], Answer], otherwise: Answer) -> Answer:
+        try:
+            return question()
+        except BaseException as error:  # must not unwind through C
+            self.raised = self.raised or error
+            self.watch.flag.value = 1
+            return otherwise
+
+    # ---- The main thread ----
+
+    def _attend_always(self) -> None:
+        """Until the call is through, whatever is raised here. An exception that comes while another one
+        is being taken care of meets the outer loop."""
+        while not self._done:
+            try:
+                while not self._done:
+                    try:
+                        self._attend()
+                    except BaseException as error:
+                        self._stop(error)
+            except BaseException as error:
+                self._stop(error)
+
+    def _attend(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            try:
+                _thread.start_new_thread(_work, ([self],))
+            except RuntimeError:  # the system gives none, or the interpreter is on its way out
+                if self._claim("caller") != "caller":
+                    raise
+                try:
+                    self._perform()
+                finally:
+                    self._done.append(True)
+        while not self._done:
+            try:
+                question = self._questions.get(timeout=_PATIENCE)
+            except queue.Empty:
+                continue
+            if question is not None:
+                question()
+
+    def _stop(self, error: BaseException) -> None:
+        self.raised = self.raised or error
+        if self._claim("caller") == "caller":
+            self.watch.disarm(self)
+            self._done.append(True)
+        self.watch.flag.value = 1
+
+
+def _work(box: List[Job]) -> None:
+    """The thread of a job. When that is done it keeps nothing of it, for its caller may count on what
+    goes with the last reference."""
+    job = box.pop()
+    done, questions = job._done, job._questions
+    if job._claim("worker") == "worker":
+        job._perform()
+        del job
+        done.append(True)
+        questions.put(None)
+
+
+class _State(threading.local):
+    job: Optional[Job] = None  # what this thread is doing
+
+
+_state = _State()
 
 
 class Watch:
-    """The callbacks of one object or call. What they raise stops the call, and run() raises it."""
+    """The callbacks of one object or call, for its options; must outlive their use."""
 
     def __init__(
         self,
         progress: Optional[Progress] = None,
         cancel: Optional[Cancel] = None,
-        log: Optional[Callable[[int, str], object]] = None,
+        log: Optional[Log] = None,
     ) -> None:
         self.cancel = cancel or Cancel()
-        self._progress = progress
-        self._log = log
-        self._raised: Optional[BaseException] = None
-        self._ask: Optional[Callable[[int, int], object]] = None
-        self._c_progress = callback.slm_progress_fn(self._on_progress)
-        self._c_log = callback.slm_log_fn(self._on_log)
+        self.flag = ctypes.c_int32(0)  # what slm polls: Ctrl-C stops this call, and no other one
+        self._c_progress: Any = None
+        self._c_log: Any = None
+        if progress is not None or log is not None:
+            self._c_progress = callback.slm_progress_fn(_progress_callback(progress))
+        if log is not None:
+            self._c_log = callback.slm_log_fn(_log_callback(log))
 
     def fill(self, options: Any) -> Any:
-        """Sets the fields of options that every long call has. self must outlive their use."""
-        options.cancel = self.cancel._address
-        if self._progress is not None or self._log is not None:
+        """Sets the fields of options that every long call has."""
+        options.cancel = ctypes.addressof(self.flag)
+        if self._c_progress is not None:
             options.progress = function_address(self._c_progress)
-        if self._log is not None:
+        if self._c_log is not None:
             options.log = function_address(self._c_log)
         return options
 
-    def _on_progress(self, user: Optional[int], done: int, total: int) -> int:
-        try:
-            if self._raised is not None or self._progress is None:
-                return int(self._raised is not None)
-            return int(bool((self._ask or self._progress)(done, total)))
-        except BaseException as error:  # must not unwind through C
-            self._raised = error
-            return 1
+    def rearm(self, job: Job) -> None:
+        """Before a call: a Ctrl-C that came to nothing is forgotten, a Cancel that is set counts."""
+        self.cancel._flags[id(job)] = self.flag
+        self.flag.value = 0
+        if self.cancel.is_set:
+            self.flag.value = 1
 
-    def _on_log(self, user: Optional[int], level: int, message: int) -> None:
-        try:
-            if self._log is not None:
-                self._log(level, ctypes.string_at(message).decode("utf-8", "replace"))
-        except BaseException as error:  # must not unwind through C
-            self._raised = self._raised or error
+    def disarm(self, job: Job) -> None:
+        self.cancel._flags.pop(id(job), None)
 
-    def run(self, call: Callable[[], object], is_long: bool = True) -> None:
-        """call(), and then raises what a callback raised. Long calls answer Ctrl-C at once: the main
-        thread, which alone gets signals, waits for another one to make the call."""
-        failure: Optional[SlmError] = None
-        try:
-            if is_long and threading.current_thread() is threading.main_thread():
-                self._run_aside(call)
-            else:
-                call()
-        except SlmError as error:
-            failure = error
-        raised, self._raised = self._raised, None
-        if raised is not None:
-            raise raised
-        if failure is not None:
-            raise failure
-
-    def _run_aside(self, call: Callable[[], object]) -> None:
-        questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        failure: List[BaseException] = []
-
-        def ask(done: int, total: int) -> object:
-            questions.put((done, total))
-            while not self.cancel.is_set:
-                try:
-                    return answers.get(timeout=0.05)
-                except queue.Empty:
-                    pass
-            return True
-
-        def body() -> None:
-            try:
-                call()
-            except BaseException as error:
-                failure.append(error)
-            questions.put(None)
-
-        was_set = self.cancel.is_set
-        self._ask = ask
-        worker = threading.Thread(target=body, name="slm call", daemon=True)
-        worker.start()
-        while worker.is_alive():  # it must not outlive this call, whatever is raised here
-            try:
-                self._answer(questions, answers)
-                worker.join()
-            except BaseException as error:
-                self._raised = self._raised or error
-                self.cancel.set()
-        self._ask = None
-        if self._raised is not None and not was_set:
-            self.cancel.clear()
-        if failure:
-            raise failure[0]
-
-    def _answer(self, questions: queue.SimpleQueue[Any], answers: queue.SimpleQueue[Any]) -> None:
-        """Runs progress callbacks here, where the caller is, until the call is through."""
-        while True:
-            question = questions.get()
-            if question is None:
-                return
-            answers.put(self._progress is not None and bool(self._progress(*question)))
+    def run(self, call: Callable[[], object]) -> None:
+        """call(), and then raises what a callback raised."""
+        Job(call, self).run()
 
 
-def own(
-    handle: Handle,
-    out: ctypes.c_void_p,
-    watch: Watch,
-    call: Callable[[], object],
-    free: Callable[[int], None],
-    keep: Tuple[Any, ...],
-    gate: Optional[Gate] = None,
-    is_long: bool = True,
-) -> None:
-    """Runs call, which makes an object in out, and gives it to the handle. If a callback raised, the
-    object is freed again, however well the call went."""
-    try:
-        watch.run(call, is_long)
-    except BaseException:
-        if out.value is not None:
-            free(out.value)
-        raise
-    assert out.value is not None
-    handle._own(out.value, free, keep, gate)
+def ask(question: Callable[[], Answer], otherwise: Answer) -> Answer:
+    """For callbacks: the answer of the thread that the call is made for, or otherwise if it raises."""
+    return question() if _state.job is None else _state.job.ask(question, otherwise)
+
+
+# What C calls knows of no Watch, for a reference in a circle would keep it until the collector comes.
+
+
+def _progress_callback(progress: Optional[Progress]) -> Callable[[Optional[int], int, int], int]:
+    def on_progress(user: Optional[int], done: int, total: int) -> int:
+        return int(ask(lambda: progress is not None and bool(progress(done, total)), True))
+
+    return on_progress
+
+
+def _log_callback(log: Log) -> Callable[[Optional[int], int, int], None]:
+    def on_log(user: Optional[int], level: int, message: int) -> None:
+        line = ctypes.string_at(message).decode("utf-8", "replace")
+        ask(lambda: log(level, line), None)
+
+    return on_log
+
+
+def own(handle: Handle, owner: Owner, watch: Watch, call: Callable[[], object]) -> None:
+    """Runs call, which makes an object in owner.out, and gives it to the handle; unless a callback
+    raised, however well the call went."""
+    watch.run(call)
+    handle._owner = owner
 
 
 def deadline_ns(seconds: Optional[float]) -> Optional[int]:

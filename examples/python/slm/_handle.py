@@ -1,9 +1,16 @@
-"""Objects of slm: closed once, freed when the last call on them returns, safe to use afterwards."""
+"""Objects of slm: freed when neither their handle nor a call needs them, safe to use afterwards.
+
+Ctrl-C may come between any two steps of Python in the main thread, and the collector may close
+anything anywhere. So nothing here is counted or has to be undone: an object, and the way into it, is
+held by a reference, and goes with it.
+"""
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any, Callable, ContextManager, Iterator, Optional, Tuple, Type, TypeVar
 
@@ -13,84 +20,76 @@ from .errors import SlmBusyError, SlmClosedError
 Self = TypeVar("Self", bound="Handle")
 
 
-class _Cell:
-    """A pointer, how many calls use it, and what must outlive it. Close and the last call to return
-    free it: slm wants no call running then, and Python threads can close what others use."""
+class Owner:
+    """An object of slm, put in `out` by the call that makes it, and what must outlive it. It is freed
+    when the last reference goes: its handle's until that is closed, those of calls, those of views.
 
-    def __init__(self, pointer: int, free: Callable[[int], None], keep: Tuple[Any, ...]) -> None:
-        self.pointer = pointer
-        self.free = free
+    __del__ is a slot, for it has to be a call of C alone: of a method, Ctrl-C could lose the rest."""
+
+    __slots__ = ("out", "keep", "gate", "__del__")
+
+    def __init__(
+        self, free: Callable[[Any], None], keep: Tuple[Any, ...] = (), gate: Optional[Gate] = None
+    ) -> None:
+        self.out = ctypes.c_void_p()
         self.keep = keep
-        self.users = 0
-        self.closed = False
-        self.lock = threading.Lock()
+        self.gate = gate
+        self.__del__ = partial(free, self.out)
 
-    def enter(self, what: str) -> int:
-        with self.lock:
-            if self.closed:
-                raise SlmClosedError(C.E_ARGUMENT, f"the {what} is closed")
-            self.users += 1
-            return self.pointer
+    @property
+    def pointer(self) -> int:
+        assert self.out.value is not None
+        return self.out.value
 
-    def leave(self) -> None:
-        with self.lock:
-            self.users -= 1
-            gone = self.closed and self.users == 0
-        if gone:
-            self._destroy()
 
-    def close(self) -> None:
-        with self.lock:
-            gone = not self.closed and self.users == 0
-            self.closed = True
-        if gone:
-            self._destroy()
+class Caller(threading.local):
+    """Whom the calls of this thread are made for: a thread of its own makes those of the main one, and
+    meanwhile may be waiting for a callback there. See _call.py."""
 
-    def _destroy(self) -> None:
-        self.free(self.pointer)
-        self.keep = ()
+    ident: Optional[int] = None
+    is_waiting: Callable[[], bool] = bool  # False
+
+
+caller = Caller()
 
 
 class _Pass:
     """Stands for a call that is under way."""
 
-    __slots__ = ("thread", "__weakref__")
+    __slots__ = ("runner", "caller", "is_waiting", "__weakref__")
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
+        self.runner = threading.get_ident()
+        self.caller = self.runner if caller.ident is None else caller.ident
+        self.is_waiting = caller.is_waiting
 
 
 class Gate:
     """Lets one thread in at a time, and refuses the others: what slm answers with SLM_E_BUSY, but held
     until the results of the call, which the next one overwrites, are copied.
 
-    Ctrl-C may come between any two steps of Python, also before what should open the gate again. So it
-    is shut only as long as the call's pass exists, which goes with the call's frame."""
+    It is shut as long as the call's pass exists. Whoever made the call may come in again, alone or
+    through a thread that works for it: that is from a callback, where slm refuses what cannot be, or
+    after a call that Ctrl-C ended somewhere. For whom another thread makes a call may look while it
+    answers a callback."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in between
         self._inside: Optional[weakref.ref[_Pass]] = None
 
-    def _enter(self, my_pass: _Pass) -> Optional[int]:
-        """None, or the thread that is inside already."""
+    def enter(self, mine: _Pass, only_looks: bool) -> bool:
         with self._lock:
             inside = self._inside() if self._inside is not None else None
             if inside is None:
-                self._inside = weakref.ref(my_pass)
-                return None
-            return inside.thread
+                self._inside = weakref.ref(mine)
+                return True
+        if inside.runner == mine.caller:
+            return True
+        return only_looks and inside.caller == mine.caller and inside.is_waiting()
 
-    @contextmanager
-    def passed(self, what: str, only_looks: bool = False) -> Iterator[None]:
-        my_pass = _Pass()
-        try:
-            thread = self._enter(my_pass)
-            is_callback = only_looks and thread == my_pass.thread
-            if thread is not None and not is_callback:
-                raise SlmBusyError(C.E_BUSY, f"the {what} is in use by another call")
-            yield
-        finally:
-            if self._inside is not None and self._inside() is my_pass:
+    def leave(self, mine: _Pass) -> None:
+        with self._lock:
+            if self._inside is not None and self._inside() is mine:
                 self._inside = None
 
 
@@ -99,45 +98,41 @@ class Handle:
     collector as the last resort. Objects may be closed in any order and more than once."""
 
     _what = "object"
+    _owner: Optional[Owner] = None
 
-    def _own(
-        self,
-        pointer: int,
-        free: Callable[[int], None],
-        keep: Tuple[Any, ...] = (),
-        gate: Optional[Gate] = None,
-    ) -> None:
-        """Takes the caller's reference. keep is held until slm has freed the object; gate is None where
-        any number of threads may use it."""
-        self._cell = _Cell(pointer, free, keep)
-        self._gate = gate
-        finalizer = weakref.finalize(self, self._cell.close)
-        finalizer.atexit = False  # the process takes everything with it; other threads may still compute
+    def _owned(self) -> Owner:
+        owner = self._owner
+        if owner is None:
+            raise SlmClosedError(C.E_ARGUMENT, f"the {self._what} is closed")
+        return owner
 
     @contextmanager
     def _use(self, only_looks: bool = False) -> Iterator[int]:
         """The pointer, for one call and the copying of what it gives."""
-        pointer = self._cell.enter(self._what)
+        owner = self._owned()
+        gate = owner.gate
+        mine: Optional[_Pass] = None
         try:
-            if self._gate is None:
-                yield pointer
-            else:
-                with self._gate.passed(self._what, only_looks):
-                    yield pointer
+            if gate is not None:
+                mine = _Pass()
+                if not gate.enter(mine, only_looks):
+                    raise SlmBusyError(C.E_BUSY, f"the {self._what} is in use by another call")
+            yield owner.pointer
         finally:
-            self._cell.leave()
+            if gate is not None and mine is not None:
+                gate.leave(mine)
+            del owner, mine  # a traceback would keep them
 
     @property
     def closed(self) -> bool:
-        return self._cell.closed
+        return self._owner is None
 
     def close(self) -> None:
         """Gives the object back. Memory goes when everything that uses it is closed, too."""
-        self._cell.close()
+        self._owner = None
 
     def __enter__(self: Self) -> Self:
-        if self.closed:
-            raise SlmClosedError(C.E_ARGUMENT, f"the {self._what} is closed")
+        self._owned()
         return self
 
     def __exit__(
@@ -155,11 +150,3 @@ class Handle:
 def use(handle: Optional[Handle]) -> ContextManager[Optional[int]]:
     """handle._use(), or NULL."""
     return nullcontext() if handle is None else handle._use()
-
-
-class Hold:
-    """Keeps an object of slm from being freed as long as somebody looks at its memory."""
-
-    def __init__(self, handle: Handle) -> None:
-        handle._cell.enter(handle._what)
-        weakref.finalize(self, handle._cell.leave).atexit = False

@@ -3,14 +3,13 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections import deque
 from dataclasses import dataclass
-from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from ._call import Progress
+from ._call import Progress, Watch
 from ._convert import Text, fill_tokens, text_flags, to_bytes
 from ._ffi import C, address, function, options, read_bytes, read_string, struct
-from ._handle import Gate, Handle, use
+from ._handle import Gate, Handle, Owner, use
 from .context import Context
 from .errors import SlmArgumentError
 from .generate import Generation
@@ -75,8 +74,8 @@ class ChatPrompt(Handle):
 
     _what = "chat prompt"
 
-    def __init__(self, pointer: int, keep: Tuple[Any, ...]) -> None:
-        self._own(pointer, function.slm_chat_prompt_free, keep)
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
 
     def _info(self, pointer: int) -> Any:
         info = struct.slm_chat_prompt_info()
@@ -138,14 +137,12 @@ class ChatTemplate(Handle):
         bos, eos = _string(bos_token), _string(eos_token)
         opts = options("chat_template", bos_token=address(bos), eos_token=address(eos), max_bytes=max_bytes)
         data = None if text is None else to_bytes(text)
-        out = ctypes.c_void_p()
-
+        owner = Owner(function.slm_chat_template_free)
         with use(model) as pointer:
             function.slm_chat_template_create(
-                ctypes.byref(out), pointer, data, len(data or b""), ctypes.byref(opts)
+                ctypes.byref(owner.out), pointer, data, len(data or b""), ctypes.byref(opts)
             )
-        assert out.value is not None
-        self._own(out.value, function.slm_chat_template_free)
+        self._owner = owner
 
     def render(
         self,
@@ -180,11 +177,10 @@ class ChatTemplate(Handle):
             reasoning_effort=address(effort),
             now=now,
         )
-        out = ctypes.c_void_p()
+        owner = Owner(function.slm_chat_prompt_free)
         with self._use() as pointer:
-            function.slm_chat_render(ctypes.byref(out), pointer, data, len(data), ctypes.byref(opts))
-        assert out.value is not None
-        return ChatPrompt(out.value, ())
+            function.slm_chat_render(ctypes.byref(owner.out), pointer, data, len(data), ctypes.byref(opts))
+        return ChatPrompt(owner)
 
 
 class ChatOutput(Handle):
@@ -216,11 +212,11 @@ class ChatOutput(Handle):
             tools=address(data),
             tools_size=len(data or b""),
         )
-        out = ctypes.c_void_p()
+        owner = Owner(function.slm_chat_output_free, (), Gate())
         with use(template) as pointer:
-            function.slm_chat_output_create(ctypes.byref(out), pointer, ctypes.byref(opts))
-        assert out.value is not None
-        self._own(out.value, function.slm_chat_output_free, (), Gate())
+            function.slm_chat_output_create(ctypes.byref(owner.out), pointer, ctypes.byref(opts))
+        self._owner = owner
+        self._found: List[Event] = []
 
     @property
     def styles(self) -> Tuple[str, str]:
@@ -245,18 +241,20 @@ class ChatOutput(Handle):
 
     def _push(self, kind: int, text: Text) -> Iterator[Event]:
         data = to_bytes(text)
-        with self._use() as pointer:
-            function.slm_chat_output_push(pointer, kind, data, len(data))
-        return iter(self._events())
+        Watch().run(lambda: self._take(kind, data, self._found))
+        events = list(self._found)
+        del self._found[: len(events)]
+        return iter(events)
 
-    def _events(self) -> List[Event]:
-        found: List[Event] = []
+    def _take(self, kind: int, data: bytes, found: List[Event]) -> None:
+        """Adds a piece, and what it completes to found. Where Ctrl-C cannot come."""
         event = struct.slm_chat_event()
         with self._use() as pointer:
+            function.slm_chat_output_push(pointer, kind, data, len(data))
             while True:
                 function.slm_chat_output_next(pointer, ctypes.byref(event))
                 if event.kind in (C.CHAT_NONE, C.CHAT_END):
-                    return found
+                    return
                 text = read_bytes(event.text, event.size).decode("utf-8", "replace")
                 if event.kind == C.CHAT_TOOL_CALL:
                     call_id, name = read_string(event.id), read_string(event.name)
@@ -275,7 +273,7 @@ class ChatAnswer:
     def __init__(self, generation: Generation, output: ChatOutput, prompt: List[int]) -> None:
         self.generation = generation
         self._output = output
-        self._events: Deque[Event] = deque()
+        self._events: List[Event] = []
         self._ended = False
         self._prompt = prompt
 
@@ -291,10 +289,20 @@ class ChatAnswer:
         while not self._events:
             if self._ended:
                 raise StopIteration
-            kind, text = self.generation._next_piece()
-            self._ended = kind == C.PIECE_END
-            self._events.extend(self._output._push(kind, text))
-        return self._events.popleft()
+            self.generation._watch.run(self._advance)
+        event = self._events[0]
+        del self._events[0]  # and no call before the return: it would let Ctrl-C in
+        return event
+
+    def _advance(self) -> None:
+        """A step of the generation and the events of its piece. To be run by its watch."""
+        self.generation._advance()
+        kind, text = self.generation._pieces[0]
+        self._output._take(kind, text.encode(), self._events)
+        if kind == C.PIECE_END:
+            self._ended = True
+        else:
+            del self.generation._pieces[0]
 
     def cancel(self) -> None:
         """Stops the step that runs now with SlmCancelledError. Any thread."""

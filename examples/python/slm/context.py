@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
-from ._call import Cancel, Progress, Watch, deadline_ns, own
-from ._convert import Text, int32, read_info, to_tokens, token_address
+from ._call import Cancel, Progress, Watch, deadline_ns, own, span_ns
+from ._convert import Text, int32, read_info, text_flags, to_tokens, token_address
 from ._ffi import C, function, options, struct
-from ._handle import Gate, Handle, Hold, use
+from ._handle import Gate, Handle, Owner, use
 from .errors import SlmArgumentError
 from .generate import Generation
 from .model import Model
@@ -132,10 +132,9 @@ class Threads(Handle):
 
     def __init__(self, n_threads: Optional[int] = None) -> None:
         opts = options("threads", n_threads=n_threads)
-        out = ctypes.c_void_p()
-        function.slm_threads_create(ctypes.byref(out), ctypes.byref(opts))
-        assert out.value is not None
-        self._own(out.value, function.slm_threads_free)
+        owner = Owner(function.slm_threads_free)
+        function.slm_threads_create(ctypes.byref(owner.out), ctypes.byref(opts))
+        self._owner = owner
 
 
 class Context(Handle):
@@ -190,16 +189,14 @@ class Context(Handle):
             batch_invariant=batch_invariant,
             max_bytes=max_bytes,
         )
-        out = ctypes.c_void_p()
+        owner = Owner(function.slm_context_free, (model._owned().keep,), Gate())
 
-        with model._use() as pointer, use(threads) as pool:
-            opts.threads = pool
+        def call() -> None:
+            with model._use() as pointer, use(threads) as pool:
+                opts.threads = pool
+                function.slm_context_create(ctypes.byref(owner.out), pointer, ctypes.byref(opts))
 
-            def call() -> None:
-                function.slm_context_create(ctypes.byref(out), pointer, ctypes.byref(opts))
-
-            keep = (model._cell.keep,)
-            own(self, out, model._watch, call, function.slm_context_free, keep, Gate(), is_long=False)
+        own(self, owner, Watch(), call)
         self.model = model
 
     @property
@@ -267,16 +264,17 @@ class Context(Handle):
                 tokens=token_address(tokens),
                 want=pick("want", _WANTS, span.want),
             )
-        with self._use() as pointer:
+
+        def call() -> None:
             try:
-                size = ctypes.sizeof(struct.slm_span)
-                watch.run(
-                    lambda: function.slm_eval(pointer, table, len(spans), size, ctypes.byref(opts)),
-                    is_long=sum(map(len, arrays)) > 8,
-                )
+                with self._use() as pointer:
+                    size = ctypes.sizeof(struct.slm_span)
+                    function.slm_eval(pointer, table, len(arrays), size, ctypes.byref(opts))
             finally:
                 for row, span in zip(table, spans):
                     span.n_done = row.n_done
+
+        watch.run(call)
         return sum({"none": 0, "last": int(len(a) > 0), "all": len(a)}[s.want] for s, a in zip(spans, arrays))
 
     def eval(
@@ -299,6 +297,7 @@ class Context(Handle):
 
         It is slm's memory, without a copy: the next eval or generation writes it anew. It stays there
         as long as somebody has the view, also when the context is closed."""
+        owner = self._owned()
         row = ctypes.c_void_p()
         n_vocab = ctypes.c_int32()
         with self._use(only_looks=True) as pointer:
@@ -306,7 +305,7 @@ class Context(Handle):
             function.slm_logits(pointer, int32(index), *out)
             assert row.value is not None
             floats = (ctypes.c_float * n_vocab.value).from_address(row.value)
-            floats._keep = Hold(self)  # type: ignore[attr-defined]
+            floats._keep = owner  # type: ignore[attr-defined]
         return memoryview(floats).cast("B").cast("f").toreadonly()
 
     # ---- Embeddings ----
@@ -344,16 +343,21 @@ class Context(Handle):
             row.fill(n_tokens=len(tokens), tokens=token_address(tokens))
         size = ctypes.sizeof(struct.slm_embed_text)
         needed = ctypes.c_size_t()
-        with self._use() as pointer:
-            head = pointer, table, len(arrays), size, ctypes.byref(opts)
-            function.slm_embed(*head, None, 0, ctypes.byref(needed))
-            rows = (ctypes.c_float * needed.value)()
-            watch.run(lambda: function.slm_embed(*head, rows, needed.value, ctypes.byref(needed)))
+        found: List[Any] = []
+
+        def call() -> None:
+            with self._use() as pointer:
+                head = pointer, table, len(arrays), size, ctypes.byref(opts)
+                function.slm_embed(*head, None, 0, ctypes.byref(needed))
+                found.append((ctypes.c_float * needed.value)())
+                function.slm_embed(*head, found[0], needed.value, ctypes.byref(needed))
+
+        watch.run(call)
         is_rank = opts.pooling == C.POOLING_RANK or (
             opts.pooling == C.AUTO and self.model.info.pooling == C.POOLING_RANK
         )
         width = self.model.info.n_outputs if is_rank else self.model.info.n_embd_out
-        return Rows(memoryview(rows).cast("B").cast("f"), width)
+        return Rows(memoryview(found[0]).cast("B").cast("f"), width)
 
     # ---- Generation ----
 
@@ -391,12 +395,11 @@ class Context(Handle):
             prompt,
             sequence=sequence,
             sampler=sampler,
-            max_tokens=max_tokens,
             stops=stops,
-            bos=bos,
-            special=special,
-            special_pieces=special_pieces,
-            heal=heal,
-            step_seconds=step_seconds,
             progress=progress,
+            flags=text_flags(bos, special),
+            max_tokens=max_tokens,
+            special_pieces=int(special_pieces),
+            heal=int(heal),
+            step_ns=None if step_seconds is None else span_ns(step_seconds),
         )

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Deque, Iterator, List, Optional, Sequence, Tuple, Union
 
-from ._call import Progress, Watch, own, span_ns
-from ._convert import Text, int32, read_info, text_flags, to_bytes, to_tokens, token_address
+from ._call import Progress, Watch
+from ._convert import Text, int32, read_info, to_bytes, to_tokens, token_address
 from ._ffi import C, address, function, options, read_bytes, struct
-from ._handle import Handle, use
+from ._handle import Handle, Owner, use
 from .errors import SlmCancelledError
 from .sampler import Sampler
 
@@ -42,8 +43,9 @@ class Generation(Handle):
     ...     for piece in generation:
     ...         print(piece, end="", flush=True)
 
-    Leaving the loop and closing it ends the generation; the sequence keeps the prompt and every token
-    chosen so far. After SlmCancelledError, SlmDeadlineError and Ctrl-C, next() goes on where it was.
+    Its end closes it, and so does leaving the loop and close(): the sequence, which until then is the
+    generation's alone, keeps the prompt and every token chosen so far. After SlmCancelledError,
+    SlmDeadlineError and Ctrl-C, next() goes on where it was, and no text is lost.
 
     tokens   those chosen so far of which a piece told, as a list of int: those without text and the
              end token, too
@@ -57,22 +59,18 @@ class Generation(Handle):
         context: Context,
         prompt: Union[Text, Sequence[int]],
         *,
-        sequence: int = 0,
-        sampler: Optional[Sampler] = None,
-        max_tokens: Optional[int] = None,
-        stops: Sequence[Text] = (),
-        bos: bool = True,
-        special: bool = False,
-        special_pieces: bool = False,
-        heal: bool = False,
-        step_seconds: Optional[float] = None,
-        progress: Optional[Progress] = None,
+        sequence: int,
+        sampler: Optional[Sampler],
+        stops: Sequence[Text],
+        progress: Optional[Progress],
         chat_output: Optional[Handle] = None,
-        reasoning_budget: Optional[int] = None,
+        **values: Any,
     ) -> None:
+        """values are fields of slm_generate_options, None for their defaults."""
         self.reason: Optional[str] = None
         self.tokens: List[int] = []
-        self._started = False
+        self._stats: Optional[GenerateStats] = None  # once it has ended
+        self._pieces: Deque[Tuple[int, str]] = deque()  # not handed out yet: Ctrl-C came in between
         self._watch = watch = Watch(progress)
         if isinstance(stops, (str, bytes)):
             raise TypeError("stops is a list of strings")
@@ -84,55 +82,53 @@ class Generation(Handle):
         tokens = to_tokens(() if isinstance(prompt, (str, bytes)) else prompt)
         opts = options(
             "generate",
-            flags=text_flags(bos, special),
-            max_tokens=max_tokens,
             n_stops=len(endings),
             stops=address(places),
             prompt_tokens=token_address(tokens),
             n_prompt_tokens=len(tokens),
-            special_pieces=int(special_pieces or chat_output is not None),
-            heal=int(heal),
-            step_ns=None if step_seconds is None else span_ns(step_seconds),
-            reasoning_budget=reasoning_budget,
+            **values,
         )
         watch.fill(opts)
-        out = ctypes.c_void_p()
-        with context._use() as pointer, use(sampler) as chooser, use(chat_output) as output:
+        its_context = context._owned()
+        owner = Owner(function.slm_generate_end, (watch, its_context.keep), its_context.gate)
+        head = ctypes.byref(owner.out), its_context.pointer, int32(sequence)
+        with context._use(), use(sampler) as chooser, use(chat_output) as output:
             opts.chat_output = output
-            head = ctypes.byref(out), pointer, int32(sequence), chooser
+            function.slm_generate_begin(*head, chooser, text, len(text or b""), ctypes.byref(opts))
+        self._owner = owner
 
-            def call() -> None:
-                function.slm_generate_begin(*head, text, len(text or b""), ctypes.byref(opts))
-
-            keep = (watch, context._cell.keep)
-            own(self, out, watch, call, function.slm_generate_end, keep, context._gate, is_long=False)
-
-    def _next_piece(self) -> Tuple[int, str]:
-        """Kind and text of an slm_piece."""
+    def _advance(self) -> None:
+        """A step of slm, unless the last one's piece is here still. To be run by self._watch."""
+        if self._pieces:
+            return
         piece = struct.slm_piece()
         with self._use() as pointer:
             try:
-                self._watch.run(
-                    lambda: function.slm_generate_next(pointer, ctypes.byref(piece)),
-                    is_long=not self._started,
-                )
+                function.slm_generate_next(pointer, ctypes.byref(piece))
             except SlmCancelledError:
                 self._watch.cancel.clear()
                 raise
-            self._started = True
             text = read_bytes(piece.text, piece.size).decode("utf-8")
             self.tokens.extend(array("i", read_bytes(piece.tokens, 4 * piece.n_tokens)))
+            if piece.kind == C.PIECE_END:
+                self._stats = self._read_stats(pointer)
+        self._pieces.append((piece.kind, text))
         if piece.kind == C.PIECE_END:
-            self.reason = _REASONS.get(piece.reason)
-        return piece.kind, text
+            self.reason = _REASONS[piece.reason]
+            self._owner = None  # others may have the sequence
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        kind, text = self._next_piece()
+        if self.reason is None:
+            self._owned()
+        if not self._pieces:
+            self._watch.run(self._advance)
+        kind, text = self._pieces[0]
         if kind == C.PIECE_END:
             raise StopIteration
+        del self._pieces[0]  # and no call before the return: it would let Ctrl-C in
         return text
 
     def cancel(self) -> None:
@@ -147,7 +143,13 @@ class Generation(Handle):
 
     @property
     def stats(self) -> GenerateStats:
-        stats = struct.slm_generate_stats()
+        if self._stats is not None:
+            return self._stats
         with self._use(only_looks=True) as pointer:
-            function.slm_generate_get_stats(pointer, ctypes.byref(stats))
+            return self._read_stats(pointer)
+
+    @staticmethod
+    def _read_stats(pointer: int) -> GenerateStats:
+        stats = struct.slm_generate_stats()
+        function.slm_generate_get_stats(pointer, ctypes.byref(stats))
         return read_info(GenerateStats, stats)

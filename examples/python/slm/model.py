@@ -19,8 +19,10 @@ from ._convert import (
     to_tokens,
     token_address,
 )
-from ._ffi import C, function, options, read_bytes, read_string, struct
-from ._handle import Handle
+from ._ffi import C, callback, function, function_address, options, read_bytes, read_string, struct
+from ._handle import Handle, Owner
+from ._reader import Reader, read_callback, sized_reader
+from .errors import SlmError
 
 Value = Union[int, float, bool, str, List[Any]]
 
@@ -165,6 +167,75 @@ class Metadata(Mapping[str, Value]):
         return self._model.info.n_metadata
 
 
+class Decoder:
+    """Text of tokens as they come, in whole characters: what Model.decoder gives.
+
+    >>> decoder = model.decoder()
+    >>> "".join(map(decoder.push, tokens)) + decoder.end()
+    """
+
+    def __init__(self, model: Model, flags: int) -> None:
+        self._model = model
+        self._flags = flags
+        self._stream = struct.slm_text_stream()
+
+    def push(self, token: int) -> str:
+        """The text that one more token completes. Half of a character waits for the rest; bytes that
+        can become none are U+FFFD."""
+        return self._push(self._model.token(token).id)
+
+    def end(self) -> str:
+        """What is held back. The decoder can begin again."""
+        text = self._push(-1)
+        self._stream = struct.slm_text_stream()
+        return text
+
+    def _push(self, token: int) -> str:
+        needed = ctypes.c_size_t(64)
+        while True:
+            stream, room = struct.slm_text_stream.from_buffer_copy(self._stream), needed.value
+            text = ctypes.create_string_buffer(room)
+            try:
+                with self._model._use() as pointer:
+                    function.slm_decode_token(
+                        pointer, ctypes.byref(stream), token, self._flags, text, room, ctypes.byref(needed)
+                    )
+            except SlmError as error:
+                if error.status != C.E_SPACE:
+                    raise
+                continue
+            self._stream = stream
+            return text.raw[: needed.value].decode("utf-8")
+
+
+Opens = Callable[[Any, Any], Any]
+
+
+def _from_path(path: Union[str, bytes, "os.PathLike[str]"]) -> Tuple[Opens, Any]:
+    """What opens the model, given where to put it and its options; and what it will use."""
+    name = os.fsencode(path) if os.name == "posix" else os.fspath(path)
+    encoded = name.encode("utf-8") if isinstance(name, str) else name
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte in the path")
+    return lambda out, opts: function.slm_model_open(out, encoded, opts), None
+
+
+def _from_memory(data: Sequence[Any]) -> Tuple[Opens, Any]:
+    pins = [Pinned(part) for part in data]
+    places = (ctypes.c_void_p * len(pins))(*[pin.address for pin in pins])
+    sizes = (ctypes.c_size_t * len(pins))(*[pin.size for pin in pins])
+    return lambda out, opts: function.slm_model_open_memory(out, places, sizes, len(pins), opts), pins
+
+
+def _from_reader(read: Reader, sizes: Sequence[int]) -> Tuple[Opens, Any]:
+    if not all(0 <= size < 1 << 63 for size in sizes):
+        raise ValueError("the size of a file is out of range")
+    table = (ctypes.c_uint64 * len(sizes))(*sizes)
+    on_read = callback.slm_read_fn(read_callback(read))
+    place, n = function_address(on_read), len(sizes)
+    return lambda out, opts: function.slm_model_open_callback(out, place, None, table, n, opts), on_read
+
+
 class Model(Handle):
     """Weights and vocabulary. Immutable: any number of threads may use one.
 
@@ -172,6 +243,9 @@ class Model(Handle):
                they lie; see "Mapped files" in slm.h
     data       instead of a path: a bytes-like object that holds the file (bytes, mmap, memoryview),
                or a list of them if it is split. Used in place and kept; do not change it
+    reader     instead of a path: a binary file object with seek() and read(), or a list of them if it is
+               split; or a function reader(file, offset, size) -> bytes, and sizes, the bytes of each
+               file. All is read before Model() returns, in the thread that calls it
     read       copy the weights into memory rather than map or use them in place
     metadata_only   no weights are read and no context can be made; the rest works
     check      look through all weights for NaN and infinity
@@ -190,6 +264,8 @@ class Model(Handle):
         path: Optional[Union[str, bytes, "os.PathLike[str]"]] = None,
         *,
         data: Any = None,
+        reader: Any = None,
+        sizes: Optional[Sequence[int]] = None,
         read: bool = False,
         metadata_only: bool = False,
         check: bool = False,
@@ -200,8 +276,8 @@ class Model(Handle):
         max_bytes: Optional[int] = None,
         cpu: Optional[int] = None,
     ) -> None:
-        if (path is None) == (data is None):
-            raise TypeError("Model() takes a path or data")
+        if [path, data, reader].count(None) != 2:
+            raise TypeError("Model() takes a path, data or a reader")
         flags = (
             (read, C.LOAD_READ),
             (metadata_only, C.LOAD_METADATA),
@@ -212,29 +288,14 @@ class Model(Handle):
         opts = watch.fill(
             options("model", flags=sum(bit for on, bit in flags if on), max_bytes=max_bytes, cpu=cpu)
         )
-        out = ctypes.c_void_p()
         if path is not None:
-            name = os.fsencode(path) if os.name == "posix" else os.fspath(path)
-            encoded = name.encode("utf-8") if isinstance(name, str) else name
-            if b"\0" in encoded:
-                raise ValueError("embedded null byte in the path")
-            pins: List[Pinned] = []
-
-            def call() -> None:
-                function.slm_model_open(ctypes.byref(out), encoded, ctypes.byref(opts))
-
+            opens, keep = _from_path(path)
+        elif data is not None:
+            opens, keep = _from_memory(data if isinstance(data, (list, tuple)) else [data])
         else:
-            pins = [Pinned(part) for part in (data if isinstance(data, (list, tuple)) else [data])]
-            places = (ctypes.c_void_p * len(pins))(*[pin.address for pin in pins])
-            sizes = (ctypes.c_size_t * len(pins))(*[pin.size for pin in pins])
-
-            def call() -> None:
-                function.slm_model_open_memory(
-                    ctypes.byref(out), places, sizes, len(pins), ctypes.byref(opts)
-                )
-
-        self._watch = watch
-        own(self, out, watch, call, function.slm_model_free, (watch, pins))
+            opens, keep = _from_reader(*sized_reader(reader, sizes))
+        owner = Owner(function.slm_model_free, (watch, keep))
+        own(self, owner, watch, lambda: opens(ctypes.byref(owner.out), ctypes.byref(opts)))
         info = struct.slm_model_info()
         with self._use() as pointer:
             function.slm_model_get_info(pointer, ctypes.byref(info))
@@ -279,6 +340,10 @@ class Model(Handle):
     def detokenize(self, tokens: Sequence[int], *, bos: bool = True, special: bool = False) -> str:
         """The text of tokens. Bytes that are no UTF-8, such as half of a character, become U+FFFD."""
         return self.detokenize_bytes(tokens, bos=bos, special=special).decode("utf-8", "replace")
+
+    def decoder(self, *, bos: bool = True, special: bool = False) -> Decoder:
+        """Tokens to text one by one; for bos and special see detokenize_bytes."""
+        return Decoder(self, text_flags(bos, special))
 
     def token(self, token: int) -> TokenInfo:
         info = struct.slm_token_info()

@@ -2,15 +2,24 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from array import array
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ._convert import Pinned, int32
 from ._ffi import C, address, function, options, struct
-from ._handle import Gate, Handle
+from ._handle import Gate, Handle, Owner
 from .errors import SlmArgumentError
 from .model import Model
 
 Stage = Tuple[Any, ...]
+
+
+class Candidate(NamedTuple):
+    """struct slm_candidate; probability is set by Sampler.choose."""
+
+    token: int
+    logit: float
+    probability: float
 
 # The values a stage takes, in the order in which they follow its name.
 _STAGES: Dict[str, Tuple[int, Tuple[str, ...]]] = {
@@ -61,6 +70,66 @@ def _stage_struct(name: str, values: Sequence[Any], keep: List[Any]) -> Any:
         keep += [texts, pointers]
         fields.update(n_breakers=len(texts), breakers=address(pointers) if texts else None)
     return struct.slm_sampler_stage(kind=kind, **fields)
+
+
+def _owner(model: Model) -> Owner:
+    return Owner(function.slm_sampler_free, (model._owned().keep,), Gate())
+
+
+class Candidates(Sequence[Candidate]):
+    """Tokens to choose from: a list that Sampler.apply() narrows and reorders, Sampler.choose() draws
+    from, and the program may change before and between.
+
+    >>> candidates = slm.Candidates(context.logits())
+    >>> sampler.apply(candidates)
+    >>> candidates.logits[0] -= 1.0
+    >>> token = sampler.choose(candidates)
+
+    logits   float32: a row of the whole vocabulary, or one for each of tokens
+    tokens   their ids, None for 0, 1, 2, ...
+
+    tokens, logits and probabilities are memoryviews of the list as it is, without a copy; probabilities
+    are set by choose(). candidates[i] is a Candidate.
+    """
+
+    def __init__(self, logits: Any, tokens: Optional[Sequence[int]] = None) -> None:
+        row = array("f", logits)
+        self._n = ctypes.c_int32(len(row))
+        self._rows = (struct.slm_candidate * len(row))()
+        if len(row) != len(range(len(row)) if tokens is None else tokens):
+            raise ValueError(f"{len(row)} logits for {len(tokens or ())} tokens")
+        if len(row) > 0:
+            self.tokens[:] = memoryview(array("i", range(len(row)) if tokens is None else tokens))
+            self.logits[:] = memoryview(row)
+
+    def _column(self, kind: str, index: int) -> memoryview:
+        width = ctypes.sizeof(struct.slm_candidate) // 4
+        cells = memoryview(self._rows).cast("B")[: 4 * width * len(self)]
+        return cells.cast(kind)[index::width]
+
+    @property
+    def tokens(self) -> memoryview:
+        return self._column("i", 0)
+
+    @property
+    def logits(self) -> memoryview:
+        return self._column("f", 1)
+
+    @property
+    def probabilities(self) -> memoryview:
+        return self._column("f", 2)
+
+    def __len__(self) -> int:
+        return self._n.value
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError("candidate out of range")
+        row = self._rows[place]
+        return Candidate(row.token, row.logit, row.probability)
 
 
 class Sampler(Handle):
@@ -133,30 +202,27 @@ class Sampler(Handle):
             made = _stage_struct(name, values, keep)
             ctypes.memmove(ctypes.byref(row), ctypes.byref(made), ctypes.sizeof(made))
         opts = options("sampler", seed=seed)
-        out = ctypes.c_void_p()
+        owner = _owner(model)
         with model._use() as pointer:
             function.slm_sampler_create(
-                ctypes.byref(out),
+                ctypes.byref(owner.out),
                 pointer,
                 table,
                 len(chain),
                 ctypes.sizeof(struct.slm_sampler_stage),
                 ctypes.byref(opts),
             )
-        self._keep_from(out, model)
-
-    def _keep_from(self, out: ctypes.c_void_p, model: Model) -> None:
-        assert out.value is not None
         self.model = model
-        self._own(out.value, function.slm_sampler_free, (model._cell.keep,), Gate())
+        self._owner = owner
 
     def clone(self) -> Sampler:
         """A copy with the same history and random state, independent from then on."""
-        out = ctypes.c_void_p()
+        owner = _owner(self.model)
         with self._use() as pointer:
-            function.slm_sampler_clone(ctypes.byref(out), pointer)
+            function.slm_sampler_clone(ctypes.byref(owner.out), pointer)
         copy = Sampler.__new__(Sampler)
-        copy._keep_from(out, self.model)
+        copy.model = self.model
+        copy._owner = owner
         return copy
 
     def sample(self, logits: Any) -> int:
@@ -168,6 +234,19 @@ class Sampler(Handle):
         token = ctypes.c_int32()
         with self._use() as pointer:
             function.slm_sample(pointer, row.address, row.size // 4, ctypes.byref(token))
+        return token.value
+
+    def apply(self, candidates: Candidates) -> None:
+        """Runs the stages over candidates: reorders them, and drops those that cannot be chosen."""
+        with self._use() as pointer:
+            function.slm_sampler_apply(pointer, candidates._rows, ctypes.byref(candidates._n))
+
+    def choose(self, candidates: Candidates) -> int:
+        """Sets the probabilities of candidates and draws a token. With apply() before, what sample()
+        does."""
+        token = ctypes.c_int32()
+        with self._use() as pointer:
+            function.slm_sampler_choose(pointer, candidates._rows, len(candidates), ctypes.byref(token))
         return token.value
 
     def accept(self, token: int) -> None:

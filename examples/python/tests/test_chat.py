@@ -161,9 +161,13 @@ class TestChat(unittest.TestCase):
         with self.assertRaises(slm.SlmCancelledError):
             next(answer)
         self.assertEqual(first.text + self.text(answer), whole)
-        answer.close()
-        with self.assertRaises(slm.SlmClosedError):
-            next(self.chat(HELLO)) and answer.generation.stats
+        self.assertEqual(answer.generation.stats.n_generated, 20)  # it has ended by itself
+        answer = self.chat(HELLO, max_tokens=20)
+        next(answer)
+        next(self.chat(HELLO))
+        for use in lambda: answer.generation.stats, lambda: next(answer):
+            with self.assertRaises(slm.SlmClosedError):
+                use()
 
     def test_budget_and_sampler(self):
         sampler = slm.Sampler(self.model, temperature=1.0, seed=3)

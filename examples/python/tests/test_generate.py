@@ -9,8 +9,9 @@ import traceback
 import unittest
 
 import slm
+from slm._ffi import function
 
-from . import STORYTELLER
+from . import STORYTELLER, freed
 
 PROMPT = "Once upon a time"
 
@@ -118,6 +119,43 @@ class TestGeneration(Base):
         with self.assertRaises(TypeError):
             slm.Sampler(self.model, stages=[], top_k=5)
 
+    def test_candidates(self):
+        self.context.eval(self.model.tokenize(PROMPT))
+        row = self.context.logits()
+        chain = {"stages": [("top_k", 8), ("temperature", 0.8)], "seed": 7}
+        sampler = slm.Sampler(self.model, **chain)
+        candidates = slm.Candidates(row)
+        self.assertEqual((len(candidates), candidates.tokens.tolist()[-1]), (len(row), len(row) - 1))
+        self.assertEqual(candidates.logits.tolist(), row.tolist())
+        sampler.apply(candidates)
+        self.assertEqual(len(candidates), 8)
+        self.assertEqual(candidates[0].token, max(range(len(row)), key=row.__getitem__))
+        self.assertEqual(sampler.choose(candidates), slm.Sampler(self.model, **chain).sample(row))
+        self.assertAlmostEqual(sum(candidates.probabilities), 1.0, places=5)
+        self.assertEqual(candidates[-1], candidates[7])
+        self.assertEqual([c.token for c in candidates], candidates.tokens.tolist())
+        candidates.logits[:] = array.array("f", [-float("inf")] * 7 + [1.0])  # a stage of the program
+        self.assertEqual(sampler.choose(candidates), candidates.tokens[7])
+        two = slm.Candidates([1.0, 5.0], [30, 20])
+        self.assertEqual(slm.Sampler(self.model).choose(two), 20)
+        with self.assertRaises(IndexError):
+            two[2]
+        with self.assertRaises(ValueError):
+            slm.Candidates([1.0, 2.0], [1])
+        for wrong in slm.Candidates([]), slm.Candidates([1.0], [10**6]):
+            with self.assertRaises(slm.SlmError):
+                sampler.apply(wrong)
+                sampler.choose(wrong)
+
+    def test_the_end_gives_the_sequence_back(self):
+        generation = self.context.generate(PROMPT, max_tokens=3)
+        with self.assertRaises(slm.SlmBusyError):
+            self.context.rewind()
+        list(generation)
+        self.context.rewind()
+        self.assertEqual((generation.closed, generation.stats.n_generated, list(generation)), (True, 3, []))
+        self.assertEqual(len(generation.tokens), 3)
+
     def test_wrong_arguments(self):
         for wrong in (
             {"sequence": 7},
@@ -136,6 +174,10 @@ class TestGeneration(Base):
 
 class TestEval(Base):
     def test_logits_are_a_view(self):
+        with freed() as names:
+            self.check_view(names)
+
+    def check_view(self, names):
         tokens = self.model.tokenize(PROMPT)
         context = slm.Context(self.model, n_ctx=64, n_logits=8, n_sequences=2)
         spans = [slm.Span(tokens, want="all"), slm.Span(tokens[:2], sequence=1, want="none")]
@@ -157,9 +199,9 @@ class TestEval(Base):
             context.eval([1], want="some")
         context.close()
         self.assertEqual(max(row), row[best])  # the memory waits for the view
-        self.assertEqual(context._cell.users, 1)
+        self.assertNotIn("slm_context_free", names)
         del row
-        self.assertEqual(context._cell.users, 0)
+        self.assertIn("slm_context_free", names)
 
     def test_sequences(self):
         tokens = self.model.tokenize(PROMPT)
@@ -269,6 +311,64 @@ class TestCallbacks(Base):
             slm.Context(model, n_ctx=4096)
         slm.Context(model, n_ctx=64)
 
+    def test_log_exceptions_stay_in_their_thread(self):
+        """A call is through, and what its callback raised not yet taken, as another thread's call ends."""
+        first, first_is_through, second_is_over = [], threading.Event(), threading.Event()
+
+        def log(level, line):
+            if threading.get_ident() in first:
+                raise Boom(line)
+
+        real = function.slm_context_create
+
+        def create(*arguments):
+            real(*arguments)
+            if threading.get_ident() in first:
+                first_is_through.set()
+                second_is_over.wait(10)
+
+        function.slm_context_create = create
+        self.addCleanup(setattr, function, "slm_context_create", real)
+        model = slm.Model(STORYTELLER, log=log)
+        outcome = []
+
+        def make():
+            first.append(threading.get_ident())
+            outcome.append(self.catch(lambda: slm.Context(model, n_ctx=4000, n_threads=1)))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        self.assertTrue(first_is_through.wait(10))
+        slm.Context(model, n_ctx=4000, n_threads=1)
+        second_is_over.set()
+        thread.join()
+        self.assertIsInstance(outcome[0], Boom)
+
+    def test_log_runs_where_the_caller_is(self):
+        threads = set()
+        model = slm.Model(STORYTELLER, log=lambda level, line: threads.add(threading.get_ident()))
+        slm.Context(model, n_ctx=4096)
+        self.assertEqual(threads, {threading.get_ident()})
+
+    def test_one_cancel_for_many_calls(self):
+        """What an interrupt or a callback stops is its own call alone."""
+        cancel = slm.Cancel()
+        with self.assertRaises(Boom):
+            self.context.eval(self.long_prompt(), cancel=cancel, progress=self.raises)
+        self.assertFalse(cancel.is_set)
+        self.context.rewind()
+        cancel.set()
+        for _ in range(2):
+            with self.assertRaises(slm.SlmCancelledError):
+                self.context.eval([1], cancel=cancel)
+        cancel.clear()
+        self.context.eval([1], cancel=cancel)
+        self.assertEqual(cancel._flags, {})
+
+    @staticmethod
+    def raises(done, total):
+        raise Boom
+
     def test_stop_and_progress(self):
         seen = []
         with self.assertRaises(slm.SlmCancelledError):
@@ -356,6 +456,19 @@ class TestStopping(Base):
                 next(generation)
         finally:
             signal.signal(signal.SIGALRM, old)
+
+    def test_cancel_after_another_thread_was_refused(self):
+        context = slm.Context(self.model, n_ctx=16384, n_threads=1)
+        begun, outcome = threading.Event(), []
+        generation = context.generate(self.long_prompt() * 16, progress=lambda done, total: begun.set())
+        thread = threading.Thread(target=lambda: outcome.append(TestCallbacks.catch(lambda: next(generation))))
+        thread.start()
+        self.assertTrue(begun.wait(10))
+        with self.assertRaises(slm.SlmBusyError):
+            next(generation)
+        generation.cancel()
+        thread.join()
+        self.assertIsInstance(outcome[0], slm.SlmCancelledError)
 
     def test_two_threads_and_one_context(self):
         names, barrier = [], threading.Barrier(2)

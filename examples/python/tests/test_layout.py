@@ -22,7 +22,8 @@ class TestLayout(unittest.TestCase):
     def test_table_is_the_header(self):
         path = os.environ.get("SLM_LAYOUT", ROOT / "build/layout.txt")
         if not os.path.exists(path):
-            self.skipTest(f"no {path}: `make layout` writes it")
+            self.assertFalse((ROOT / "slm.h").exists(), f"no {path}: `make layout` writes it")
+            self.skipTest("this is not the repository")
         with open(path, encoding="utf-8") as file:
             self.assertEqual(
                 LAYOUT.splitlines(), file.read().splitlines(), "slm.h changed: make python-layout, and look at its users"

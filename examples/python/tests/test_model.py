@@ -1,17 +1,19 @@
 """Models: opening them, and what they tell."""
 import array
 import gc
+import io
 import mmap
 import pickle
 import tempfile
 import threading
+import time
 import unittest
-import weakref
+import zipfile
 from pathlib import Path
 
 import slm
 
-from . import STORYTELLER
+from . import STORYTELLER, freed
 
 
 class TestModel(unittest.TestCase):
@@ -105,6 +107,90 @@ class TestModel(unittest.TestCase):
         data.append(0)  # a BufferError while somebody holds it
 
 
+class TestReaders(unittest.TestCase):
+    def check(self, model):
+        with model, slm.Context(model, n_ctx=64) as context:
+            self.assertTrue("".join(context.generate("Once", max_tokens=5)))
+
+    def test_files_of_python(self):
+        data = STORYTELLER.read_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "models.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("model.gguf", data)
+            with zipfile.ZipFile(path) as archive, archive.open("model.gguf") as member:
+                self.check(slm.Model(reader=member))
+        self.check(slm.Model(reader=[io.BytesIO(data)]))
+
+    def test_a_function(self):
+        data = STORYTELLER.read_bytes()
+        threads = set()
+
+        def read(file, offset, size):
+            threads.add(threading.get_ident())
+            return memoryview(data)[offset : offset + min(size, 100000)]  # a part will do
+
+        self.check(slm.Model(reader=read, sizes=[len(data)]))
+        self.assertEqual(threads, {threading.get_ident()})
+
+    def test_what_goes_wrong(self):
+        data = STORYTELLER.read_bytes()
+
+        def raises(file, offset, size):
+            raise ZeroDivisionError
+
+        for reader, kind in (
+            (raises, ZeroDivisionError),
+            (lambda file, offset, size: None, TypeError),
+            (lambda file, offset, size: bytes(size + 1), ValueError),
+            (lambda file, offset, size: b"", slm.SlmError),
+            (lambda file, offset, size: bytes(size), slm.SlmFormatError),
+        ):
+            with self.assertRaises(kind):
+                slm.Model(reader=reader, sizes=[len(data)])
+        both = {"data": data, "path": "a"}
+        for wrong in {"reader": raises}, {"reader": io.BytesIO(data), "sizes": [1]}, both:
+            with self.assertRaises(TypeError):
+                slm.Model(**wrong)
+        with self.assertRaises(ValueError):
+            slm.Model(reader=raises, sizes=[-1])
+        with self.assertRaises(slm.SlmError):
+            slm.Model(reader=[])
+
+    def test_cancelled_while_python_reads(self):
+        """slm goes on, and its buffer goes, while the function still has the data."""
+        data, cancel = STORYTELLER.read_bytes(), slm.Cancel()
+
+        def read(file, offset, size):
+            cancel.set()
+            time.sleep(0.1)
+            return data[offset : offset + size]
+
+        with self.assertRaises(slm.SlmError):
+            slm.Model(reader=read, sizes=[len(data)], cancel=cancel)
+
+
+class TestDecoder(unittest.TestCase):
+    def test_whole_characters(self):
+        model = slm.Model(STORYTELLER)
+        text = "gr\u00fc\u00dfe \N{DOG FACE} and a cat"
+        tokens = model.tokenize(text)
+        decoder = model.decoder()
+        for _ in range(2):
+            pieces = [decoder.push(token) for token in tokens]
+            self.assertEqual("".join(pieces) + decoder.end(), text)
+            self.assertIn("", pieces)  # bytes of a character that wait
+            self.assertNotIn("\N{REPLACEMENT CHARACTER}", "".join(pieces))
+        dog = model.tokenize("\N{DOG FACE}")
+        self.assertEqual("".join(map(decoder.push, dog[:-1])).strip(), "")
+        self.assertEqual(decoder.end()[-1], "\N{REPLACEMENT CHARACTER}")
+        end = model.info.eos_token
+        self.assertEqual(model.decoder(special=True).push(end), model.detokenize([end], special=True))
+        for wrong in -1, 10**6:
+            with self.assertRaises(slm.SlmArgumentError):
+                decoder.push(wrong)
+
+
 class TestBadModels(unittest.TestCase):
     def check(self, data, kind, **options):
         with tempfile.TemporaryDirectory() as folder:
@@ -173,34 +259,43 @@ class TestLifetime(unittest.TestCase):
         self.assertIn("closed", repr(model))
 
     def test_garbage_is_collected(self):
-        model = slm.Model(STORYTELLER)
-        context = slm.Context(model, n_ctx=64)
-        generation = context.generate("Once", progress=lambda done, total: None)
-        next(generation)
-        cells = [handle._cell for handle in (model, context, generation)]
-        gone = weakref.ref(generation)
-        del model, context, generation
-        gc.collect()
-        self.assertIsNone(gone())
-        self.assertTrue(all(cell.closed and cell.users == 0 for cell in cells))
+        with freed() as names:
+            model = slm.Model(STORYTELLER)
+            context = slm.Context(model, n_ctx=64)
+            generation = context.generate("Once", progress=lambda done, total: None)
+            next(generation)
+            del model, context
+            self.assertNotIn("slm_generate_end", names)
+            del generation
+            gc.collect()
+        self.assertEqual(sorted(names), ["slm_context_free", "slm_generate_end", "slm_model_free"])
+
+    def test_a_circle_is_collected(self):
+        with freed() as names:
+            context = slm.Context(slm.Model(STORYTELLER), n_ctx=64)
+            generation = context.generate("Once", progress=lambda done, total: generation.stats)
+            next(generation)
+            del context, generation
+            gc.collect()
+        self.assertIn("slm_generate_end", names)
 
     def test_closed_while_another_thread_computes(self):
         model = slm.Model(STORYTELLER)
+        tokens = model.tokenize("once upon a time " * 400)
         for _ in range(5):
-            context = slm.Context(model, n_ctx=2048, n_threads=1)
-            outcome = []
+            with freed() as names:
+                context = slm.Context(model, n_ctx=2048, n_threads=1)
+                begun, closed, outcome = threading.Event(), threading.Event(), []
 
-            def work():
-                try:
-                    context.eval(model.tokenize("once upon a time " * 400))
-                    outcome.append("done")
-                except slm.SlmError as error:
-                    outcome.append(error.name)
+                def work():
+                    context.eval(tokens, progress=lambda done, total: begun.set() or closed.wait(10) is None)
+                    outcome.extend(names)
 
-            thread = threading.Thread(target=work)
-            thread.start()
-            while not context._cell.users and thread.is_alive():
-                pass
-            context.close()
-            thread.join()
-            self.assertEqual(len(outcome), 1)
+                thread = threading.Thread(target=work)
+                thread.start()
+                begun.wait(10)
+                context.close()
+                self.assertEqual(names, [])
+                closed.set()
+                thread.join()
+                self.assertEqual(outcome, ["slm_context_free"])

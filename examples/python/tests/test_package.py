@@ -5,12 +5,14 @@ import hashlib
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import unittest
+import venv
 import zipfile
 from pathlib import Path
 
@@ -24,9 +26,11 @@ def programs(path):
 
 
 class TestPackage(unittest.TestCase):
-    def run_python(self, *arguments, cwd=ROOT, **environment):
+    built = None
+
+    def run_python(self, *arguments, cwd=ROOT, program=sys.executable, **environment):
         result = subprocess.run(
-            [sys.executable, *arguments],
+            [program, *arguments],
             cwd=cwd,
             env={**os.environ, **environment},
             capture_output=True,
@@ -42,23 +46,68 @@ class TestPackage(unittest.TestCase):
         out = self.run_python("-c", script, cwd=folder, PYTHONPATH=str(folder / "backend"), CFLAGS=flags)
         return where / out.split()[-1]
 
-    @unittest.skipUnless(any(map(shutil.which, ("cc", "gcc", "clang"))), "no C compiler here")
-    def test_sdist_to_wheel_to_story(self):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    def build_all(self):
+        """A folder with the sdist unpacked in `source` and the wheel of that in `site`, made once: the
+        compiler takes longest."""
+        if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+            self.skipTest("no C compiler here")
+        if self.built is None:
+            folder = Path(tempfile.mkdtemp())
+            self.addClassCleanup(shutil.rmtree, folder)
             sdist = self.build(PACKAGE, "build_sdist", folder)
             with tarfile.open(sdist) as tar:
                 tar.extractall(folder / "unpacked")
             (source,) = (folder / "unpacked").iterdir()
-            self.assertTrue((source / "csrc/src/api.c").exists())
-            wheel = self.build(source, "build_wheel", folder)
-            self.assertRegex(wheel.name, r"^slm-[0-9.]+-py3-none-[a-z0-9_]+\.whl$")
-            self.check_wheel(wheel)
+            wheel = self.build(source.rename(folder / "source"), "build_wheel", folder)
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder / "site")
-            environment = {"PYTHONPATH": str(folder / "site"), "SLM_LIBRARY": ""}
-            script = f"import slm; print(next(slm.Context(slm.Model({str(STORYTELLER)!r})).generate('Once')))"
-            self.assertTrue(self.run_python("-c", script, cwd=folder, **environment).strip())
+            type(self).built = folder, wheel
+        return self.built
+
+    def test_sdist_to_wheel_to_story(self):
+        folder, wheel = self.build_all()
+        self.assertTrue((folder / "source/csrc/src/api.c").exists())
+        self.assertRegex(wheel.name, r"^slm-[0-9.]+-py3-none-[a-z0-9_]+\.whl$")
+        self.check_wheel(wheel)
+        environment = {"PYTHONPATH": str(folder / "site"), "SLM_LIBRARY": ""}
+        script = f"import slm; print(next(slm.Context(slm.Model({str(STORYTELLER)!r})).generate('Once')))"
+        self.assertTrue(self.run_python("-c", script, cwd=folder, **environment).strip())
+
+    def test_pip_installs_it(self):
+        """Offline, into an empty environment, as it is and editable. The compiler here is a program that
+        has the library already."""
+        folder, _ = self.build_all()
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        environment = folder / "venv"
+        python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+        if subprocess.run([*pip, "--python", sys.executable, "--version"], capture_output=True).returncode:
+            self.skipTest("no pip of 22.3 or later here")
+        venv.create(environment, symlinks=os.name != "nt")
+        (library,) = (folder / "site/slm").glob("*slm.[ds]*")
+        compiler = folder / "cc.py"
+        compiler.write_text(
+            f"import shutil, sys; shutil.copy({str(library)!r}, sys.argv[sys.argv.index('-o') + 1])"
+        )
+        flags = ["--quiet", "--no-index", "--no-build-isolation", "--no-deps"]
+        clean = {"PYTHONPATH": "", "SLM_LIBRARY": "", "CC": shlex.join([sys.executable, str(compiler)])}
+        for extra, place in ([], environment), (["--editable"], folder / "source"):
+            install = [*pip[1:], "--python", str(python), "install", *flags, *extra, str(folder / "source")]
+            self.run_python(*install, cwd=folder, **clean)
+            script = "import slm; print(slm.__file__)"
+            out = self.run_python("-c", script, cwd=folder, program=str(python), **clean)
+            self.assertTrue(out.startswith(str(place)), out)
+
+    @unittest.skipUnless(shutil.which("mypy"), "no mypy here")
+    def test_types(self):
+        """What py.typed promises, of the package and of a program that uses it."""
+        with tempfile.TemporaryDirectory() as name:
+            program = Path(name) / "program.py"
+            program.write_text(programs(PACKAGE / "README.md")[1])
+            command = ["mypy", "--strict", "--python-version", "3.9", "--cache-dir", name + "/cache"]
+            result = subprocess.run(
+                [*command, "slm", str(program)], cwd=PACKAGE, capture_output=True, text=True
+            )
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def check_wheel(self, path):
         with zipfile.ZipFile(path) as archive:
