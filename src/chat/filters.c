@@ -152,10 +152,10 @@ static int filter_truncate(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(call_integer(j, k, 3, 5, &leeway));
     end = end != NULL ? end : &dots;
     *out = value_string(s);
-    if (str_points(s) <= length + leeway) {
+    if (str_points(&j->c, s) <= length + leeway) {
         return SLM_OK;
     }
-    uint32_t to = str_offset(s, (uint64_t)max_i64(length - str_points(end), 0));
+    uint32_t to = str_offset(&j->c, s, (uint64_t)max_i64(length - str_points(&j->c, end), 0));
     uint32_t word = text_find_last(&j->c, s, text_of(" "), 0, to);
     SLM_TRY(builder_part(&b, s, 0, call_flag(k, 1, 0) || word > to ? to : word));
     SLM_TRY(builder_str(&b, end));
@@ -242,6 +242,7 @@ static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, 
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
     uint32_t at = t->n > 0 && (t->s[0] == '-' || t->s[0] == '+') ? 1 : 0;
     struct text digits = {t->s + at, t->n - at};
+    SLM_TRY(chat_work(&j->c, t->n / 4));
     int status = decimal_parse_whole(digits, (int)base, &n);
     if (status < 0) {
         return chat_fail(&j->c, "int: a whole number beyond 64 bits");
@@ -284,30 +285,12 @@ static int filter_parse_float(struct jinja *j, const struct str *s, struct value
     const struct str *t;
     uint64_t steps = 0;
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
+    SLM_TRY(chat_work(&j->c, t->n / 4));
     *out = value_of_kind(VALUE_MISSING);
     if (filter_is_float(str_text(t))) {
         *out = value_float(decimal_parse(str_text(t), &steps), CHAT_CONTENT);
     }
     return chat_work(&j->c, steps);
-}
-
-static int filter_fits_int(double f)
-{
-    return f > -9.2e18 && f < 9.2e18; /* false for NaN */
-}
-
-/* A float without what stands behind its point. */
-static int filter_whole(struct jinja *j, struct value v, struct value *out)
-{
-    char *text;
-    if (filter_fits_int(v.u.f)) {
-        *out = value_int((int64_t)v.u.f, v.mark);
-        return SLM_OK;
-    }
-    CHAT_TAKE(&j->c, text, char, DECIMAL_FIXED(0));
-    struct text t = {text, 0};
-    t.n = decimal_print_fixed(v.u.f, 0, text);
-    return json_integer(&j->c, t, v.mark, out);
 }
 
 static int filter_int(struct jinja *j, struct call *k, struct value *out)
@@ -326,7 +309,7 @@ static int filter_int(struct jinja *j, struct call *k, struct value *out)
         }
     }
     if (v.kind == VALUE_FLOAT && math_is_finite(v.u.f)) {
-        SLM_TRY(filter_whole(j, v, out));
+        SLM_TRY(text_whole(&j->c, v, out));
     } else if (value_is_integer(v)) {
         *out = value_int(v.u.i, v.mark);
     } else if (v.kind == VALUE_BIG) {
@@ -421,8 +404,7 @@ static int filter_length(struct jinja *j, struct call *k, struct value *out)
     case VALUE_UNDEFINED:
         break;
     case VALUE_STRING:
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 4));
-        n = str_points(v.u.s);
+        n = str_points(&j->c, v.u.s);
         break;
     case VALUE_LIST:
     case VALUE_TUPLE:
@@ -814,14 +796,17 @@ static const struct value *filter_named(const struct call *k, const char *name)
 }
 
 /* The call of a filter or test for one value: what was given behind its name. */
-static int filter_rest(struct jinja *j, const struct call *k, uint32_t skip, struct call *inner)
+static int filter_rest(struct jinja *j, const struct call *k, uint32_t skip, struct call **out)
 {
+    struct call *inner; /* large, and map may call map */
+    CHAT_TAKE(&j->c, inner, struct call, 1);
     memset(inner, 0, sizeof *inner);
     SLM_TRY(list_make(&j->c, 0, &inner->positional));
     for (uint32_t i = skip; i < k->positional->n; i++) {
         SLM_TRY(list_push(&j->c, inner->positional, k->positional->items[i]));
     }
     inner->named = k->named;
+    *out = inner;
     return SLM_OK;
 }
 
@@ -832,7 +817,7 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
     struct value otherwise = given != NULL ? *given : value_of_kind(VALUE_MISSING);
     const struct list *l;
     struct list *result;
-    struct call inner;
+    struct call *inner;
     SLM_TRY(filter_walk(j, k, &l));
     SLM_TRY(list_make(&j->c, l->n, &result));
     SLM_TRY(filter_rest(j, k, 1, &inner));
@@ -845,8 +830,10 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
         if (attribute != NULL) {
             SLM_TRY(filter_attribute_or(j, l->items[i], *attribute, otherwise, &v));
         } else {
-            inner.self = l->items[i];
-            SLM_TRY(jinja_filter(j, k->positional->items[0].u.s, &inner, &v));
+            inner->self = l->items[i];
+            SLM_TRY(jinja_enter(j, j->c.line)); /* the filter may be map again */
+            SLM_TRY(jinja_filter(j, k->positional->items[0].u.s, inner, &v));
+            j->c.depth--;
         }
         SLM_TRY(list_push(&j->c, result, v));
     }
@@ -866,7 +853,7 @@ static int filter_select(struct jinja *j, struct call *k, struct value *out)
     struct value attribute = value_of_kind(VALUE_MISSING);
     const struct list *l;
     struct list *result;
-    struct call inner;
+    struct call *inner;
     if (name == 1) {
         if (k->positional->n == 0) {
             return chat_fail(&j->c, "%s: the name of an attribute is expected", k->function->name);
@@ -881,11 +868,11 @@ static int filter_select(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(filter_rest(j, k, name + 1, &inner));
     for (uint32_t i = 0; i < l->n; i++) {
         int is_true = 0;
-        SLM_TRY(filter_attribute(j, l->items[i], attribute, &inner.self));
+        SLM_TRY(filter_attribute(j, l->items[i], attribute, &inner->self));
         if (k->positional->n > name) {
-            SLM_TRY(jinja_test(j, k->positional->items[name].u.s, &inner, &is_true));
+            SLM_TRY(jinja_test(j, k->positional->items[name].u.s, inner, &is_true));
         } else {
-            is_true = value_truth(inner.self);
+            is_true = value_truth(inner->self);
         }
         if (is_true != is_reject) {
             SLM_TRY(list_push(&j->c, result, l->items[i]));

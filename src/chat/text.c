@@ -1,5 +1,5 @@
-/* text.c - strings as Python has them: str() and repr(), case, stripping, splitting, formatting. Each
- * result says byte by byte where it comes from. */
+/* text.c - strings as Python has them: str() and repr(), case, stripping, splitting. Each result says
+ * byte by byte where it comes from. */
 
 /* ---- str() and repr() ------------------------------------------------------------------------ */
 
@@ -190,6 +190,7 @@ static int text_case(struct chat *c, const struct str *s, int how, const struct 
     struct builder b = builder_begin(c);
     uint32_t length = 1;
     int is_start = 1;
+    SLM_TRY(chat_work(c, s->n));
     SLM_TRY(builder_reserve(&b, s->n));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
@@ -235,27 +236,40 @@ static int text_is_in(uint32_t point, const struct str *chars)
     return 0;
 }
 
+/* Where the last character of s[from..to-1] begins. */
+static uint32_t text_before(const struct str *s, uint32_t from, uint32_t to, uint32_t *point)
+{
+    uint32_t at = to - 1;
+    uint32_t length = 1;
+    while (at > from && to - at < 4 && ((uint8_t)s->s[at] & 0xc0) == 0x80) {
+        at--;
+    }
+    *point = str_point(s, at, &length);
+    if (at + length != to) { /* no character: its last byte by itself */
+        *point = UNICODE_BAD;
+        return to - 1;
+    }
+    return at;
+}
+
 static int text_strip(struct chat *c, const struct str *s, const struct str *chars, int sides,
                       const struct str **out)
 {
+    uint64_t price = 1 + (chars != NULL ? chars->n / 4 : 0); /* of text_is_in */
     uint32_t from = 0;
+    uint32_t to = s->n;
     uint32_t length = 1;
-    SLM_TRY(chat_work(c, s->n / 16 * (1 + (chars != NULL ? chars->n : 0))));
-    while ((sides & TEXT_LEFT) != 0 && from < s->n &&
-           text_is_in(str_point(s, from, &length), chars)) {
+    while ((sides & TEXT_LEFT) != 0 && from < to) {
+        SLM_TRY(chat_work(c, price));
+        if (!text_is_in(str_point(s, from, &length), chars)) {
+            break;
+        }
         from += length;
     }
-    uint32_t to = s->n;
     while ((sides & TEXT_RIGHT) != 0 && to > from) {
-        uint32_t at = to - 1;
-        while (at > from && to - at < 4 && ((uint8_t)s->s[at] & 0xc0) == 0x80) {
-            at--;
-        }
-        uint32_t point = str_point(s, at, &length);
-        if (at + length != to) { /* no character: its last byte by itself */
-            at = to - 1;
-            point = UNICODE_BAD;
-        }
+        uint32_t point;
+        uint32_t at = text_before(s, from, to, &point);
+        SLM_TRY(chat_work(c, price));
         if (!text_is_in(point, chars)) {
             break;
         }
@@ -331,7 +345,7 @@ static int text_split(struct chat *c, const struct str *s, const struct str *sep
                       int64_t most, struct list *l)
 {
     uint32_t from = 0;
-    SLM_TRY(chat_work(c, s->n / 16));
+    SLM_TRY(chat_work(c, s->n / 4));
     if (separator == NULL) {
         return text_split_blanks(c, s, most, l);
     }
@@ -403,7 +417,7 @@ static int text_split_lines(struct chat *c, const struct str *s, int keep_ends, 
 {
     uint32_t from = 0;
     uint32_t length = 1;
-    SLM_TRY(chat_work(c, s->n / 16));
+    SLM_TRY(chat_work(c, s->n / 4));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
         if (point == '\r' || text_is_line_end(point)) {
@@ -420,259 +434,4 @@ static int text_has_char(const char *set, char c)
     for (; *set != 0 && *set != c; set++) {
     }
     return *set != 0;
-}
-
-/* ---- Formatting ------------------------------------------------------------------------------ */
-
-/* What stands behind ':' in "{:>8.2f}" and behind '%' in "%-8.2f". */
-struct text_spec {
-    uint32_t fill;
-    char align; /* '<' '>' '^', 'c' as str.center() does, or 0 */
-    char sign;  /* '+' ' ' or 0 */
-    int zero;
-    int alternate; /* 0x in front */
-    char group;    /* between three digits, or 0 */
-    uint32_t width;
-    int32_t precision; /* -1: none */
-    char type;
-};
-
-static int text_pad(struct builder *b, const struct str *s, const struct text_spec *spec,
-                    char default_align)
-{
-    uint32_t n = str_points(s);
-    uint32_t pad = spec->width > n ? spec->width - n : 0;
-    char align = spec->align != 0 ? spec->align : default_align;
-    uint32_t left = align == '>'   ? pad
-                    : align == '^' ? pad / 2
-                    : align == 'c' ? pad / 2 + (pad & spec->width & 1)
-                                   : 0;
-    for (uint32_t i = 0; i < pad; i++) {
-        if (i == left) {
-            SLM_TRY(builder_str(b, s));
-        }
-        SLM_TRY(builder_point(b, spec->fill, CHAT_CONTENT));
-    }
-    return left >= pad ? builder_str(b, s) : SLM_OK;
-}
-
-/* Of x, X, o and b; 0 for other types. */
-static uint64_t text_base(char type)
-{
-    return type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 0;
-}
-
-static int text_format_base(struct chat *c, struct value v, const struct text_spec *spec,
-                            const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    char digits[64];
-    size_t at = sizeof digits;
-    if (!value_is_integer(v)) {
-        return chat_fail(c, "%s is no whole number to be formatted", value_kind_name(v));
-    }
-    uint64_t base = text_base(spec->type);
-    uint64_t rest = v.u.i < 0 ? 0 - (uint64_t)v.u.i : (uint64_t)v.u.i;
-    const char *all = spec->type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-    do {
-        digits[--at] = all[rest % base];
-        rest /= base;
-    } while (rest > 0);
-    if (v.u.i < 0 || spec->sign != 0) {
-        SLM_TRY(builder_bytes(&b, v.u.i < 0 ? "-" : &spec->sign, 1, v.mark));
-    }
-    if (spec->alternate) {
-        char prefix[2] = {'0', spec->type};
-        SLM_TRY(builder_bytes(&b, prefix, 2, v.mark));
-    }
-    for (size_t n = b.n + sizeof digits - at; spec->zero && n < spec->width; n++) {
-        SLM_TRY(builder_text(&b, "0", v.mark));
-    }
-    SLM_TRY(builder_bytes(&b, digits + at, sizeof digits - at, v.mark));
-    return builder_end(&b, out);
-}
-
-static int text_format_digits(struct chat *c, struct value v, const struct text_spec *spec,
-                              const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    char text[DECIMAL_FIXED(100) + 1];
-    size_t n;
-    if (v.kind == VALUE_BIG) {
-        *out = v.u.s;
-        return SLM_OK;
-    }
-    if (text_base(spec->type) > 0) {
-        return text_format_base(c, v, spec, out);
-    }
-    if (spec->type != 0 && !text_has_char("dfF", spec->type)) {
-        return chat_fail(c, "numbers are not formatted as '%c' here", spec->type);
-    }
-    if (spec->type == 0 && spec->precision >= 0 && v.kind == VALUE_FLOAT) {
-        return chat_fail(c, "a precision without 'f' behind it");
-    }
-    int is_real =
-        spec->type == 'f' || spec->type == 'F' || (v.kind == VALUE_FLOAT && spec->type != 'd');
-    if (is_real && !math_is_finite(value_real(v))) {
-        n = decimal_print(value_real(v), text);
-    } else if (is_real && (spec->type != 0 || spec->precision >= 0)) {
-        uint32_t digits = spec->precision < 0     ? 6
-                          : spec->precision > 100 ? 100
-                                                  : (uint32_t)spec->precision;
-        n = decimal_print_fixed(value_real(v), digits, text);
-    } else if (is_real) {
-        n = decimal_print(v.u.f, text);
-    } else {
-        int64_t i = v.kind == VALUE_FLOAT ? (int64_t)v.u.f : v.u.i;
-        n = format_text(text, sizeof text, "%lld", (long long)i);
-    }
-    size_t first = text[0] == '-';
-    if (first == 1) {
-        SLM_TRY(builder_text(&b, "-", v.mark));
-    } else if (spec->sign != 0) {
-        SLM_TRY(builder_bytes(&b, &spec->sign, 1, v.mark));
-    }
-    for (size_t pad = b.n + n - first; spec->zero && pad < spec->width; pad++) {
-        SLM_TRY(builder_text(&b, "0", v.mark));
-    }
-    size_t whole = first;
-    while (whole < n && text[whole] >= '0' && text[whole] <= '9') {
-        whole++;
-    }
-    for (size_t i = first; i < n; i++) {
-        if (spec->group != 0 && i > first && i < whole && (whole - i) % 3 == 0) {
-            SLM_TRY(builder_bytes(&b, &spec->group, 1, v.mark));
-        }
-        SLM_TRY(builder_bytes(&b, text + i, 1, v.mark));
-    }
-    return builder_end(&b, out);
-}
-
-static int text_format_value(struct builder *b, struct value v, const struct text_spec *spec)
-{
-    const struct str *s;
-    int is_number = value_is_number(v) && (v.kind != VALUE_BOOL || spec->width > 0);
-    if (spec->type == 's' || spec->type == 'r' || (!is_number && spec->type == 0)) {
-        struct builder r = builder_begin(b->c);
-        SLM_TRY(print_value(&r, v, spec->type == 'r', 0));
-        SLM_TRY(builder_end(&r, &s));
-        if (spec->precision >= 0) {
-            SLM_TRY(str_slice(b->c, s, 0, str_offset(s, (uint64_t)spec->precision), &s));
-        }
-        return text_pad(b, s, spec, '<');
-    }
-    if (!value_is_number(v)) {
-        return chat_fail(b->c, "%s is no number to be formatted", value_kind_name(v));
-    }
-    SLM_TRY(text_format_digits(b->c, v, spec, &s));
-    return text_pad(b, s, spec, '>');
-}
-
-static uint32_t text_read_number(const struct str *s, uint32_t *at, uint32_t to)
-{
-    uint32_t n = 0;
-    for (; *at < to && s->s[*at] >= '0' && s->s[*at] <= '9'; (*at)++) {
-        n = n < LIMIT_RENDER_TEXT ? n * 10 + (uint32_t)(s->s[*at] - '0') : n;
-    }
-    return n;
-}
-
-/* Behind "%": flags, width, precision, type. */
-static void text_read_percent(const struct str *s, uint32_t *at, struct text_spec *spec)
-{
-    for (; *at < s->n && text_has_char("-0+ #", s->s[*at]); (*at)++) {
-        char flag = s->s[*at];
-        spec->align = flag == '-' ? '<' : spec->align;
-        spec->zero |= flag == '0';
-        spec->alternate |= flag == '#';
-        spec->sign = flag == '+' || flag == ' ' ? flag : spec->sign;
-    }
-    spec->width = text_read_number(s, at, s->n);
-    if (*at < s->n && s->s[*at] == '.') {
-        (*at)++;
-        spec->precision = (int32_t)text_read_number(s, at, s->n);
-    }
-    spec->type = *at < s->n ? s->s[(*at)++] : 0;
-    spec->type = spec->type == 'i' || spec->type == 'u' ? 'd' : spec->type;
-    spec->align = spec->align == 0 ? '>' : spec->align;
-}
-
-/* "%s and %5.1f" % values, "%(name)s" % dict. Values that have indices need not all be used. */
-static int text_percent(struct chat *c, const struct str *s, struct value values,
-                        const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    struct list one = {&values, 1, 1};
-    const struct list *l = values.kind == VALUE_TUPLE ? values.u.l : &one;
-    int may_rest =
-        values.kind == VALUE_LIST || values.kind == VALUE_DICT || values.kind == VALUE_UNDEFINED;
-    uint32_t used = 0;
-    for (uint32_t at = 0; at < s->n;) {
-        struct text_spec spec = {' ', 0, 0, 0, 0, 0, 0, -1, 0};
-        struct value v = value_of_kind(VALUE_MISSING);
-        uint32_t percent = str_find(c, s, text_of("%"), at, s->n);
-        SLM_TRY(builder_part(&b, s, at, percent > s->n ? s->n : percent));
-        if (percent > s->n) {
-            break;
-        }
-        at = percent + 1;
-        if (at < s->n && s->s[at] == '(' && values.kind == VALUE_DICT) {
-            uint32_t end = str_find(c, s, text_of(")"), at, s->n);
-            struct text name = {s->s + at + 1, end > s->n ? 0 : end - at - 1};
-            SLM_TRY(dict_find_text(c, values.u.d, name, &v));
-            at = end > s->n ? s->n : end + 1;
-        } else if (used < l->n) {
-            v = l->items[used];
-        }
-        text_read_percent(s, &at, &spec);
-        if (spec.type == '%') {
-            SLM_TRY(builder_part(&b, s, at - 1, at));
-            continue;
-        }
-        if (v.kind == VALUE_MISSING || spec.type == 0) {
-            return chat_fail(c, "not enough values for the format");
-        }
-        used++;
-        SLM_TRY(text_format_value(&b, v, &spec));
-    }
-    if (used < l->n && !may_rest) {
-        return chat_fail(c, "more values than the format has places for");
-    }
-    return builder_end(&b, out);
-}
-
-static void text_read_spec(const struct str *s, uint32_t at, uint32_t to, struct text_spec *spec)
-{
-    uint32_t length = 1;
-    if (at < to) {
-        uint32_t point = str_point(s, at, &length);
-        if (at + length < to && text_has_char("<>^", s->s[at + length])) {
-            spec->fill = point;
-            at += length;
-        }
-    }
-    if (at < to && text_has_char("<>^", s->s[at])) {
-        spec->align = s->s[at++];
-    }
-    if (at < to && (s->s[at] == '+' || s->s[at] == ' ' || s->s[at] == '-')) {
-        spec->sign = s->s[at] == '-' ? 0 : s->s[at];
-        at++;
-    }
-    if (at < to && s->s[at] == '#') {
-        spec->alternate = 1;
-        at++;
-    }
-    if (at < to && s->s[at] == '0') {
-        spec->zero = 1;
-        at++;
-    }
-    spec->width = text_read_number(s, &at, to);
-    if (at < to && (s->s[at] == ',' || s->s[at] == '_')) {
-        spec->group = s->s[at++];
-    }
-    if (at < to && s->s[at] == '.') {
-        at++;
-        spec->precision = (int32_t)text_read_number(s, &at, to);
-    }
-    spec->type = at < to ? s->s[at] : 0;
 }
