@@ -71,6 +71,18 @@ static void what_fails_in_jinja_fails(void **state)
     }
 }
 
+static void what_is_missing_says_so(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof jinja_missing / sizeof jinja_missing[0]; i++) {
+        slm_chat_prompt *prompt = NULL;
+        slm_error err;
+        const char *text = jinja_missing[i].text;
+        assert_says(text, render(text, strlen(text), jinja_context, &prompt, &err), &err,
+                    SLM_E_TEMPLATE, "line 1: ", jinja_missing[i].says);
+    }
+}
+
 static void errors_tell_the_line(void **state)
 {
     static const struct {
@@ -875,6 +887,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_construct_gives_what_jinja_gives),
         cmocka_unit_test(what_fails_in_jinja_fails),
+        cmocka_unit_test(what_is_missing_says_so),
         cmocka_unit_test(errors_tell_the_line),
         cmocka_unit_test(nesting_in_a_template_is_limited),
         cmocka_unit_test(blocks_are_nested_up_to_a_limit),

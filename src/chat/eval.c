@@ -389,9 +389,7 @@ static int eval_dict(struct jinja *j, struct scope *scope, const struct node *no
         struct value v;
         SLM_TRY(jinja_eval(j, scope, n, &key));
         SLM_TRY(jinja_eval(j, scope, n->next, &v));
-        if (dict_key_class(key) == 2 && key.kind != VALUE_NONE) {
-            return chat_fail(&j->c, "%s cannot be a key here", value_kind_name(key));
-        }
+        SLM_TRY(dict_check_key(&j->c, key));
         SLM_TRY(dict_push(&j->c, d, key, v));
     }
     SLM_TRY(dict_finish(&j->c, d));

@@ -31,7 +31,10 @@ static int method_split(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(call_string(j, k, 0, &separator));
     SLM_TRY(call_integer(j, k, 1, -1, &most));
     SLM_TRY(list_make(&j->c, 0, &l));
-    if (k->function->variant == TEXT_RIGHT && separator != NULL && separator->n > 0 && most >= 0) {
+    if (separator != NULL && separator->n == 0) {
+        return chat_fail(&j->c, "%s: an empty separator", k->function->name);
+    }
+    if (k->function->variant == TEXT_RIGHT) {
         SLM_TRY(text_split_right(&j->c, k->self.u.s, separator, most, l));
     } else {
         SLM_TRY(text_split(&j->c, k->self.u.s, separator, most, l));
@@ -354,6 +357,8 @@ static int method_zfill(struct jinja *j, struct call *k, struct value *out)
 #define METHOD_LOWER 5
 #define METHOD_UPPER 6
 #define METHOD_ASCII 7
+#define METHOD_DECIMAL 8
+#define METHOD_NUMERIC 9
 
 static int method_is(struct jinja *j, struct call *k, struct value *out)
 {
@@ -368,13 +373,15 @@ static int method_is(struct jinja *j, struct call *k, struct value *out)
         unsigned kind = unicode_class(point);
         int is_upper = (kind & UNICODE_UPPER) != 0;
         int is_lower = (kind & UNICODE_LOWER) != 0;
-        all = how == METHOD_ALPHA   ? (kind & UNICODE_LETTER) != 0
-              : how == METHOD_DIGIT ? (kind & UNICODE_NUMBER) != 0
-              : how == METHOD_ALNUM ? (kind & (UNICODE_LETTER | UNICODE_NUMBER)) != 0
-              : how == METHOD_SPACE ? lex_is_space(point)
-              : how == METHOD_ASCII ? point < 0x80
-              : how == METHOD_LOWER ? !is_upper
-                                    : !is_lower;
+        all = how == METHOD_ALPHA     ? (kind & UNICODE_LETTER) != 0
+              : how == METHOD_DECIMAL ? text_digit(point) == TEXT_DECIMAL
+              : how == METHOD_DIGIT   ? text_digit(point) != 0
+              : how == METHOD_NUMERIC ? (kind & UNICODE_NUMBER) != 0
+              : how == METHOD_ALNUM   ? (kind & (UNICODE_LETTER | UNICODE_NUMBER)) != 0
+              : how == METHOD_SPACE   ? lex_is_space(point)
+              : how == METHOD_ASCII   ? point < 0x80
+              : how == METHOD_LOWER   ? !is_upper
+                                      : !is_lower;
         cased |= is_upper | is_lower;
     }
     *out = value_bool(all && (cased || (how != METHOD_LOWER && how != METHOD_UPPER)));
@@ -383,7 +390,7 @@ static int method_is(struct jinja *j, struct call *k, struct value *out)
 
 static const struct function method_strings[] = {
     {"capitalize", method_case, "", 0, TEXT_CAPITALIZE},
-    {"casefold", method_case, "", 0, TEXT_LOWER},
+    {"casefold", method_case, "", 0, TEXT_FOLD},
     {"center", method_pad, "width fillchar", 1, 'c'},
     {"count", method_count, "sub start end", 1, 0},
     {"endswith", method_edge, "suffix start end", 1, TEXT_RIGHT},
@@ -393,10 +400,10 @@ static const struct function method_strings[] = {
     {"isalnum", method_is, "", 0, METHOD_ALNUM},
     {"isalpha", method_is, "", 0, METHOD_ALPHA},
     {"isascii", method_is, "", 0, METHOD_ASCII},
-    {"isdecimal", method_is, "", 0, METHOD_DIGIT},
+    {"isdecimal", method_is, "", 0, METHOD_DECIMAL},
     {"isdigit", method_is, "", 0, METHOD_DIGIT},
     {"islower", method_is, "", 0, METHOD_LOWER},
-    {"isnumeric", method_is, "", 0, METHOD_DIGIT},
+    {"isnumeric", method_is, "", 0, METHOD_NUMERIC},
     {"isspace", method_is, "", 0, METHOD_SPACE},
     {"isupper", method_is, "", 0, METHOD_UPPER},
     {"join", method_join, "iterable", 1, 0},

@@ -134,7 +134,11 @@ static int jinja_power_real(struct jinja *j, double x, double y, double *out)
     if (x < 0 && !is_whole) {
         return chat_fail(&j->c, "**: a power that is no real number");
     }
-    *out = !(y < 0 || y > 0) ? 1 : x < 0 || x > 0 ? math_pow(x < 0 ? -x : x, y) : 0;
+    double root = y - 0.5;
+    *out = !(y < 0 || y > 0)      ? 1
+           : !(x < 0 || x > 0)    ? 0
+           : root < 0 || root > 0 ? math_pow(x < 0 ? -x : x, y)
+                                  : math_sqrt(x); /* exact to the last digit */
     if (!math_is_finite(*out)) {
         return chat_fail(&j->c, "**: a number that is too large");
     }

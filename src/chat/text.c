@@ -131,51 +131,47 @@ static int text_str(struct chat *c, struct value v, const struct str **out)
     return builder_end(&b, out);
 }
 
-/* ---- Case ------------------------------------------------------------------------------------ */
-
-/* Letters whose lower case is `add` above them; with step 2 every other one. What is not here has no
- * case to templates: Latin, Greek, Cyrillic, Armenian and full-width letters are. */
-static const struct {
-    uint32_t first;
-    uint32_t last;
-    uint32_t step;
-    uint32_t add;
-} text_cases[] = {
-    {'A', 'Z', 1, 32},      {0xc0, 0xd6, 1, 32},    {0xd8, 0xde, 1, 32},     {0x100, 0x12e, 2, 1},
-    {0x132, 0x136, 2, 1},   {0x139, 0x147, 2, 1},   {0x14a, 0x176, 2, 1},    {0x179, 0x17d, 2, 1},
-    {0x386, 0x386, 1, 38},  {0x388, 0x38a, 1, 37},  {0x38c, 0x38c, 1, 64},   {0x38e, 0x38f, 1, 63},
-    {0x391, 0x3a1, 1, 32},  {0x3a3, 0x3ab, 1, 32},  {0x400, 0x40f, 1, 80},   {0x410, 0x42f, 1, 32},
-    {0x460, 0x480, 2, 1},   {0x48a, 0x4be, 2, 1},   {0x4d0, 0x52e, 2, 1},    {0x531, 0x556, 1, 48},
-    {0x1e00, 0x1e94, 2, 1}, {0x1ea0, 0x1efe, 2, 1}, {0xff21, 0xff3a, 1, 32},
-};
-
-static uint32_t text_to_lower(uint32_t point)
+static int text_has_char(const char *set, char c)
 {
-    for (int32_t i = 0; i < SLM_COUNT(text_cases) && point >= text_cases[i].first; i++) {
-        if (point <= text_cases[i].last &&
-            (point - text_cases[i].first) % text_cases[i].step == 0) {
-            return point + text_cases[i].add;
-        }
+    for (; *set != 0 && *set != c; set++) {
     }
-    return point == 0x178 ? 0xff : point;
+    return *set != 0;
 }
 
-static uint32_t text_to_upper(uint32_t point)
+/* ---- Case and digits ------------------------------------------------------------------------- */
+
+/* Upper case; what is added to that for title case; decimal digits (1) and others (2). */
+#include "case.inc"
+
+static uint32_t text_upper(uint32_t point)
 {
-    for (int32_t i = 0; i < SLM_COUNT(text_cases); i++) {
-        uint32_t upper = point - text_cases[i].add;
-        if (point >= text_cases[i].add && upper >= text_cases[i].first &&
-            upper <= text_cases[i].last &&
-            (upper - text_cases[i].first) % text_cases[i].step == 0) {
-            return upper;
-        }
-    }
-    return point == 0xff ? 0x178 : point;
+    return point + unicode_case_delta(text_upper_ranges, SLM_COUNT(text_upper_ranges), point);
 }
 
-static int text_is_letter(uint32_t point)
+static uint32_t text_title(uint32_t point)
 {
-    return (unicode_class(point) & UNICODE_LETTER) != 0;
+    return text_upper(point) +
+           unicode_case_delta(text_title_ranges, SLM_COUNT(text_title_ranges), point);
+}
+
+#define TEXT_DECIMAL 1
+#define TEXT_DIGIT 2 /* a superscript, or in a circle */
+
+/* One of these, or 0. */
+static int text_digit(uint32_t point)
+{
+    int32_t i = 0;
+    while (i < SLM_COUNT(text_digit_ranges) && text_digit_ranges[i].last < point) {
+        i++;
+    }
+    return i < SLM_COUNT(text_digit_ranges) && text_digit_ranges[i].first <= point
+               ? text_digit_ranges[i].code
+               : 0;
+}
+
+static int text_is_cased(uint32_t point)
+{
+    return (unicode_class(point) & (UNICODE_UPPER | UNICODE_LOWER)) != 0;
 }
 
 #define TEXT_LOWER 0
@@ -184,34 +180,75 @@ static int text_is_letter(uint32_t point)
 #define TEXT_TITLE 3       /* of each run of letters */
 #define TEXT_TITLE_WORDS 4 /* of each word between blanks, hyphens and opening brackets */
 #define TEXT_SWAP 5
+#define TEXT_FOLD 6 /* lower case, to be compared */
+
+#define TEXT_SHARP_S 0xdfu
+#define TEXT_SIGMA 0x3a3u
+#define TEXT_FINAL_SIGMA 0x3c2u
+
+/* Letters become one letter each; but for this one, the text that becomes of it. */
+static const char *text_sharp_s(int how, int is_start)
+{
+    if (how == TEXT_UPPER || how == TEXT_SWAP || (how == TEXT_TITLE_WORDS && is_start)) {
+        return "SS";
+    }
+    return how == TEXT_FOLD ? "ss" : how != TEXT_LOWER && is_start ? "Ss" : "\303\237";
+}
+
+static uint32_t text_case_point(uint32_t point, int how, int is_start)
+{
+    uint32_t upper = text_upper(point);
+    if (how == TEXT_UPPER || (how == TEXT_SWAP && upper != point) ||
+        (how == TEXT_TITLE_WORDS && is_start)) {
+        return upper;
+    }
+    return (how == TEXT_TITLE || how == TEXT_CAPITALIZE) && is_start ? text_title(point)
+                                                                     : unicode_lower(point);
+}
+
+/* Whether a letter stands at `at`, accents aside. */
+static int text_letter_follows(const struct str *s, uint32_t at)
+{
+    uint32_t length = 1;
+    for (; at < s->n; at += length) {
+        uint32_t point = str_point(s, at, &length);
+        if ((unicode_class(point) & UNICODE_ACCENT) == 0) {
+            return text_is_cased(point);
+        }
+    }
+    return 0;
+}
+
+static int text_begins_word(uint32_t before)
+{
+    return lex_is_space(before) || (before < 0x80 && text_has_char("-({[<", (char)before));
+}
 
 static int text_case(struct chat *c, const struct str *s, int how, const struct str **out)
 {
     struct builder b = builder_begin(c);
     uint32_t length = 1;
     int is_start = 1;
+    int was_cased = 0; /* the last character that is no accent */
     SLM_TRY(chat_work(c, s->n));
     SLM_TRY(builder_reserve(&b, s->n));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
-        int is_upper = how == TEXT_UPPER || (how >= TEXT_CAPITALIZE && is_start);
-        if (how == TEXT_SWAP) {
-            is_upper = text_to_upper(point) != point;
+        uint32_t mapped = text_case_point(point, how, is_start);
+        if (point == TEXT_SIGMA && mapped != point && how != TEXT_FOLD && was_cased &&
+            !text_letter_follows(s, at + length)) {
+            mapped = TEXT_FINAL_SIGMA;
         }
-        uint32_t mapped = is_upper ? text_to_upper(point) : text_to_lower(point);
-        if (point == 0xdf && is_upper) {
-            SLM_TRY(builder_text(&b, how == TEXT_UPPER || how == TEXT_SWAP ? "SS" : "Ss",
-                                 str_mark(s, at)));
+        if (point == TEXT_SHARP_S) {
+            SLM_TRY(builder_text(&b, text_sharp_s(how, is_start), str_mark(s, at)));
         } else if (mapped == point) {
             SLM_TRY(builder_part(&b, s, at, at + length));
         } else {
             SLM_TRY(builder_point(&b, mapped, str_mark(s, at)));
         }
-        is_start = how == TEXT_TITLE ? !text_is_letter(point)
-                   : how == TEXT_TITLE_WORDS
-                       ? lex_is_space(point) || point == '-' || point == '(' || point == '{' ||
-                             point == '[' || point == '<'
-                       : 0;
+        is_start = (how == TEXT_TITLE && !text_is_cased(point)) ||
+                   (how == TEXT_TITLE_WORDS && text_begins_word(point));
+        was_cased = (unicode_class(point) & UNICODE_ACCENT) != 0 ? was_cased : text_is_cased(point);
     }
     return builder_end(&b, out);
 }
@@ -349,9 +386,6 @@ static int text_split(struct chat *c, const struct str *s, const struct str *sep
     if (separator == NULL) {
         return text_split_blanks(c, s, most, l);
     }
-    if (separator->n == 0) {
-        return chat_fail(c, "split: an empty separator");
-    }
     for (; most != 0; most -= most > 0) {
         uint32_t at = str_find(c, s, str_text(separator), from, s->n);
         if (at > s->n) {
@@ -383,13 +417,37 @@ static uint32_t text_find_last(struct chat *c, const struct str *s, struct text 
     }
 }
 
+/* The piece before `to`, at a run of white space; *to moves to where it begins. */
+static int text_push_word_before(struct chat *c, const struct str *s, int64_t most, uint32_t *to,
+                                 struct list *l)
+{
+    const struct str *rest = s;
+    uint32_t point;
+    uint32_t at;
+    struct str part = {s->s, s->marks, *to, s->mark};
+    SLM_TRY(text_strip(c, &part, NULL, TEXT_RIGHT, &rest));
+    for (at = rest->n; most != 0 && at > 0;) {
+        uint32_t before = text_before(s, 0, at, &point);
+        if (lex_is_space(point)) {
+            break;
+        }
+        at = before;
+    }
+    at = most == 0 ? 0 : at;
+    *to = at;
+    return rest->n > 0 ? text_push(c, l, s, at, rest->n) : SLM_OK;
+}
+
 /* From the right: the pieces in the order of the text. */
 static int text_split_right(struct chat *c, const struct str *s, const struct str *separator,
                             int64_t most, struct list *l)
 {
     uint32_t to = s->n;
-    SLM_TRY(chat_work(c, s->n / 16));
-    for (; most != 0; most -= most > 0) {
+    SLM_TRY(chat_work(c, s->n / 4));
+    for (; separator == NULL && to > 0; most -= most > 0) {
+        SLM_TRY(text_push_word_before(c, s, most, &to, l));
+    }
+    for (; separator != NULL && most != 0; most -= most > 0) {
         uint32_t at = text_find_last(c, s, str_text(separator), 0, to);
         if (at > to) {
             break;
@@ -397,7 +455,9 @@ static int text_split_right(struct chat *c, const struct str *s, const struct st
         SLM_TRY(text_push(c, l, s, at + separator->n, to));
         to = at;
     }
-    SLM_TRY(text_push(c, l, s, 0, to));
+    if (separator != NULL) {
+        SLM_TRY(text_push(c, l, s, 0, to));
+    }
     for (uint32_t i = 0; i < l->n / 2; i++) {
         struct value v = l->items[i];
         l->items[i] = l->items[l->n - 1 - i];
@@ -427,11 +487,4 @@ static int text_split_lines(struct chat *c, const struct str *s, int keep_ends, 
         }
     }
     return from < s->n ? text_push(c, l, s, from, s->n) : SLM_OK;
-}
-
-static int text_has_char(const char *set, char c)
-{
-    for (; *set != 0 && *set != c; set++) {
-    }
-    return *set != 0;
 }

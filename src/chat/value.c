@@ -859,9 +859,18 @@ static int dict_push_text(struct chat *c, struct dict *d, const char *key, struc
     return dict_push(c, d, k, v);
 }
 
+/* Numbers, strings, others, which are one key a kind: a NaN is one of them. */
 static int dict_key_class(struct value v)
 {
-    return value_is_number(v) ? 0 : v.kind == VALUE_STRING ? 1 : 2;
+    return value_is_number(v) && !value_is_nan(v) ? 0 : v.kind == VALUE_STRING ? 1 : 2;
+}
+
+/* In Python tuples can be keys, too. */
+static int dict_check_key(struct chat *c, struct value key)
+{
+    int is_key = dict_key_class(key) < 2 || key.kind == VALUE_NONE || key.kind == VALUE_UNDEFINED ||
+                 key.kind == VALUE_FLOAT;
+    return is_key ? SLM_OK : chat_fail(c, "%s cannot be a key here", value_kind_name(key));
 }
 
 /* Any two keys can be put in order, by class first. */
