@@ -253,17 +253,15 @@ static void templates_without_end_are_stopped(void **state)
         {"{% set s = 'a' * 4000000 %}{{ s.replace('a' * 2000000 + 'b', '') }}", "steps"},
         {"{{ ('a' * 1048576).strip('b' * 65534 ~ 'a') }}", "steps"},
         {"{{ ('a' * 1048576)|trim('b' * 65534 ~ 'a') }}", "steps"},
-        {"{% set s = 'a' * 30000000 %}{% for i in range(999) %}{% set x = s|truncate(5) %}"
+        {"{% set s = 'a' * 3000 * 10000 %}{% for i in range(999) %}{% set x = s|truncate(5) %}"
          "{% endfor %}",
          "steps"},
-        {"{% set s = 'a' * 30000000 %}{% for i in range(999) %}{% set x = '%.9s' % s %}"
+        {"{% set s = 'a' * 3000 * 10000 %}{% for i in range(9999) %}{% set x = s.removeprefix(s) %}"
          "{% endfor %}",
          "steps"},
-        {"{% set s = 'a' * 30000000 %}{% for i in range(9999) %}{% set x = s.removeprefix(s) %}"
-         "{% endfor %}",
-         "steps"},
-        {"{% set s = 'a' * 30000000 %}{{ s.startswith((s,) * 99999) }}", "steps"},
-        {"{% set s = '1' * 30000000 %}{% for i in range(9999) %}{% set x = s|float %}{% endfor %}",
+        {"{% set s = 'a' * 3000 * 10000 %}{{ s.startswith((s,) * 99999) }}", "steps"},
+        {"{% set s = '1' * 3000 * 10000 %}{% for i in range(9999) %}{% set x = s|float %}{% endfor "
+         "%}",
          "steps"},
         {"{% for i in range(99999) %}{% set x = '%.99f' % 1.1e-300 %}{% endfor %}", "steps"},
         {"{% for i in range(99999) %}{% set x = 1 ** 1000 %}{% endfor %}", "steps"},
@@ -293,26 +291,6 @@ static void long_names_are_paid_for(void **state)
             name, name, name);
     int status = render(text, strlen(text), "[]", &prompt, &err);
     assert_says("long names", status, &err, SLM_E_TEMPLATE, "steps", NULL);
-}
-
-/* 9,000 arguments of 9,000 parameters in each call. */
-static void many_arguments_are_paid_for(void **state)
-{
-    static char text[200000];
-    slm_chat_prompt *prompt = NULL;
-    slm_error err;
-    char *to = text + sprintf(text, "{%% macro m(x");
-    (void)state;
-    for (int i = 0; i < 9000; i++) {
-        to += sprintf(to, ",x%d", i);
-    }
-    to += sprintf(to, ") %%}{%% endmacro %%}{%% for i in range(99) %%}{{ m(x=1");
-    for (int i = 0; i < 9000; i++) {
-        to += sprintf(to, ",x%d=1", i);
-    }
-    to += sprintf(to, ") }}{%% endfor %%}");
-    int status = render(text, strlen(text), "[]", &prompt, &err);
-    assert_says("many arguments", status, &err, SLM_E_TEMPLATE, "steps", NULL);
 }
 
 static void sizes_are_limited(void **state)
@@ -894,7 +872,6 @@ int main(void)
         cmocka_unit_test(long_rows_are_no_nesting),
         cmocka_unit_test(templates_without_end_are_stopped),
         cmocka_unit_test(long_names_are_paid_for),
-        cmocka_unit_test(many_arguments_are_paid_for),
         cmocka_unit_test(sizes_are_limited),
         cmocka_unit_test(any_memory_may_be_refused),
         cmocka_unit_test(a_cap_on_memory_is_kept),

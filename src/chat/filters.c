@@ -186,7 +186,7 @@ static int filter_wordcount(struct jinja *j, struct call *k, struct value *out)
     int was_word = 0;
     uint32_t length = 1;
     SLM_TRY(filter_self(j, k, &s));
-    SLM_TRY(chat_work(&j->c, s->n / 8));
+    SLM_TRY(chat_work(&j->c, s->n / 2));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
         int is_word =
@@ -248,7 +248,7 @@ static int filter_bare_number(struct jinja *j, const struct str *s, struct text 
     const struct str *t;
     char *bare;
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
-    SLM_TRY(chat_work(&j->c, t->n / 4));
+    SLM_TRY(chat_work(&j->c, t->n));
     CHAT_TAKE(&j->c, bare, char, t->n);
     out->s = bare;
     out->n = 0;

@@ -137,7 +137,7 @@ static int text_write_digits(struct builder *b, struct text digits, const struct
     size_t all = whole; /* digits in front of the point, zeros among them */
     size_t size = b->n + n + (whole > 0 ? (whole - 1) / group : 0);
     for (; spec->zero && size < spec->width; all++) {
-        size += 1 + (all > 0 && all % group == 0);
+        size += all > 0 && all % group == 0 ? 2u : 1u;
     }
     for (; spec->align == '=' && size < spec->width; size++) {
         SLM_TRY(builder_point(b, spec->fill, CHAT_CONTENT));

@@ -202,7 +202,7 @@ static uint32_t str_points(struct chat *c, const struct str *s)
         str_point(s, at, &length);
         n++;
     }
-    chat_spend(c, s->n / 4);
+    chat_spend(c, s->n / 2);
     return n;
 }
 
@@ -215,7 +215,7 @@ static uint32_t str_offset(struct chat *c, const struct str *s, uint64_t index)
         str_point(s, at, &length);
         at += length;
     }
-    chat_spend(c, at / 4);
+    chat_spend(c, at / 2);
     return at;
 }
 
