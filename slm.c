@@ -107,6 +107,7 @@
 #include "src/chat/parse.c"
 #include "src/chat/statements.c"
 #include "src/chat/text.c"
+#include "src/chat/format.c"
 #include "src/chat/engine.h"
 #include "src/chat/methods.c"
 #include "src/chat/filters.c"

@@ -646,7 +646,9 @@ SLM_API int slm_token_find(const slm_model *model, const char *text, size_t size
 
 /* A model that was trained to talk wants a conversation written down as in its training, with special
  * tokens where messages begin and end. Its file says how in a chat template, which is a program in
- * the language Jinja; slm runs it as transformers does.
+ * the language Jinja; slm runs it as transformers does. What no published template uses is missing,
+ * such as include, block, cycler, wordwrap, tuples as keys and whole numbers beyond 64 bits: an
+ * error that names it. README.md has the list.
  *
  *     slm_chat_template *t;  slm_chat_prompt *p;  slm_chat_prompt_info info = {0};
  *     info.struct_size = sizeof info;

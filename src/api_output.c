@@ -157,6 +157,7 @@ SLM_API int slm_chat_output_next(slm_chat_output *output, slm_chat_event *event,
     API_NEED(output, "output", err);
     API_NEED(event, "event", err);
     memset(&ours, 0, sizeof ours);
+    SLM_TRY(struct_write(event, &ours, sizeof ours, "event", err)); /* before one is taken */
     SLM_TRY(output_next(output, &ours, err));
     return struct_write(event, &ours, sizeof ours, "event", err);
 }

@@ -25,8 +25,8 @@ struct unicode_range {
     uint8_t code;
 };
 
-/* Letters first, first + step, ... last become lower case by adding delta. */
-struct unicode_lower_range {
+/* Letters first, first + step, ... last get another case by adding delta. In order. */
+struct unicode_case_range {
     uint32_t first;
     uint32_t last;
     uint32_t step;
@@ -87,28 +87,34 @@ static unsigned unicode_class_ascii(uint8_t point)
                          : (1u << (unicode_codes[point / 2] >> (point % 2 * 4) & 15)) >> 1;
 }
 
-/* The simple lower case of a code point, or itself. */
-static uint32_t unicode_lower(uint32_t point)
+/* What is added to a code point, modulo 2^32; 0 if no range has it. */
+static uint32_t unicode_case_delta(const struct unicode_case_range *ranges, int32_t n,
+                                   uint32_t point)
 {
     int32_t low = 0;
-    int32_t high = SLM_COUNT(unicode_lower_ranges);
-    if (point < 0x80) {
-        return point >= 'A' && point <= 'Z' ? point | 0x20 : point;
-    }
+    int32_t high = n;
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
-        if (unicode_lower_ranges[middle].last < point) {
+        if (ranges[middle].last < point) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    const struct unicode_lower_range *r = &unicode_lower_ranges[low];
-    if (low == SLM_COUNT(unicode_lower_ranges) || point < r->first ||
-        (point - r->first) % r->step != 0) {
-        return point;
+    if (low == n || point < ranges[low].first ||
+        (point - ranges[low].first) % ranges[low].step != 0) {
+        return 0;
     }
-    return (uint32_t)((int32_t)point + r->delta);
+    return (uint32_t)ranges[low].delta;
+}
+
+/* The simple lower case of a code point, or itself. */
+static uint32_t unicode_lower(uint32_t point)
+{
+    if (point < 0x80) {
+        return point >= 'A' && point <= 'Z' ? point | 0x20 : point;
+    }
+    return point + unicode_case_delta(unicode_lower_ranges, SLM_COUNT(unicode_lower_ranges), point);
 }
 
 #define UNICODE_PARTS_MAX 4 /* characters of a full canonical decomposition */

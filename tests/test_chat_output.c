@@ -669,6 +669,21 @@ static int with_memory(struct counting *c, slm_error *err)
     return status;
 }
 
+static void a_wrong_struct_size_takes_no_event(void **state)
+{
+    slm_chat_output *o = output_of("", "", NULL);
+    slm_chat_event e = {.struct_size = 0};
+    slm_error err;
+    (void)state;
+    assert_int_equal(slm_chat_output_push(o, SLM_PIECE_TEXT, "abc", 3, &err), SLM_OK);
+    assert_int_equal(slm_chat_output_next(o, &e, &err), SLM_E_ARGUMENT);
+    e.struct_size = sizeof e;
+    assert_int_equal(slm_chat_output_next(o, &e, &err), SLM_OK);
+    assert_int_equal(e.kind, SLM_CHAT_ANSWER);
+    assert_int_equal(e.size, 3);
+    slm_chat_output_free(o);
+}
+
 static void every_allocation_that_fails_is_a_status(void **state)
 {
     int status = SLM_E_MEMORY;
@@ -700,6 +715,7 @@ int main(void)
         cmocka_unit_test(small_templates_have_their_styles),
         cmocka_unit_test(the_prompt_says_whether_reasoning_is_open),
         cmocka_unit_test(published_templates_have_their_styles),
+        cmocka_unit_test(a_wrong_struct_size_takes_no_event),
         cmocka_unit_test(every_allocation_that_fails_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

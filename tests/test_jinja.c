@@ -71,6 +71,18 @@ static void what_fails_in_jinja_fails(void **state)
     }
 }
 
+static void what_is_missing_says_so(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof jinja_missing / sizeof jinja_missing[0]; i++) {
+        slm_chat_prompt *prompt = NULL;
+        slm_error err;
+        const char *text = jinja_missing[i].text;
+        assert_says(text, render(text, strlen(text), jinja_context, &prompt, &err), &err,
+                    SLM_E_TEMPLATE, "line 1: ", jinja_missing[i].says);
+    }
+}
+
 static void errors_tell_the_line(void **state)
 {
     static const struct {
@@ -239,6 +251,21 @@ static void templates_without_end_are_stopped(void **state)
         {"{% set s = 'a' * 4000000 %}{% if 'a' * 2000000 + 'b' in s %}{% endif %}", "steps"},
         {"{% set s = 'a' * 4000000 %}{{ s.rfind('a' * 2000000 + 'b') }}", "steps"},
         {"{% set s = 'a' * 4000000 %}{{ s.replace('a' * 2000000 + 'b', '') }}", "steps"},
+        {"{{ ('a' * 1048576).strip('b' * 65534 ~ 'a') }}", "steps"},
+        {"{{ ('a' * 1048576)|trim('b' * 65534 ~ 'a') }}", "steps"},
+        {"{% set s = 'a' * 3000 * 10000 %}{% for i in range(999) %}{% set x = s|truncate(5) %}"
+         "{% endfor %}",
+         "steps"},
+        {"{% set s = 'a' * 3000 * 10000 %}{% for i in range(9999) %}{% set x = s.removeprefix(s) %}"
+         "{% endfor %}",
+         "steps"},
+        {"{% set s = 'a' * 3000 * 10000 %}{{ s.startswith((s,) * 99999) }}", "steps"},
+        {"{% set s = '1' * 3000 * 10000 %}{% for i in range(9999) %}{% set x = s|float %}{% endfor "
+         "%}",
+         "steps"},
+        {"{% for i in range(99999) %}{% set x = '%.99f' % 1.1e-300 %}{% endfor %}", "steps"},
+        {"{% for i in range(99999) %}{% set x = 1 ** 1000 %}{% endfor %}", "steps"},
+        {"{{ ('x' ~ messages)[:2] * 6000000 }}", "268435456 bytes"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -247,6 +274,23 @@ static void templates_without_end_are_stopped(void **state)
         int status = render(rows[i].text, strlen(rows[i].text), "[]", &prompt, &err);
         assert_says(rows[i].text, status, &err, SLM_E_TEMPLATE, rows[i].says, "line 1: ");
     }
+}
+
+/* What a name costs goes by its length: names that differ in the last byte, bound and looked up. */
+static void long_names_are_paid_for(void **state)
+{
+    static char name[200001];
+    static char text[1000000];
+    slm_chat_prompt *prompt = NULL;
+    slm_error err;
+    (void)state;
+    repeat(name, "a", 200000);
+    sprintf(text,
+            "{%% set %s1 = 1 %%}{%% set %s2 = 1 %%}{%% for i in range(99999) %%}"
+            "{%% if %s1 %%}{%% endif %%}{%% endfor %%}",
+            name, name, name);
+    int status = render(text, strlen(text), "[]", &prompt, &err);
+    assert_says("long names", status, &err, SLM_E_TEMPLATE, "steps", NULL);
 }
 
 static void sizes_are_limited(void **state)
@@ -821,11 +865,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_construct_gives_what_jinja_gives),
         cmocka_unit_test(what_fails_in_jinja_fails),
+        cmocka_unit_test(what_is_missing_says_so),
         cmocka_unit_test(errors_tell_the_line),
         cmocka_unit_test(nesting_in_a_template_is_limited),
         cmocka_unit_test(blocks_are_nested_up_to_a_limit),
         cmocka_unit_test(long_rows_are_no_nesting),
         cmocka_unit_test(templates_without_end_are_stopped),
+        cmocka_unit_test(long_names_are_paid_for),
         cmocka_unit_test(sizes_are_limited),
         cmocka_unit_test(any_memory_may_be_refused),
         cmocka_unit_test(a_cap_on_memory_is_kept),

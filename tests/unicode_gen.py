@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes src/unicode.inc: the class of every code point, what letters are in lower case, and what
-characters are made of, Unicode 15.1.
+characters are made of, Unicode 15.1; or src/chat/case.inc: upper case, title case and digits.
 
     python3 tests/unicode_gen.py /usr/share/unicode > src/unicode.inc
+    python3 tests/unicode_gen.py /usr/share/unicode case > src/chat/case.inc
 
 The folder needs UnicodeData.txt and PropList.txt of Unicode 15.0 or 15.1 (Debian: unicode-data).
 15.1 added to 15.0 only what ADDED lists, so that either gives the same bytes.
@@ -54,11 +55,28 @@ def read_classes(folder):
     return codes, lower, parts
 
 
-def lower_ranges(lower):
-    """[first, last, step, lower - point]: every letter, or every second one."""
+def read_case(folder):
+    """The points whose simple upper case is another one; those whose title case is not that, as
+    what is added to it; and of each digit 1 for a decimal one, 2 for others such as superscripts."""
+    upper, title, digits = {}, {}, {}
+    for line in open(folder + "/UnicodeData.txt", encoding="utf-8"):
+        field = line.strip().split(";")
+        point = int(field[0], 16)
+        up = int(field[12] or field[0], 16)
+        if up != point:
+            upper[point] = up
+        if field[14] and int(field[14], 16) != up:
+            title[point] = point + int(field[14], 16) - up
+        if field[7]:
+            digits[point] = 1 if field[6] else 2
+    return upper, title, digits
+
+
+def case_ranges(case):
+    """[first, last, step, other case - point]: every letter, or every second one."""
     ranges = []
-    for point in sorted(lower):
-        delta = lower[point] - point
+    for point in sorted(case):
+        delta = case[point] - point
         r = ranges[-1] if ranges else None
         if r and r[3] == delta and point - r[1] in (1, 2) and r[2] in (0, point - r[1]):
             r[1], r[2] = point, point - r[1]
@@ -135,7 +153,35 @@ def write_rows(declaration, rows, n_decimal):
     print("};")
 
 
+def digit_ranges(digits):
+    """[first, last, code]"""
+    ranges = []
+    for point in sorted(digits):
+        if ranges and ranges[-1][1] == point - 1 and ranges[-1][2] == digits[point]:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point, digits[point]])
+    return ranges
+
+
+def write_case(folder):
+    upper, title, digits = read_case(folder)
+    print("/* Written by tests/unicode_gen.py from the Unicode 15.1 data; do not edit.")
+    print(" * text.c says what the codes mean. */")
+    print()
+    print("/* clang-format off */")
+    write_rows("struct unicode_case_range text_upper_ranges[]", case_ranges(upper), 2)
+    print()
+    write_rows("struct unicode_case_range text_title_ranges[]", case_ranges(title), 2)
+    print()
+    write_rows("struct unicode_range text_digit_ranges[]", digit_ranges(digits), 1)
+    print("/* clang-format on */")
+
+
 def main():
+    if sys.argv[2:] == ["case"]:
+        write_case(sys.argv[1])
+        return
     codes, lower, parts = read_classes(sys.argv[1])
     blocks = {}
     index = []
@@ -173,7 +219,7 @@ def main():
         print("    {0x%x, 0x%x, %d}," % (low, high, code))
     print("};")
     print()
-    write_rows("struct unicode_lower_range unicode_lower_ranges[]", lower_ranges(lower), 2)
+    write_rows("struct unicode_case_range unicode_lower_ranges[]", case_ranges(lower), 2)
     print()
     write_rows("struct unicode_parts unicode_decompositions[]", parts, 0)
     print("/* clang-format on */")

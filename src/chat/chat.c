@@ -224,8 +224,9 @@ static uint32_t chat_run(const struct str *s, uint32_t at)
     return end;
 }
 
-static int chat_prompt_make(struct slm_chat_template *t, const struct str *s,
-                            struct slm_chat_prompt **out, slm_error *err)
+/* Its memory counts as the template's: alternating bytes have a segment each. */
+static int chat_prompt_make(struct chat *c, struct slm_chat_template *t, const struct str *s,
+                            struct slm_chat_prompt **out)
 {
     uint32_t n = 0;
     for (uint32_t at = 0; at < s->n; at = chat_run(s, at)) {
@@ -233,9 +234,10 @@ static int chat_prompt_make(struct slm_chat_template *t, const struct str *s,
     }
     uint64_t head = (sizeof(struct slm_chat_prompt) + 15) & ~(uint64_t)15;
     uint64_t size = head + (uint64_t)n * sizeof(slm_chat_segment) + s->n;
+    SLM_TRY(chat_allow(c, size));
     struct slm_chat_prompt *p = (struct slm_chat_prompt *)memory_take(&t->memory, size);
     if (p == NULL) {
-        return memory_error(&t->memory, size, "a prompt", err);
+        return memory_error(&t->memory, size, "a prompt", c->err);
     }
     memset(p, 0, (size_t)head);
     p->size = size;
@@ -296,7 +298,7 @@ static int chat_render(struct slm_chat_template *t, const char *messages, size_t
     j.c = chat_begin(&t->memory, err);
     int status = chat_run_template(&j, t, messages, size, o, &text);
     if (status == SLM_OK) {
-        status = chat_prompt_make(t, text, out, err);
+        status = chat_prompt_make(&j.c, t, text, out);
     }
     chat_end(&j.c);
     return status;

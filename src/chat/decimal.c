@@ -212,14 +212,21 @@ static double decimal_parse(struct text t, uint64_t *steps)
     return is_negative ? -x : x;
 }
 
+/* 0 to 35, letters from 10 on; 36 for what is none. */
+static int decimal_digit(char c)
+{
+    int letter = (uint8_t)c | 32;
+    return c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'z' ? letter - 'a' + 10 : 36;
+}
+
 /* A text of digits as a whole number: 1, or 0 if it has anything else, or -1 beyond 64 bits. */
 static int decimal_parse_whole(struct text t, int base, int64_t *out)
 {
     int status = t.n > 0;
     *out = 0;
     for (size_t i = 0; i < t.n; i++) {
-        int digit = vocab_hex_digit((uint8_t)t.s[i]);
-        if (digit < 0 || digit >= base) {
+        int digit = decimal_digit(t.s[i]);
+        if (digit >= base) {
             return 0;
         }
         if (*out > (INT64_MAX - digit) / base) {

@@ -65,6 +65,7 @@ struct method {
 static int jinja_attribute(struct jinja *j, struct value v, const struct str *name,
                            struct value *out);
 static int jinja_item(struct jinja *j, struct value v, struct value index, struct value *out);
+static int jinja_enter(struct jinja *j, int32_t line);
 static int jinja_filter(struct jinja *j, const struct str *name, struct call *k, struct value *out);
 static int jinja_test(struct jinja *j, const struct str *name, struct call *k, int *is_true);
 static int jinja_run(struct jinja *j, const struct function *f, struct call *k, struct value *out);

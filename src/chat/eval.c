@@ -26,7 +26,7 @@ static int scope_set(struct jinja *j, struct scope *scope, const struct str *nam
 {
     struct binding *b;
     for (b = scope->first; b != NULL; b = b->next) {
-        SLM_TRY(chat_work(&j->c, 1));
+        SLM_TRY(chat_work(&j->c, 1 + name->n / 16));
         if (text_equal(str_text(b->name), str_text(name))) {
             b->value = v;
             return SLM_OK;
@@ -68,7 +68,7 @@ static int scope_find(struct jinja *j, const struct scope *scope, const struct s
 {
     for (; scope != NULL; scope = scope->parent) {
         for (const struct binding *b = scope->first; b != NULL; b = b->next) {
-            SLM_TRY(chat_work(&j->c, 1));
+            SLM_TRY(chat_work(&j->c, 1 + name->n / 16));
             if (text_equal(str_text(b->name), str_text(name))) {
                 *out = b->value;
                 return SLM_OK;
@@ -128,6 +128,10 @@ static int jinja_spread(struct jinja *j, const struct node *arg, struct value v,
         return chat_fail(&j->c, "a dictionary is expected behind **, not %s", value_kind_name(v));
     }
     for (uint32_t i = 0; i < v.u.d->n; i++) {
+        if (v.u.d->entries[i].key.kind != VALUE_STRING) {
+            return chat_fail(&j->c, "a name is expected as a key behind **, not %s",
+                             value_kind_name(v.u.d->entries[i].key));
+        }
         SLM_TRY(dict_push(&j->c, k->named, v.u.d->entries[i].key, v.u.d->entries[i].value));
     }
     return SLM_OK;
@@ -256,10 +260,11 @@ static int macro_take(struct jinja *j, struct call *k, struct scope *scope,
     return scope_set(j, scope, param->name, v);
 }
 
-static int macro_has_parameter(const struct macro *m, struct text name)
+static int macro_has_parameter(struct jinja *j, const struct macro *m, struct text name)
 {
     const struct node *p = m->node->a;
     while (p != NULL && !text_equal(str_text(p->name), name)) {
+        chat_spend(&j->c, 1 + name.n / 16);
         p = p->next;
     }
     return p != NULL;
@@ -283,7 +288,7 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
             caller = e->value;
         }
         int is_taken = value_is_text(e->key, "caller") && (m->node->op & PARSE_USES_CALLER) != 0;
-        if (!is_taken && !macro_has_parameter(m, str_text(e->key.u.s))) {
+        if (!is_taken && !macro_has_parameter(j, m, str_text(e->key.u.s))) {
             SLM_TRY(dict_push(&j->c, others, e->key, e->value));
         }
     }
@@ -294,7 +299,7 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
                          m->node->name != NULL ? m->node->name->s : "");
     }
     SLM_TRY(dict_finish(&j->c, others));
-    if ((m->node->op & PARSE_USES_CALLER) != 0 && !macro_has_parameter(m, text_of("caller"))) {
+    if ((m->node->op & PARSE_USES_CALLER) != 0 && !macro_has_parameter(j, m, text_of("caller"))) {
         SLM_TRY(scope_set_text(j, scope, "caller", caller));
     }
     if ((m->node->op & PARSE_USES_VARARGS) != 0) {
@@ -305,8 +310,6 @@ static int macro_take_rest(struct jinja *j, const struct macro *m, struct call *
     }
     return SLM_OK;
 }
-
-static int jinja_enter(struct jinja *j, int32_t line);
 
 /* The text that its body writes. A level of its own, as what its parameters default to may call it
  * again without any body between. */
@@ -386,9 +389,7 @@ static int eval_dict(struct jinja *j, struct scope *scope, const struct node *no
         struct value v;
         SLM_TRY(jinja_eval(j, scope, n, &key));
         SLM_TRY(jinja_eval(j, scope, n->next, &v));
-        if (dict_key_class(key) == 2 && key.kind != VALUE_NONE) {
-            return chat_fail(&j->c, "%s cannot be a key here", value_kind_name(key));
-        }
+        SLM_TRY(dict_check_key(&j->c, key));
         SLM_TRY(dict_push(&j->c, d, key, v));
     }
     SLM_TRY(dict_finish(&j->c, d));
@@ -442,18 +443,17 @@ static int eval_slice(struct jinja *j, struct scope *scope, const struct node *n
     if (step == 0 || step == INT64_MIN) {
         return chat_fail(&j->c, "a slice with a step of 0");
     }
-    int64_t n = v.kind == VALUE_STRING ? str_points(v.u.s) : v.u.l->n;
+    int64_t n = v.kind == VALUE_STRING ? str_points(&j->c, v.u.s) : v.u.l->n;
     int64_t low = step > 0 ? 0 : -1;
     int64_t high = step > 0 ? n : n - 1;
-    SLM_TRY(chat_work(&j->c, v.kind == VALUE_STRING ? v.u.s->n / 2 : 1));
     SLM_TRY(eval_border(j, scope, node->b, step > 0 ? 0 : INT64_MAX, &from));
     SLM_TRY(eval_border(j, scope, node->c, step > 0 ? INT64_MAX : INT64_MIN, &to));
     from = eval_clip(from, n, low, high);
     to = to == INT64_MIN ? low : eval_clip(to, n, low, high);
     if (v.kind == VALUE_STRING && step == 1) {
         const struct str *s;
-        uint32_t first = str_offset(v.u.s, (uint64_t)from);
-        uint32_t end = to > from ? str_offset(v.u.s, (uint64_t)to) : first;
+        uint32_t first = str_offset(&j->c, v.u.s, (uint64_t)from);
+        uint32_t end = to > from ? str_offset(&j->c, v.u.s, (uint64_t)to) : first;
         SLM_TRY(str_slice(&j->c, v.u.s, first, end, &s));
         *out = value_string(s);
         return SLM_OK;

@@ -68,12 +68,17 @@ static int filter_escape_text(struct jinja *j, const struct str *s, const struct
     return builder_end(&b, out);
 }
 
-/* escape, and safe, which does nothing but to say that it was done. */
+#define FILTER_ESCAPE 0 /* what is not escaped yet */
+#define FILTER_FORCE 1
+#define FILTER_SAFE 2 /* says that it was done */
+
 static int filter_escape(struct jinja *j, struct call *k, struct value *out)
 {
     const struct str *s;
     SLM_TRY(filter_self(j, k, &s));
-    if (!k->function->variant && !(k->self.kind == VALUE_STRING && k->self.mark == VALUE_SAFE)) {
+    int is_safe = k->self.kind == VALUE_STRING && k->self.mark == VALUE_SAFE;
+    if (k->function->variant == FILTER_FORCE ||
+        (k->function->variant == FILTER_ESCAPE && !is_safe)) {
         SLM_TRY(filter_escape_text(j, s, &s));
     }
     *out = value_string(s);
@@ -85,6 +90,9 @@ static int filter_urlencode(struct jinja *j, struct call *k, struct value *out)
 {
     struct builder b = builder_begin(&j->c);
     const struct str *s;
+    if (value_is_list(k->self) || k->self.kind == VALUE_DICT || k->self.kind == VALUE_ITERATOR) {
+        return call_fail(j, k, "a string is", k->self); /* pairs of a query */
+    }
     SLM_TRY(filter_self(j, k, &s));
     for (uint32_t at = 0; at < s->n; at++) {
         uint8_t c = (uint8_t)s->s[at];
@@ -152,10 +160,10 @@ static int filter_truncate(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(call_integer(j, k, 3, 5, &leeway));
     end = end != NULL ? end : &dots;
     *out = value_string(s);
-    if (str_points(s) <= length + leeway) {
+    if (str_points(&j->c, s) <= length + leeway) {
         return SLM_OK;
     }
-    uint32_t to = str_offset(s, (uint64_t)max_i64(length - str_points(end), 0));
+    uint32_t to = str_offset(&j->c, s, (uint64_t)max_i64(length - str_points(&j->c, end), 0));
     uint32_t word = text_find_last(&j->c, s, text_of(" "), 0, to);
     SLM_TRY(builder_part(&b, s, 0, call_flag(k, 1, 0) || word > to ? to : word));
     SLM_TRY(builder_str(&b, end));
@@ -178,7 +186,7 @@ static int filter_wordcount(struct jinja *j, struct call *k, struct value *out)
     int was_word = 0;
     uint32_t length = 1;
     SLM_TRY(filter_self(j, k, &s));
-    SLM_TRY(chat_work(&j->c, s->n / 8));
+    SLM_TRY(chat_work(&j->c, s->n / 2));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
         int is_word =
@@ -234,23 +242,72 @@ static int filter_tojson(struct jinja *j, struct call *k, struct value *out)
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
-/* int(text); missing if the text is no whole number. */
-static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, struct value *out)
+/* Without blanks around it and the single underscores between its digits. */
+static int filter_bare_number(struct jinja *j, const struct str *s, struct text *out)
 {
     const struct str *t;
-    int64_t n = 0;
+    char *bare;
     SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
-    uint32_t at = t->n > 0 && (t->s[0] == '-' || t->s[0] == '+') ? 1 : 0;
-    struct text digits = {t->s + at, t->n - at};
-    int status = decimal_parse_whole(digits, (int)base, &n);
+    SLM_TRY(chat_work(&j->c, t->n));
+    CHAT_TAKE(&j->c, bare, char, t->n);
+    out->s = bare;
+    out->n = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        int is_between = t->s[i] == '_' && i > 0 && i + 1 < t->n &&
+                         decimal_digit(t->s[i - 1]) < 36 && decimal_digit(t->s[i + 1]) < 36;
+        bare[out->n] = t->s[i];
+        out->n += !is_between;
+    }
+    return SLM_OK;
+}
+
+/* int(text, base); missing if the text is no whole number. */
+static int filter_parse_int(struct jinja *j, const struct str *s, int64_t base, struct value *out)
+{
+    struct text t;
+    int64_t n = 0;
+    SLM_TRY(filter_bare_number(j, s, &t));
+    *out = value_of_kind(VALUE_MISSING);
+    if ((base < 2 && base != 0) || base > 36) {
+        return SLM_OK;
+    }
+    int is_negative = t.n > 0 && t.s[0] == '-';
+    size_t sign = is_negative || (t.n > 0 && t.s[0] == '+') ? 1 : 0;
+    struct text digits = {t.s + sign, t.n - sign};
+    int prefix = lex_base(digits);
+    if (prefix != 10 && (base == 0 || base == prefix)) {
+        digits.s += 2;
+        digits.n -= 2;
+        base = prefix;
+    }
+    int status = decimal_parse_whole(digits, base == 0 ? 10 : (int)base, &n);
     if (status < 0) {
         return chat_fail(&j->c, "int: a whole number beyond 64 bits");
     }
-    *out = value_of_kind(VALUE_MISSING);
     if (status > 0) {
-        *out = value_int(at == 1 && t->s[0] == '-' ? -n : n, CHAT_CONTENT);
+        *out = value_int(is_negative ? -n : n, CHAT_CONTENT);
     }
     return SLM_OK;
+}
+
+/* A float that is no number of digits; 0 if it is none. */
+static double filter_special_float(struct text t)
+{
+    static const char *const names[] = {"inf", "infinity", "nan"};
+    int is_negative = t.n > 0 && t.s[0] == '-';
+    size_t sign = is_negative || (t.n > 0 && t.s[0] == '+') ? 1 : 0;
+    for (int32_t i = 0; i < SLM_COUNT(names); i++) {
+        size_t same = 0;
+        while (same < t.n - sign && names[i][same] != 0 &&
+               (t.s[sign + same] | 32) == names[i][same]) {
+            same++;
+        }
+        if (same == t.n - sign && names[i][same] == 0) {
+            double x = i == 2 ? math_nan() : math_infinity();
+            return is_negative ? -x : x;
+        }
+    }
+    return 0;
 }
 
 static int filter_is_float(struct text t)
@@ -281,33 +338,17 @@ static int filter_is_float(struct text t)
 
 static int filter_parse_float(struct jinja *j, const struct str *s, struct value *out)
 {
-    const struct str *t;
+    struct text t;
     uint64_t steps = 0;
-    SLM_TRY(text_strip(&j->c, s, NULL, TEXT_LEFT | TEXT_RIGHT, &t));
+    SLM_TRY(filter_bare_number(j, s, &t));
     *out = value_of_kind(VALUE_MISSING);
-    if (filter_is_float(str_text(t))) {
-        *out = value_float(decimal_parse(str_text(t), &steps), CHAT_CONTENT);
+    double special = filter_special_float(t);
+    if (filter_is_float(t)) {
+        *out = value_float(decimal_parse(t, &steps), CHAT_CONTENT);
+    } else if (!math_is_finite(special)) {
+        *out = value_float(special, CHAT_CONTENT);
     }
     return chat_work(&j->c, steps);
-}
-
-static int filter_fits_int(double f)
-{
-    return f > -9.2e18 && f < 9.2e18; /* false for NaN */
-}
-
-/* A float without what stands behind its point. */
-static int filter_whole(struct jinja *j, struct value v, struct value *out)
-{
-    char *text;
-    if (filter_fits_int(v.u.f)) {
-        *out = value_int((int64_t)v.u.f, v.mark);
-        return SLM_OK;
-    }
-    CHAT_TAKE(&j->c, text, char, DECIMAL_FIXED(0));
-    struct text t = {text, 0};
-    t.n = decimal_print_fixed(v.u.f, 0, text);
-    return json_integer(&j->c, t, v.mark, out);
 }
 
 static int filter_int(struct jinja *j, struct call *k, struct value *out)
@@ -320,13 +361,13 @@ static int filter_int(struct jinja *j, struct call *k, struct value *out)
         return method_undefined(j, v, NULL);
     }
     if (v.kind == VALUE_STRING) {
-        SLM_TRY(filter_parse_int(j, v.u.s, min_i64(max_i64(base, 2), 16), out));
+        SLM_TRY(filter_parse_int(j, v.u.s, base, out));
         if (out->kind == VALUE_MISSING) {
             SLM_TRY(filter_parse_float(j, v.u.s, &v));
         }
     }
     if (v.kind == VALUE_FLOAT && math_is_finite(v.u.f)) {
-        SLM_TRY(filter_whole(j, v, out));
+        SLM_TRY(text_whole(&j->c, v, out));
     } else if (value_is_integer(v)) {
         *out = value_int(v.u.i, v.mark);
     } else if (v.kind == VALUE_BIG) {
@@ -346,10 +387,9 @@ static int filter_float(struct jinja *j, struct call *k, struct value *out)
     }
     if (k->self.kind == VALUE_STRING) {
         SLM_TRY(filter_parse_float(j, k->self.u.s, out));
-    } else if (k->self.kind == VALUE_BIG) {
-        SLM_TRY(filter_parse_float(j, k->self.u.s, out));
     } else if (value_is_number(k->self)) {
-        *out = value_float(value_real(k->self), k->self.mark);
+        *out = value_float(0, k->self.mark);
+        SLM_TRY(value_to_real(&j->c, k->self, &out->u.f));
     }
     if (out->kind == VALUE_MISSING) {
         *out = call_has(k, 0) ? k->arg[0] : value_float(0, CHAT_TEMPLATE);
@@ -421,8 +461,7 @@ static int filter_length(struct jinja *j, struct call *k, struct value *out)
     case VALUE_UNDEFINED:
         break;
     case VALUE_STRING:
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 4));
-        n = str_points(v.u.s);
+        n = str_points(&j->c, v.u.s);
         break;
     case VALUE_LIST:
     case VALUE_TUPLE:
@@ -441,20 +480,6 @@ static int filter_length(struct jinja *j, struct call *k, struct value *out)
     return SLM_OK;
 }
 
-static int filter_list(struct jinja *j, struct call *k, struct value *out)
-{
-    const struct list *l;
-    struct list *copy;
-    SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(list_make(&j->c, l->n, &copy));
-    if (l->n > 0) {
-        memcpy(copy->items, l->items, l->n * sizeof *l->items);
-    }
-    copy->n = l->n;
-    *out = value_list(copy, VALUE_LIST);
-    return SLM_OK;
-}
-
 #define FILTER_FIRST 0
 #define FILTER_LAST 1
 
@@ -467,25 +492,41 @@ static int filter_edge(struct jinja *j, struct call *k, struct value *out)
     return SLM_OK;
 }
 
-static int filter_reverse(struct jinja *j, struct call *k, struct value *out)
+/* The same values in a list of their own. */
+static int filter_copy(struct jinja *j, struct value v, int is_reverse, struct list **out)
 {
     const struct list *l;
-    struct list *copy;
-    SLM_TRY(jinja_iterate(j, k->self, &l));
-    SLM_TRY(list_make(&j->c, l->n, &copy));
+    SLM_TRY(jinja_iterate(j, v, &l));
+    SLM_TRY(chat_work(&j->c, l->n / 4));
+    SLM_TRY(list_make(&j->c, l->n, out));
     for (uint32_t i = 0; i < l->n; i++) {
-        copy->items[i] = l->items[l->n - 1 - i];
+        (*out)->items[i] = l->items[is_reverse ? l->n - 1 - i : i];
     }
-    copy->n = l->n;
-    if (k->self.kind == VALUE_STRING) {
-        struct builder b = builder_begin(&j->c);
-        for (uint32_t i = 0; i < copy->n; i++) {
-            SLM_TRY(builder_str(&b, copy->items[i].u.s));
-        }
-        return value_build(&b, out);
-    }
-    *out = value_list(copy, VALUE_ITERATOR);
+    (*out)->n = l->n;
     return SLM_OK;
+}
+
+static int filter_list(struct jinja *j, struct call *k, struct value *out)
+{
+    struct list *copy;
+    SLM_TRY(filter_copy(j, k->self, 0, &copy));
+    *out = value_list(copy, VALUE_LIST);
+    return SLM_OK;
+}
+
+static int filter_reverse(struct jinja *j, struct call *k, struct value *out)
+{
+    struct builder b = builder_begin(&j->c);
+    struct list *copy;
+    SLM_TRY(filter_copy(j, k->self, 1, &copy));
+    if (k->self.kind != VALUE_STRING) {
+        *out = value_list(copy, VALUE_ITERATOR);
+        return SLM_OK;
+    }
+    for (uint32_t i = 0; i < copy->n; i++) {
+        SLM_TRY(builder_str(&b, copy->items[i].u.s));
+    }
+    return value_build(&b, out);
 }
 
 /* What attribute= names: "name", "a.b", or an index. MISSING: the value itself. */
@@ -505,9 +546,13 @@ static int filter_attribute(struct jinja *j, struct value v, struct value attrib
     SLM_TRY(text_split(&j->c, attribute.u.s, &dot, -1, parts));
     for (uint32_t i = 0; i < parts->n; i++) {
         struct value part = parts->items[i];
-        struct value index;
-        SLM_TRY(filter_parse_int(j, part.u.s, 10, &index));
-        SLM_TRY(jinja_item(j, *out, index.kind != VALUE_MISSING ? index : part, out));
+        int64_t index = 0;
+        int status = decimal_parse_whole(str_text(part.u.s), 10, &index);
+        SLM_TRY(chat_work(&j->c, part.u.s->n / 4));
+        if (status != 0) { /* what is beyond 64 bits is behind the end of any list */
+            part = value_int(status > 0 ? index : INT64_MAX, CHAT_CONTENT);
+        }
+        SLM_TRY(jinja_item(j, *out, part, out));
     }
     return SLM_OK;
 }
@@ -678,6 +723,7 @@ static int filter_unique(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(list_make(&j->c, 0, &result));
     for (uint32_t i = 0; i < l->n; i++) {
         struct value found;
+        SLM_TRY(dict_check_key(&j->c, f.keys[i]));
         SLM_TRY(value_find_key(&j->c, seen, f.keys[i], &found));
         if (found.kind == VALUE_MISSING) {
             SLM_TRY(dict_push(&j->c, seen, f.keys[i], value_none()));
@@ -814,14 +860,17 @@ static const struct value *filter_named(const struct call *k, const char *name)
 }
 
 /* The call of a filter or test for one value: what was given behind its name. */
-static int filter_rest(struct jinja *j, const struct call *k, uint32_t skip, struct call *inner)
+static int filter_rest(struct jinja *j, const struct call *k, uint32_t skip, struct call **out)
 {
+    struct call *inner; /* large, and map may call map */
+    CHAT_TAKE(&j->c, inner, struct call, 1);
     memset(inner, 0, sizeof *inner);
     SLM_TRY(list_make(&j->c, 0, &inner->positional));
     for (uint32_t i = skip; i < k->positional->n; i++) {
         SLM_TRY(list_push(&j->c, inner->positional, k->positional->items[i]));
     }
     inner->named = k->named;
+    *out = inner;
     return SLM_OK;
 }
 
@@ -832,7 +881,7 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
     struct value otherwise = given != NULL ? *given : value_of_kind(VALUE_MISSING);
     const struct list *l;
     struct list *result;
-    struct call inner;
+    struct call *inner;
     SLM_TRY(filter_walk(j, k, &l));
     SLM_TRY(list_make(&j->c, l->n, &result));
     SLM_TRY(filter_rest(j, k, 1, &inner));
@@ -845,8 +894,10 @@ static int filter_map(struct jinja *j, struct call *k, struct value *out)
         if (attribute != NULL) {
             SLM_TRY(filter_attribute_or(j, l->items[i], *attribute, otherwise, &v));
         } else {
-            inner.self = l->items[i];
-            SLM_TRY(jinja_filter(j, k->positional->items[0].u.s, &inner, &v));
+            inner->self = l->items[i];
+            SLM_TRY(jinja_enter(j, j->c.line)); /* the filter may be map again */
+            SLM_TRY(jinja_filter(j, k->positional->items[0].u.s, inner, &v));
+            j->c.depth--;
         }
         SLM_TRY(list_push(&j->c, result, v));
     }
@@ -866,7 +917,7 @@ static int filter_select(struct jinja *j, struct call *k, struct value *out)
     struct value attribute = value_of_kind(VALUE_MISSING);
     const struct list *l;
     struct list *result;
-    struct call inner;
+    struct call *inner;
     if (name == 1) {
         if (k->positional->n == 0) {
             return chat_fail(&j->c, "%s: the name of an attribute is expected", k->function->name);
@@ -881,11 +932,11 @@ static int filter_select(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(filter_rest(j, k, name + 1, &inner));
     for (uint32_t i = 0; i < l->n; i++) {
         int is_true = 0;
-        SLM_TRY(filter_attribute(j, l->items[i], attribute, &inner.self));
+        SLM_TRY(filter_attribute(j, l->items[i], attribute, &inner->self));
         if (k->positional->n > name) {
-            SLM_TRY(jinja_test(j, k->positional->items[name].u.s, &inner, &is_true));
+            SLM_TRY(jinja_test(j, k->positional->items[name].u.s, inner, &is_true));
         } else {
-            is_true = value_truth(inner.self);
+            is_true = value_truth(inner->self);
         }
         if (is_true != is_reject) {
             SLM_TRY(list_push(&j->c, result, l->items[i]));
@@ -932,11 +983,11 @@ static const struct function filter_table[] = {
     {"d", filter_default, "default_value boolean", 0, 0},
     {"default", filter_default, "default_value boolean", 0, 0},
     {"dictsort", filter_dictsort, "case_sensitive by reverse", 0, 0},
-    {"e", filter_escape, "", 0, 0},
-    {"escape", filter_escape, "", 0, 0},
+    {"e", filter_escape, "", 0, FILTER_ESCAPE},
+    {"escape", filter_escape, "", 0, FILTER_ESCAPE},
     {"first", filter_edge, "", 0, FILTER_FIRST},
     {"float", filter_float, "default", 0, 0},
-    {"forceescape", filter_escape, "", 0, 0},
+    {"forceescape", filter_escape, "", 0, FILTER_FORCE},
     {"format", filter_format, NULL, 0, 0},
     {"groupby", filter_groupby, "attribute default case_sensitive", 1, 0},
     {"indent", filter_indent, "width first blank", 0, 0},
@@ -955,7 +1006,7 @@ static const struct function filter_table[] = {
     {"replace", filter_replace, "old new count", 2, 0},
     {"reverse", filter_reverse, "", 0, 0},
     {"round", filter_round, "precision method", 0, 0},
-    {"safe", filter_escape, "", 0, 1},
+    {"safe", filter_escape, "", 0, FILTER_SAFE},
     {"select", filter_select, NULL, 0, FILTER_SELECT},
     {"selectattr", filter_select, NULL, 0, FILTER_ATTRIBUTE | FILTER_SELECT},
     {"slice", filter_batch, "slices fill_with", 1, 1},

@@ -195,9 +195,10 @@ static int global_dict(struct jinja *j, struct call *k, struct value *out)
         for (uint32_t i = 0; i < pairs->n; i++) {
             const struct list *pair;
             SLM_TRY(jinja_iterate(j, pairs->items[i], &pair));
-            if (pair->n != 2 || dict_key_class(pair->items[0]) == 2) {
+            if (pair->n != 2) {
                 return call_fail(j, k, "a pair is", pairs->items[i]);
             }
+            SLM_TRY(dict_check_key(&j->c, pair->items[0]));
             SLM_TRY(dict_push(&j->c, d, pair->items[0], pair->items[1]));
         }
     }

@@ -137,14 +137,16 @@ static size_t lex_find_tag(const struct lexer *l)
 /* At "{#". */
 static int lex_comment(struct lexer *l)
 {
-    size_t at = l->at + 2;
+    size_t from = l->at + 2;
+    from += from < l->t.n && (l->t.s[from] == '-' || l->t.s[from] == '+') ? 1 : 0;
+    size_t at = from;
     while (at < l->t.n && !lex_is_at(l, at, "#}")) {
         at++;
     }
     if (at >= l->t.n) {
         return lex_fail(l, "a comment without its end, '#}'");
     }
-    char sign = at > l->at + 2 ? l->t.s[at - 1] : 0;
+    char sign = at > from ? l->t.s[at - 1] : 0;
     lex_count_lines(l, at + 2);
     if (sign != '+') {
         lex_skip_after(l, sign == '-');

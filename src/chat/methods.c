@@ -31,7 +31,10 @@ static int method_split(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(call_string(j, k, 0, &separator));
     SLM_TRY(call_integer(j, k, 1, -1, &most));
     SLM_TRY(list_make(&j->c, 0, &l));
-    if (k->function->variant == TEXT_RIGHT && separator != NULL && separator->n > 0 && most >= 0) {
+    if (separator != NULL && separator->n == 0) {
+        return chat_fail(&j->c, "%s: an empty separator", k->function->name);
+    }
+    if (k->function->variant == TEXT_RIGHT) {
         SLM_TRY(text_split_right(&j->c, k->self.u.s, separator, most, l));
     } else {
         SLM_TRY(text_split(&j->c, k->self.u.s, separator, most, l));
@@ -80,24 +83,24 @@ static int method_range(struct jinja *j, const struct call *k, int32_t first, ui
                         uint32_t *to)
 {
     const struct str *s = k->self.u.s;
-    int64_t n = str_points(s);
+    int64_t n = str_points(&j->c, s);
     int64_t a;
     int64_t b;
-    SLM_TRY(chat_work(&j->c, s->n / 2));
     SLM_TRY(call_integer(j, k, first, 0, &a));
     SLM_TRY(call_integer(j, k, first + 1, n, &b));
     a = max_i64(a < 0 ? a + n : a, 0);
     b = min_i64(max_i64(b < 0 ? b + n : b, 0), n);
     int is_range = a <= b;
-    *from = is_range ? str_offset(s, (uint64_t)a) : 1;
-    *to = is_range ? str_offset(s, (uint64_t)b) : 0;
+    *from = is_range ? str_offset(&j->c, s, (uint64_t)a) : 1;
+    *to = is_range ? str_offset(&j->c, s, (uint64_t)b) : 0;
     return SLM_OK;
 }
 
-static int method_has_edge(const struct str *s, struct text part, uint32_t from, uint32_t to,
-                           int side)
+static int method_has_edge(struct chat *c, const struct str *s, struct text part, uint32_t from,
+                           uint32_t to, int side)
 {
     uint32_t at = side == TEXT_LEFT ? from : to - (uint32_t)part.n;
+    chat_spend(c, 1 + part.n / 16);
     return part.n <= to - from && (part.n == 0 || memcmp(s->s + at, part.s, part.n) == 0);
 }
 
@@ -113,8 +116,9 @@ static int method_edge(struct jinja *j, struct call *k, struct value *out)
         if (parts->items[i].kind != VALUE_STRING) {
             return call_fail(j, k, "a string is", parts->items[i]);
         }
-        out->u.i |= from <= to && method_has_edge(k->self.u.s, str_text(parts->items[i].u.s), from,
-                                                  to, k->function->variant);
+        out->u.i |= from <= to && method_has_edge(&j->c, k->self.u.s, str_text(parts->items[i].u.s),
+                                                  from, to, k->function->variant);
+        SLM_TRY(chat_work(&j->c, 1));
     }
     return SLM_OK;
 }
@@ -125,7 +129,7 @@ static int method_remove(struct jinja *j, struct call *k, struct value *out)
     const struct str *part;
     const struct str *rest = s;
     SLM_TRY(call_string(j, k, 0, &part));
-    if (part != NULL && method_has_edge(s, str_text(part), 0, s->n, k->function->variant)) {
+    if (part != NULL && method_has_edge(&j->c, s, str_text(part), 0, s->n, k->function->variant)) {
         int left = k->function->variant == TEXT_LEFT;
         SLM_TRY(str_slice(&j->c, s, left ? part->n : 0, left ? s->n : s->n - part->n, &rest));
     }
@@ -154,7 +158,7 @@ static int method_find(struct jinja *j, struct call *k, struct value *out)
                             : str_find(&j->c, s, str_text(part), from, to);
     if (at <= to) {
         struct str before = {s->s, NULL, at, CHAT_CONTENT};
-        *out = value_int(str_points(&before), CHAT_CONTENT);
+        *out = value_int(str_points(&j->c, &before), CHAT_CONTENT);
         return SLM_OK;
     }
     *out = value_int(-1, CHAT_CONTENT);
@@ -178,7 +182,7 @@ static int method_count(struct jinja *j, struct call *k, struct value *out)
     SLM_TRY(chat_work(&j->c, s->n));
     if (part->n == 0 && from <= to) {
         struct str range = {s->s + from, NULL, to - from, CHAT_CONTENT};
-        n = (int64_t)str_points(&range) + 1;
+        n = (int64_t)str_points(&j->c, &range) + 1;
     }
     while (part->n > 0 && from <= to) {
         uint32_t at = str_find(&j->c, s, str_text(part), from, to);
@@ -279,7 +283,7 @@ static int method_format_part(struct jinja *j, const struct call *k, uint32_t *a
     struct text name = {s->s + *at + 1, (bang > colon ? colon : bang) - *at - 1};
     SLM_TRY(method_format_field(j, k, name, next, &v));
     if (colon < end) {
-        text_read_spec(s, colon + 1, end, &spec);
+        SLM_TRY(text_read_spec(&j->c, s, colon + 1, end, &spec));
     }
     if (bang <= colon && bang + 1 < colon) {
         spec.type = s->s[bang + 1] == 'r' ? 'r' : 's';
@@ -326,7 +330,6 @@ static int method_pad(struct jinja *j, struct call *k, struct value *out)
     }
     spec.width = width > 0 ? (uint32_t)width : 0;
     spec.fill = fill != NULL && fill->n > 0 ? str_point(fill, 0, &length) : ' ';
-    SLM_TRY(chat_work(&j->c, spec.width));
     SLM_TRY(text_pad(&b, k->self.u.s, &spec, '<'));
     return value_build(&b, out);
 }
@@ -340,7 +343,7 @@ static int method_zfill(struct jinja *j, struct call *k, struct value *out)
     int64_t width;
     SLM_TRY(call_integer(j, k, 0, 0, &width));
     uint32_t sign = s->n > 0 && (s->s[0] == '-' || s->s[0] == '+') ? 1 : 0;
-    int64_t zeros = max_i64(width, 0) - str_points(s);
+    int64_t zeros = max_i64(width, 0) - str_points(&j->c, s);
     SLM_TRY(builder_part(&b, s, 0, sign));
     SLM_TRY(builder_repeat(&b, &zero, zeros > 0 ? (uint64_t)zeros : 0));
     SLM_TRY(builder_part(&b, s, sign, s->n));
@@ -354,6 +357,8 @@ static int method_zfill(struct jinja *j, struct call *k, struct value *out)
 #define METHOD_LOWER 5
 #define METHOD_UPPER 6
 #define METHOD_ASCII 7
+#define METHOD_DECIMAL 8
+#define METHOD_NUMERIC 9
 
 static int method_is(struct jinja *j, struct call *k, struct value *out)
 {
@@ -368,13 +373,15 @@ static int method_is(struct jinja *j, struct call *k, struct value *out)
         unsigned kind = unicode_class(point);
         int is_upper = (kind & UNICODE_UPPER) != 0;
         int is_lower = (kind & UNICODE_LOWER) != 0;
-        all = how == METHOD_ALPHA   ? (kind & UNICODE_LETTER) != 0
-              : how == METHOD_DIGIT ? (kind & UNICODE_NUMBER) != 0
-              : how == METHOD_ALNUM ? (kind & (UNICODE_LETTER | UNICODE_NUMBER)) != 0
-              : how == METHOD_SPACE ? lex_is_space(point)
-              : how == METHOD_ASCII ? point < 0x80
-              : how == METHOD_LOWER ? !is_upper
-                                    : !is_lower;
+        all = how == METHOD_ALPHA     ? (kind & UNICODE_LETTER) != 0
+              : how == METHOD_DECIMAL ? text_digit(point) == TEXT_DECIMAL
+              : how == METHOD_DIGIT   ? text_digit(point) != 0
+              : how == METHOD_NUMERIC ? (kind & UNICODE_NUMBER) != 0
+              : how == METHOD_ALNUM   ? (kind & (UNICODE_LETTER | UNICODE_NUMBER)) != 0
+              : how == METHOD_SPACE   ? lex_is_space(point)
+              : how == METHOD_ASCII   ? point < 0x80
+              : how == METHOD_LOWER   ? !is_upper
+                                      : !is_lower;
         cased |= is_upper | is_lower;
     }
     *out = value_bool(all && (cased || (how != METHOD_LOWER && how != METHOD_UPPER)));
@@ -383,7 +390,7 @@ static int method_is(struct jinja *j, struct call *k, struct value *out)
 
 static const struct function method_strings[] = {
     {"capitalize", method_case, "", 0, TEXT_CAPITALIZE},
-    {"casefold", method_case, "", 0, TEXT_LOWER},
+    {"casefold", method_case, "", 0, TEXT_FOLD},
     {"center", method_pad, "width fillchar", 1, 'c'},
     {"count", method_count, "sub start end", 1, 0},
     {"endswith", method_edge, "suffix start end", 1, TEXT_RIGHT},
@@ -393,10 +400,10 @@ static const struct function method_strings[] = {
     {"isalnum", method_is, "", 0, METHOD_ALNUM},
     {"isalpha", method_is, "", 0, METHOD_ALPHA},
     {"isascii", method_is, "", 0, METHOD_ASCII},
-    {"isdecimal", method_is, "", 0, METHOD_DIGIT},
+    {"isdecimal", method_is, "", 0, METHOD_DECIMAL},
     {"isdigit", method_is, "", 0, METHOD_DIGIT},
     {"islower", method_is, "", 0, METHOD_LOWER},
-    {"isnumeric", method_is, "", 0, METHOD_DIGIT},
+    {"isnumeric", method_is, "", 0, METHOD_NUMERIC},
     {"isspace", method_is, "", 0, METHOD_SPACE},
     {"isupper", method_is, "", 0, METHOD_UPPER},
     {"join", method_join, "iterable", 1, 0},
@@ -675,12 +682,11 @@ static int jinja_item(struct jinja *j, struct value v, struct value index, struc
             *out = v.u.l->items[i];
         }
     } else if (value_is_integer(index) && v.kind == VALUE_STRING) {
-        int64_t n = str_points(v.u.s);
+        int64_t n = str_points(&j->c, v.u.s);
         int64_t i = index.u.i < 0 ? index.u.i + n : index.u.i;
-        SLM_TRY(chat_work(&j->c, v.u.s->n / 2));
         if (i >= 0 && i < n) {
             const struct str *s;
-            uint32_t from = str_offset(v.u.s, (uint64_t)i);
+            uint32_t from = str_offset(&j->c, v.u.s, (uint64_t)i);
             uint32_t length = 1;
             str_point(v.u.s, from, &length);
             SLM_TRY(str_slice(&j->c, v.u.s, from, from + length, &s));

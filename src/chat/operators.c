@@ -42,16 +42,15 @@ static int jinja_reals(struct jinja *j, struct value *a, struct value *b)
 {
     struct value *const both[] = {a, b};
     for (int i = 0; i < 2; i++) {
-        uint64_t steps = 0;
+        double real = 0;
         if (both[i]->kind != VALUE_BIG) {
             continue;
         }
         if (both[1 - i]->kind != VALUE_FLOAT) {
             return jinja_overflow(j);
         }
-        const struct str *s = both[i]->u.s;
-        *both[i] = value_float(decimal_parse(str_text(s), &steps), both[i]->mark);
-        SLM_TRY(chat_work(&j->c, steps + s->n / 16));
+        SLM_TRY(value_to_real(&j->c, *both[i], &real));
+        *both[i] = value_float(real, both[i]->mark);
     }
     return SLM_OK;
 }
@@ -135,7 +134,11 @@ static int jinja_power_real(struct jinja *j, double x, double y, double *out)
     if (x < 0 && !is_whole) {
         return chat_fail(&j->c, "**: a power that is no real number");
     }
-    *out = !(y < 0 || y > 0) ? 1 : x < 0 || x > 0 ? math_pow(x < 0 ? -x : x, y) : 0;
+    double root = y - 0.5;
+    *out = !(y < 0 || y > 0)      ? 1
+           : !(x < 0 || x > 0)    ? 0
+           : root < 0 || root > 0 ? math_pow(x < 0 ? -x : x, y)
+                                  : math_sqrt(x); /* exact to the last digit */
     if (!math_is_finite(*out)) {
         return chat_fail(&j->c, "**: a number that is too large");
     }
@@ -155,6 +158,7 @@ static int jinja_power(struct jinja *j, struct value a, struct value b, struct v
     if (b.u.i > 1024) {
         return chat_fail(&j->c, "**: an exponent of at most 1024 is expected");
     }
+    SLM_TRY(chat_work(&j->c, (uint64_t)b.u.i));
     for (int64_t i = 0; i < b.u.i; i++) {
         if (!jinja_multiply_int(whole, a.u.i, &whole)) {
             return jinja_overflow(j);

@@ -11,7 +11,6 @@
 
 struct slm_chat_output {
     struct memory memory;
-    int32_t busy;
     struct output_machine machine;
     struct output_sink sink;
     uint64_t max_call;

@@ -1,5 +1,5 @@
-/* text.c - strings as Python has them: str() and repr(), case, stripping, splitting, formatting. Each
- * result says byte by byte where it comes from. */
+/* text.c - strings as Python has them: str() and repr(), case, stripping, splitting. Each result says
+ * byte by byte where it comes from. */
 
 /* ---- str() and repr() ------------------------------------------------------------------------ */
 
@@ -131,51 +131,47 @@ static int text_str(struct chat *c, struct value v, const struct str **out)
     return builder_end(&b, out);
 }
 
-/* ---- Case ------------------------------------------------------------------------------------ */
-
-/* Letters whose lower case is `add` above them; with step 2 every other one. What is not here has no
- * case to templates: Latin, Greek, Cyrillic, Armenian and full-width letters are. */
-static const struct {
-    uint32_t first;
-    uint32_t last;
-    uint32_t step;
-    uint32_t add;
-} text_cases[] = {
-    {'A', 'Z', 1, 32},      {0xc0, 0xd6, 1, 32},    {0xd8, 0xde, 1, 32},     {0x100, 0x12e, 2, 1},
-    {0x132, 0x136, 2, 1},   {0x139, 0x147, 2, 1},   {0x14a, 0x176, 2, 1},    {0x179, 0x17d, 2, 1},
-    {0x386, 0x386, 1, 38},  {0x388, 0x38a, 1, 37},  {0x38c, 0x38c, 1, 64},   {0x38e, 0x38f, 1, 63},
-    {0x391, 0x3a1, 1, 32},  {0x3a3, 0x3ab, 1, 32},  {0x400, 0x40f, 1, 80},   {0x410, 0x42f, 1, 32},
-    {0x460, 0x480, 2, 1},   {0x48a, 0x4be, 2, 1},   {0x4d0, 0x52e, 2, 1},    {0x531, 0x556, 1, 48},
-    {0x1e00, 0x1e94, 2, 1}, {0x1ea0, 0x1efe, 2, 1}, {0xff21, 0xff3a, 1, 32},
-};
-
-static uint32_t text_to_lower(uint32_t point)
+static int text_has_char(const char *set, char c)
 {
-    for (int32_t i = 0; i < SLM_COUNT(text_cases) && point >= text_cases[i].first; i++) {
-        if (point <= text_cases[i].last &&
-            (point - text_cases[i].first) % text_cases[i].step == 0) {
-            return point + text_cases[i].add;
-        }
+    for (; *set != 0 && *set != c; set++) {
     }
-    return point == 0x178 ? 0xff : point;
+    return *set != 0;
 }
 
-static uint32_t text_to_upper(uint32_t point)
+/* ---- Case and digits ------------------------------------------------------------------------- */
+
+/* Upper case; what is added to that for title case; decimal digits (1) and others (2). */
+#include "case.inc"
+
+static uint32_t text_upper(uint32_t point)
 {
-    for (int32_t i = 0; i < SLM_COUNT(text_cases); i++) {
-        uint32_t upper = point - text_cases[i].add;
-        if (point >= text_cases[i].add && upper >= text_cases[i].first &&
-            upper <= text_cases[i].last &&
-            (upper - text_cases[i].first) % text_cases[i].step == 0) {
-            return upper;
-        }
-    }
-    return point == 0xff ? 0x178 : point;
+    return point + unicode_case_delta(text_upper_ranges, SLM_COUNT(text_upper_ranges), point);
 }
 
-static int text_is_letter(uint32_t point)
+static uint32_t text_title(uint32_t point)
 {
-    return (unicode_class(point) & UNICODE_LETTER) != 0;
+    return text_upper(point) +
+           unicode_case_delta(text_title_ranges, SLM_COUNT(text_title_ranges), point);
+}
+
+#define TEXT_DECIMAL 1
+#define TEXT_DIGIT 2 /* a superscript, or in a circle */
+
+/* One of these, or 0. */
+static int text_digit(uint32_t point)
+{
+    int32_t i = 0;
+    while (i < SLM_COUNT(text_digit_ranges) && text_digit_ranges[i].last < point) {
+        i++;
+    }
+    return i < SLM_COUNT(text_digit_ranges) && text_digit_ranges[i].first <= point
+               ? text_digit_ranges[i].code
+               : 0;
+}
+
+static int text_is_cased(uint32_t point)
+{
+    return (unicode_class(point) & (UNICODE_UPPER | UNICODE_LOWER)) != 0;
 }
 
 #define TEXT_LOWER 0
@@ -184,33 +180,75 @@ static int text_is_letter(uint32_t point)
 #define TEXT_TITLE 3       /* of each run of letters */
 #define TEXT_TITLE_WORDS 4 /* of each word between blanks, hyphens and opening brackets */
 #define TEXT_SWAP 5
+#define TEXT_FOLD 6 /* lower case, to be compared */
+
+#define TEXT_SHARP_S 0xdfu
+#define TEXT_SIGMA 0x3a3u
+#define TEXT_FINAL_SIGMA 0x3c2u
+
+/* Letters become one letter each; but for this one, the text that becomes of it. */
+static const char *text_sharp_s(int how, int is_start)
+{
+    if (how == TEXT_UPPER || how == TEXT_SWAP || (how == TEXT_TITLE_WORDS && is_start)) {
+        return "SS";
+    }
+    return how == TEXT_FOLD ? "ss" : how != TEXT_LOWER && is_start ? "Ss" : "\303\237";
+}
+
+static uint32_t text_case_point(uint32_t point, int how, int is_start)
+{
+    uint32_t upper = text_upper(point);
+    if (how == TEXT_UPPER || (how == TEXT_SWAP && upper != point) ||
+        (how == TEXT_TITLE_WORDS && is_start)) {
+        return upper;
+    }
+    return (how == TEXT_TITLE || how == TEXT_CAPITALIZE) && is_start ? text_title(point)
+                                                                     : unicode_lower(point);
+}
+
+/* Whether a letter stands at `at`, accents aside. */
+static int text_letter_follows(const struct str *s, uint32_t at)
+{
+    uint32_t length = 1;
+    for (; at < s->n; at += length) {
+        uint32_t point = str_point(s, at, &length);
+        if ((unicode_class(point) & UNICODE_ACCENT) == 0) {
+            return text_is_cased(point);
+        }
+    }
+    return 0;
+}
+
+static int text_begins_word(uint32_t before)
+{
+    return lex_is_space(before) || (before < 0x80 && text_has_char("-({[<", (char)before));
+}
 
 static int text_case(struct chat *c, const struct str *s, int how, const struct str **out)
 {
     struct builder b = builder_begin(c);
     uint32_t length = 1;
     int is_start = 1;
+    int was_cased = 0; /* the last character that is no accent */
+    SLM_TRY(chat_work(c, s->n));
     SLM_TRY(builder_reserve(&b, s->n));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
-        int is_upper = how == TEXT_UPPER || (how >= TEXT_CAPITALIZE && is_start);
-        if (how == TEXT_SWAP) {
-            is_upper = text_to_upper(point) != point;
+        uint32_t mapped = text_case_point(point, how, is_start);
+        if (point == TEXT_SIGMA && mapped != point && how != TEXT_FOLD && was_cased &&
+            !text_letter_follows(s, at + length)) {
+            mapped = TEXT_FINAL_SIGMA;
         }
-        uint32_t mapped = is_upper ? text_to_upper(point) : text_to_lower(point);
-        if (point == 0xdf && is_upper) {
-            SLM_TRY(builder_text(&b, how == TEXT_UPPER || how == TEXT_SWAP ? "SS" : "Ss",
-                                 str_mark(s, at)));
+        if (point == TEXT_SHARP_S) {
+            SLM_TRY(builder_text(&b, text_sharp_s(how, is_start), str_mark(s, at)));
         } else if (mapped == point) {
             SLM_TRY(builder_part(&b, s, at, at + length));
         } else {
             SLM_TRY(builder_point(&b, mapped, str_mark(s, at)));
         }
-        is_start = how == TEXT_TITLE ? !text_is_letter(point)
-                   : how == TEXT_TITLE_WORDS
-                       ? lex_is_space(point) || point == '-' || point == '(' || point == '{' ||
-                             point == '[' || point == '<'
-                       : 0;
+        is_start = (how == TEXT_TITLE && !text_is_cased(point)) ||
+                   (how == TEXT_TITLE_WORDS && text_begins_word(point));
+        was_cased = (unicode_class(point) & UNICODE_ACCENT) != 0 ? was_cased : text_is_cased(point);
     }
     return builder_end(&b, out);
 }
@@ -235,27 +273,40 @@ static int text_is_in(uint32_t point, const struct str *chars)
     return 0;
 }
 
+/* Where the last character of s[from..to-1] begins. */
+static uint32_t text_before(const struct str *s, uint32_t from, uint32_t to, uint32_t *point)
+{
+    uint32_t at = to - 1;
+    uint32_t length = 1;
+    while (at > from && to - at < 4 && ((uint8_t)s->s[at] & 0xc0) == 0x80) {
+        at--;
+    }
+    *point = str_point(s, at, &length);
+    if (at + length != to) { /* no character: its last byte by itself */
+        *point = UNICODE_BAD;
+        return to - 1;
+    }
+    return at;
+}
+
 static int text_strip(struct chat *c, const struct str *s, const struct str *chars, int sides,
                       const struct str **out)
 {
+    uint64_t price = 1 + (chars != NULL ? chars->n / 4 : 0); /* of text_is_in */
     uint32_t from = 0;
+    uint32_t to = s->n;
     uint32_t length = 1;
-    SLM_TRY(chat_work(c, s->n / 16 * (1 + (chars != NULL ? chars->n : 0))));
-    while ((sides & TEXT_LEFT) != 0 && from < s->n &&
-           text_is_in(str_point(s, from, &length), chars)) {
+    while ((sides & TEXT_LEFT) != 0 && from < to) {
+        SLM_TRY(chat_work(c, price));
+        if (!text_is_in(str_point(s, from, &length), chars)) {
+            break;
+        }
         from += length;
     }
-    uint32_t to = s->n;
     while ((sides & TEXT_RIGHT) != 0 && to > from) {
-        uint32_t at = to - 1;
-        while (at > from && to - at < 4 && ((uint8_t)s->s[at] & 0xc0) == 0x80) {
-            at--;
-        }
-        uint32_t point = str_point(s, at, &length);
-        if (at + length != to) { /* no character: its last byte by itself */
-            at = to - 1;
-            point = UNICODE_BAD;
-        }
+        uint32_t point;
+        uint32_t at = text_before(s, from, to, &point);
+        SLM_TRY(chat_work(c, price));
         if (!text_is_in(point, chars)) {
             break;
         }
@@ -331,12 +382,9 @@ static int text_split(struct chat *c, const struct str *s, const struct str *sep
                       int64_t most, struct list *l)
 {
     uint32_t from = 0;
-    SLM_TRY(chat_work(c, s->n / 16));
+    SLM_TRY(chat_work(c, s->n / 4));
     if (separator == NULL) {
         return text_split_blanks(c, s, most, l);
-    }
-    if (separator->n == 0) {
-        return chat_fail(c, "split: an empty separator");
     }
     for (; most != 0; most -= most > 0) {
         uint32_t at = str_find(c, s, str_text(separator), from, s->n);
@@ -369,13 +417,37 @@ static uint32_t text_find_last(struct chat *c, const struct str *s, struct text 
     }
 }
 
+/* The piece before `to`, at a run of white space; *to moves to where it begins. */
+static int text_push_word_before(struct chat *c, const struct str *s, int64_t most, uint32_t *to,
+                                 struct list *l)
+{
+    const struct str *rest = s;
+    uint32_t point;
+    uint32_t at;
+    struct str part = {s->s, s->marks, *to, s->mark};
+    SLM_TRY(text_strip(c, &part, NULL, TEXT_RIGHT, &rest));
+    for (at = rest->n; most != 0 && at > 0;) {
+        uint32_t before = text_before(s, 0, at, &point);
+        if (lex_is_space(point)) {
+            break;
+        }
+        at = before;
+    }
+    at = most == 0 ? 0 : at;
+    *to = at;
+    return rest->n > 0 ? text_push(c, l, s, at, rest->n) : SLM_OK;
+}
+
 /* From the right: the pieces in the order of the text. */
 static int text_split_right(struct chat *c, const struct str *s, const struct str *separator,
                             int64_t most, struct list *l)
 {
     uint32_t to = s->n;
-    SLM_TRY(chat_work(c, s->n / 16));
-    for (; most != 0; most -= most > 0) {
+    SLM_TRY(chat_work(c, s->n / 4));
+    for (; separator == NULL && to > 0; most -= most > 0) {
+        SLM_TRY(text_push_word_before(c, s, most, &to, l));
+    }
+    for (; separator != NULL && most != 0; most -= most > 0) {
         uint32_t at = text_find_last(c, s, str_text(separator), 0, to);
         if (at > to) {
             break;
@@ -383,7 +455,9 @@ static int text_split_right(struct chat *c, const struct str *s, const struct st
         SLM_TRY(text_push(c, l, s, at + separator->n, to));
         to = at;
     }
-    SLM_TRY(text_push(c, l, s, 0, to));
+    if (separator != NULL) {
+        SLM_TRY(text_push(c, l, s, 0, to));
+    }
     for (uint32_t i = 0; i < l->n / 2; i++) {
         struct value v = l->items[i];
         l->items[i] = l->items[l->n - 1 - i];
@@ -403,7 +477,7 @@ static int text_split_lines(struct chat *c, const struct str *s, int keep_ends, 
 {
     uint32_t from = 0;
     uint32_t length = 1;
-    SLM_TRY(chat_work(c, s->n / 16));
+    SLM_TRY(chat_work(c, s->n / 4));
     for (uint32_t at = 0; at < s->n; at += length) {
         uint32_t point = str_point(s, at, &length);
         if (point == '\r' || text_is_line_end(point)) {
@@ -413,266 +487,4 @@ static int text_split_lines(struct chat *c, const struct str *s, int keep_ends, 
         }
     }
     return from < s->n ? text_push(c, l, s, from, s->n) : SLM_OK;
-}
-
-static int text_has_char(const char *set, char c)
-{
-    for (; *set != 0 && *set != c; set++) {
-    }
-    return *set != 0;
-}
-
-/* ---- Formatting ------------------------------------------------------------------------------ */
-
-/* What stands behind ':' in "{:>8.2f}" and behind '%' in "%-8.2f". */
-struct text_spec {
-    uint32_t fill;
-    char align; /* '<' '>' '^', 'c' as str.center() does, or 0 */
-    char sign;  /* '+' ' ' or 0 */
-    int zero;
-    int alternate; /* 0x in front */
-    char group;    /* between three digits, or 0 */
-    uint32_t width;
-    int32_t precision; /* -1: none */
-    char type;
-};
-
-static int text_pad(struct builder *b, const struct str *s, const struct text_spec *spec,
-                    char default_align)
-{
-    uint32_t n = str_points(s);
-    uint32_t pad = spec->width > n ? spec->width - n : 0;
-    char align = spec->align != 0 ? spec->align : default_align;
-    uint32_t left = align == '>'   ? pad
-                    : align == '^' ? pad / 2
-                    : align == 'c' ? pad / 2 + (pad & spec->width & 1)
-                                   : 0;
-    for (uint32_t i = 0; i < pad; i++) {
-        if (i == left) {
-            SLM_TRY(builder_str(b, s));
-        }
-        SLM_TRY(builder_point(b, spec->fill, CHAT_CONTENT));
-    }
-    return left >= pad ? builder_str(b, s) : SLM_OK;
-}
-
-/* Of x, X, o and b; 0 for other types. */
-static uint64_t text_base(char type)
-{
-    return type == 'x' || type == 'X' ? 16 : type == 'o' ? 8 : type == 'b' ? 2 : 0;
-}
-
-static int text_format_base(struct chat *c, struct value v, const struct text_spec *spec,
-                            const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    char digits[64];
-    size_t at = sizeof digits;
-    if (!value_is_integer(v)) {
-        return chat_fail(c, "%s is no whole number to be formatted", value_kind_name(v));
-    }
-    uint64_t base = text_base(spec->type);
-    uint64_t rest = v.u.i < 0 ? 0 - (uint64_t)v.u.i : (uint64_t)v.u.i;
-    const char *all = spec->type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-    do {
-        digits[--at] = all[rest % base];
-        rest /= base;
-    } while (rest > 0);
-    if (v.u.i < 0 || spec->sign != 0) {
-        SLM_TRY(builder_bytes(&b, v.u.i < 0 ? "-" : &spec->sign, 1, v.mark));
-    }
-    if (spec->alternate) {
-        char prefix[2] = {'0', spec->type};
-        SLM_TRY(builder_bytes(&b, prefix, 2, v.mark));
-    }
-    for (size_t n = b.n + sizeof digits - at; spec->zero && n < spec->width; n++) {
-        SLM_TRY(builder_text(&b, "0", v.mark));
-    }
-    SLM_TRY(builder_bytes(&b, digits + at, sizeof digits - at, v.mark));
-    return builder_end(&b, out);
-}
-
-static int text_format_digits(struct chat *c, struct value v, const struct text_spec *spec,
-                              const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    char text[DECIMAL_FIXED(100) + 1];
-    size_t n;
-    if (v.kind == VALUE_BIG) {
-        *out = v.u.s;
-        return SLM_OK;
-    }
-    if (text_base(spec->type) > 0) {
-        return text_format_base(c, v, spec, out);
-    }
-    if (spec->type != 0 && !text_has_char("dfF", spec->type)) {
-        return chat_fail(c, "numbers are not formatted as '%c' here", spec->type);
-    }
-    if (spec->type == 0 && spec->precision >= 0 && v.kind == VALUE_FLOAT) {
-        return chat_fail(c, "a precision without 'f' behind it");
-    }
-    int is_real =
-        spec->type == 'f' || spec->type == 'F' || (v.kind == VALUE_FLOAT && spec->type != 'd');
-    if (is_real && !math_is_finite(value_real(v))) {
-        n = decimal_print(value_real(v), text);
-    } else if (is_real && (spec->type != 0 || spec->precision >= 0)) {
-        uint32_t digits = spec->precision < 0     ? 6
-                          : spec->precision > 100 ? 100
-                                                  : (uint32_t)spec->precision;
-        n = decimal_print_fixed(value_real(v), digits, text);
-    } else if (is_real) {
-        n = decimal_print(v.u.f, text);
-    } else {
-        int64_t i = v.kind == VALUE_FLOAT ? (int64_t)v.u.f : v.u.i;
-        n = format_text(text, sizeof text, "%lld", (long long)i);
-    }
-    size_t first = text[0] == '-';
-    if (first == 1) {
-        SLM_TRY(builder_text(&b, "-", v.mark));
-    } else if (spec->sign != 0) {
-        SLM_TRY(builder_bytes(&b, &spec->sign, 1, v.mark));
-    }
-    for (size_t pad = b.n + n - first; spec->zero && pad < spec->width; pad++) {
-        SLM_TRY(builder_text(&b, "0", v.mark));
-    }
-    size_t whole = first;
-    while (whole < n && text[whole] >= '0' && text[whole] <= '9') {
-        whole++;
-    }
-    for (size_t i = first; i < n; i++) {
-        if (spec->group != 0 && i > first && i < whole && (whole - i) % 3 == 0) {
-            SLM_TRY(builder_bytes(&b, &spec->group, 1, v.mark));
-        }
-        SLM_TRY(builder_bytes(&b, text + i, 1, v.mark));
-    }
-    return builder_end(&b, out);
-}
-
-static int text_format_value(struct builder *b, struct value v, const struct text_spec *spec)
-{
-    const struct str *s;
-    int is_number = value_is_number(v) && (v.kind != VALUE_BOOL || spec->width > 0);
-    if (spec->type == 's' || spec->type == 'r' || (!is_number && spec->type == 0)) {
-        struct builder r = builder_begin(b->c);
-        SLM_TRY(print_value(&r, v, spec->type == 'r', 0));
-        SLM_TRY(builder_end(&r, &s));
-        if (spec->precision >= 0) {
-            SLM_TRY(str_slice(b->c, s, 0, str_offset(s, (uint64_t)spec->precision), &s));
-        }
-        return text_pad(b, s, spec, '<');
-    }
-    if (!value_is_number(v)) {
-        return chat_fail(b->c, "%s is no number to be formatted", value_kind_name(v));
-    }
-    SLM_TRY(text_format_digits(b->c, v, spec, &s));
-    return text_pad(b, s, spec, '>');
-}
-
-static uint32_t text_read_number(const struct str *s, uint32_t *at, uint32_t to)
-{
-    uint32_t n = 0;
-    for (; *at < to && s->s[*at] >= '0' && s->s[*at] <= '9'; (*at)++) {
-        n = n < LIMIT_RENDER_TEXT ? n * 10 + (uint32_t)(s->s[*at] - '0') : n;
-    }
-    return n;
-}
-
-/* Behind "%": flags, width, precision, type. */
-static void text_read_percent(const struct str *s, uint32_t *at, struct text_spec *spec)
-{
-    for (; *at < s->n && text_has_char("-0+ #", s->s[*at]); (*at)++) {
-        char flag = s->s[*at];
-        spec->align = flag == '-' ? '<' : spec->align;
-        spec->zero |= flag == '0';
-        spec->alternate |= flag == '#';
-        spec->sign = flag == '+' || flag == ' ' ? flag : spec->sign;
-    }
-    spec->width = text_read_number(s, at, s->n);
-    if (*at < s->n && s->s[*at] == '.') {
-        (*at)++;
-        spec->precision = (int32_t)text_read_number(s, at, s->n);
-    }
-    spec->type = *at < s->n ? s->s[(*at)++] : 0;
-    spec->type = spec->type == 'i' || spec->type == 'u' ? 'd' : spec->type;
-    spec->align = spec->align == 0 ? '>' : spec->align;
-}
-
-/* "%s and %5.1f" % values, "%(name)s" % dict. Values that have indices need not all be used. */
-static int text_percent(struct chat *c, const struct str *s, struct value values,
-                        const struct str **out)
-{
-    struct builder b = builder_begin(c);
-    struct list one = {&values, 1, 1};
-    const struct list *l = values.kind == VALUE_TUPLE ? values.u.l : &one;
-    int may_rest =
-        values.kind == VALUE_LIST || values.kind == VALUE_DICT || values.kind == VALUE_UNDEFINED;
-    uint32_t used = 0;
-    for (uint32_t at = 0; at < s->n;) {
-        struct text_spec spec = {' ', 0, 0, 0, 0, 0, 0, -1, 0};
-        struct value v = value_of_kind(VALUE_MISSING);
-        uint32_t percent = str_find(c, s, text_of("%"), at, s->n);
-        SLM_TRY(builder_part(&b, s, at, percent > s->n ? s->n : percent));
-        if (percent > s->n) {
-            break;
-        }
-        at = percent + 1;
-        if (at < s->n && s->s[at] == '(' && values.kind == VALUE_DICT) {
-            uint32_t end = str_find(c, s, text_of(")"), at, s->n);
-            struct text name = {s->s + at + 1, end > s->n ? 0 : end - at - 1};
-            SLM_TRY(dict_find_text(c, values.u.d, name, &v));
-            at = end > s->n ? s->n : end + 1;
-        } else if (used < l->n) {
-            v = l->items[used];
-        }
-        text_read_percent(s, &at, &spec);
-        if (spec.type == '%') {
-            SLM_TRY(builder_part(&b, s, at - 1, at));
-            continue;
-        }
-        if (v.kind == VALUE_MISSING || spec.type == 0) {
-            return chat_fail(c, "not enough values for the format");
-        }
-        used++;
-        SLM_TRY(text_format_value(&b, v, &spec));
-    }
-    if (used < l->n && !may_rest) {
-        return chat_fail(c, "more values than the format has places for");
-    }
-    return builder_end(&b, out);
-}
-
-static void text_read_spec(const struct str *s, uint32_t at, uint32_t to, struct text_spec *spec)
-{
-    uint32_t length = 1;
-    if (at < to) {
-        uint32_t point = str_point(s, at, &length);
-        if (at + length < to && text_has_char("<>^", s->s[at + length])) {
-            spec->fill = point;
-            at += length;
-        }
-    }
-    if (at < to && text_has_char("<>^", s->s[at])) {
-        spec->align = s->s[at++];
-    }
-    if (at < to && (s->s[at] == '+' || s->s[at] == ' ' || s->s[at] == '-')) {
-        spec->sign = s->s[at] == '-' ? 0 : s->s[at];
-        at++;
-    }
-    if (at < to && s->s[at] == '#') {
-        spec->alternate = 1;
-        at++;
-    }
-    if (at < to && s->s[at] == '0') {
-        spec->zero = 1;
-        at++;
-    }
-    spec->width = text_read_number(s, &at, to);
-    if (at < to && (s->s[at] == ',' || s->s[at] == '_')) {
-        spec->group = s->s[at++];
-    }
-    if (at < to && s->s[at] == '.') {
-        at++;
-        spec->precision = (int32_t)text_read_number(s, &at, to);
-    }
-    spec->type = at < to ? s->s[at] : 0;
 }

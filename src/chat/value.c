@@ -83,13 +83,22 @@ static int chat_spend(struct chat *c, uint64_t steps)
     return c->steps > 0;
 }
 
+/* Whether one call may take so many bytes more. */
+static int chat_allow(struct chat *c, uint64_t bytes)
+{
+    return bytes <= LIMIT_RENDER_BYTES - c->bytes
+               ? SLM_OK
+               : chat_fail(c, "the template takes more than %llu bytes of memory",
+                           (unsigned long long)LIMIT_RENDER_BYTES);
+}
+
 /* 16-byte aligned, uninitialised. NULL after setting the error: use CHAT_TAKE. */
 static void *chat_take(struct chat *c, uint64_t count, uint64_t size)
 {
     uint64_t bytes = 0;
-    if (!mul_u64(count, size, &bytes) || bytes > LIMIT_RENDER_BYTES - c->bytes) {
-        c->refused = chat_fail(c, "the template takes more than %llu bytes of memory",
-                               (unsigned long long)LIMIT_RENDER_BYTES);
+    int fits = mul_u64(count, size, &bytes);
+    c->refused = chat_allow(c, fits ? bytes : UINT64_MAX);
+    if (c->refused != SLM_OK) {
         return NULL;
     }
     bytes = (bytes + 15) & ~(uint64_t)15;
@@ -184,7 +193,8 @@ static uint32_t str_point(const struct str *s, uint32_t at, uint32_t *length)
     return point;
 }
 
-static uint32_t str_points(const struct str *s)
+/* Pays for each byte it looks at, as str_offset and str_find do. */
+static uint32_t str_points(struct chat *c, const struct str *s)
 {
     uint32_t n = 0;
     uint32_t length = 1;
@@ -192,11 +202,12 @@ static uint32_t str_points(const struct str *s)
         str_point(s, at, &length);
         n++;
     }
+    chat_spend(c, s->n / 2);
     return n;
 }
 
 /* The byte at which character `index` begins; the end if there are not so many. */
-static uint32_t str_offset(const struct str *s, uint64_t index)
+static uint32_t str_offset(struct chat *c, const struct str *s, uint64_t index)
 {
     uint32_t at = 0;
     uint32_t length = 1;
@@ -204,6 +215,7 @@ static uint32_t str_offset(const struct str *s, uint64_t index)
         str_point(s, at, &length);
         at += length;
     }
+    chat_spend(c, at / 2);
     return at;
 }
 
@@ -526,6 +538,18 @@ static double value_real(struct value v)
     return v.kind == VALUE_FLOAT ? v.u.f : (double)v.u.i;
 }
 
+/* The nearest float of any number. */
+static int value_to_real(struct chat *c, struct value v, double *out)
+{
+    uint64_t steps = 0;
+    if (v.kind != VALUE_BIG) {
+        *out = value_real(v);
+        return SLM_OK;
+    }
+    *out = decimal_parse(str_text(v.u.s), &steps);
+    return chat_work(c, steps + v.u.s->n / 4);
+}
+
 /* As Python names types in its messages. */
 static const char *value_kind_name(struct value v)
 {
@@ -579,6 +603,12 @@ static int value_truth(struct value v)
 static int value_is_nan(struct value v)
 {
     return v.kind == VALUE_FLOAT && math_is_nan(v.u.f);
+}
+
+/* Steps of a comparison with it: one, and those of its text. */
+static uint64_t value_work(struct value v)
+{
+    return v.kind == VALUE_STRING || v.kind == VALUE_BIG ? 1 + v.u.s->n / 16 : 1;
 }
 
 /* Of two numbers that are no NaN. */
@@ -638,7 +668,7 @@ static int value_equal_dicts(struct chat *c, const struct dict *a, const struct 
 static int value_equal_deep(struct chat *c, struct value a, struct value b, int32_t depth,
                             int *equal)
 {
-    SLM_TRY(chat_work(c, 1));
+    SLM_TRY(chat_work(c, value_work(a)));
     if (depth > LIMIT_JSON_DEPTH) {
         return chat_fail(c, "values nested more than %d deep", LIMIT_JSON_DEPTH);
     }
@@ -648,7 +678,6 @@ static int value_equal_deep(struct chat *c, struct value a, struct value b, int3
     } else if (a.kind != b.kind) {
         *equal = 0;
     } else if (a.kind == VALUE_STRING) {
-        SLM_TRY(chat_work(c, a.u.s->n / 16));
         *equal = text_equal(str_text(a.u.s), str_text(b.u.s));
     } else if (value_is_list(a)) {
         return value_equal_lists(c, a.u.l, b.u.l, depth, equal);
@@ -668,14 +697,13 @@ static int value_equal(struct chat *c, struct value a, struct value b, int *equa
 /* -1, 0, 1 for what Python can order: numbers, strings, lists of these. */
 static int value_order(struct chat *c, struct value a, struct value b, int32_t depth, int *order)
 {
-    SLM_TRY(chat_work(c, 1));
+    SLM_TRY(chat_work(c, value_work(a)));
     if (value_is_number(a) && value_is_number(b)) {
         *order = value_order_numbers(a, b);
         return SLM_OK;
     }
     if (a.kind == VALUE_STRING && b.kind == VALUE_STRING) {
         int n = text_order(str_text(a.u.s), str_text(b.u.s));
-        SLM_TRY(chat_work(c, a.u.s->n / 16));
         *order = (n > 0) - (n < 0);
         return SLM_OK;
     }
@@ -831,9 +859,18 @@ static int dict_push_text(struct chat *c, struct dict *d, const char *key, struc
     return dict_push(c, d, k, v);
 }
 
+/* Numbers, strings, others, which are one key a kind: a NaN is one of them. */
 static int dict_key_class(struct value v)
 {
-    return value_is_number(v) ? 0 : v.kind == VALUE_STRING ? 1 : 2;
+    return value_is_number(v) && !value_is_nan(v) ? 0 : v.kind == VALUE_STRING ? 1 : 2;
+}
+
+/* In Python tuples can be keys, too. */
+static int dict_check_key(struct chat *c, struct value key)
+{
+    int is_key = dict_key_class(key) < 2 || key.kind == VALUE_NONE || key.kind == VALUE_UNDEFINED ||
+                 key.kind == VALUE_FLOAT;
+    return is_key ? SLM_OK : chat_fail(c, "%s cannot be a key here", value_kind_name(key));
 }
 
 /* Any two keys can be put in order, by class first. */
@@ -938,7 +975,7 @@ static int dict_find_text(struct chat *c, const struct dict *d, struct text name
 static int dict_set(struct chat *c, struct dict *d, const struct str *name, struct value v)
 {
     for (uint32_t i = 0; i < d->n; i++) {
-        SLM_TRY(chat_work(c, 1));
+        SLM_TRY(chat_work(c, 1 + name->n / 16));
         if (text_equal(str_text(d->entries[i].key.u.s), str_text(name))) {
             d->entries[i].value = v;
             return SLM_OK;
