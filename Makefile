@@ -408,8 +408,8 @@ $(BUILD)/portability/expected.txt: tests/portability/story.c $(SOURCES)
 
 # Other compilers, emulators and C libraries; each is a name that tests/portability.sh knows. Behind
 # "aarch64-" stands a processor of qemu-aarch64: another one is a word more.
-PORTABLE      = header strict_c11 no_simd nothing macos
-PORTABLE_LONG = minimal chat families no_double no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
+PORTABLE      = header nothing macos
+PORTABLE_LONG = strict_c11 no_simd minimal chat families no_double no_threads no_files no_threads_no_files cxx17 i386_x87 i386_sse musl mingw64 s390x \
                 powerpc aarch64 aarch64-max \
                 aarch64-cortex-a53 aarch64-cortex-a76 aarch64-neoverse-n1 aarch64-neoverse-v1
 
@@ -425,8 +425,8 @@ check-portability: ## standards, switches, i386, arm64, big endian, musl, Window
 
 # A configuration is a name in one of these two lists. What it does is in config-NAME, or else in
 # tests/portability.sh. What it says goes to build/logs/NAME.log, what it builds to build/NAME.
-CHECK      = asan_gcc asan_inner warnings $(PORTABLE) $(BINDINGS)
-CHECK_LONG = asan_golden asan_slow firmware vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
+CHECK      = asan_gcc asan_inner warnings $(PORTABLE) firmware $(BINDINGS)
+CHECK_LONG = asan_golden asan_slow vendor web clang clang_unit races asan_clang O0 Os native fast tsan valgrind $(PORTABLE_LONG)
 SANITIZERS = asan_gcc asan_inner asan_slow asan_golden asan_clang
 FLAGS      = O0 Os native fast
 
