@@ -110,11 +110,12 @@ static const struct sampler_learner sampler_adaptive_learner = {
 #define SAMPLER_ROW(id, name, needs, apply, learner)                                               \
     {                                                                                              \
         id, PROFILE_STAGE(name) ? (needs) : SAMPLER_LEFT_OUT, PROFILE_MESSAGES ? #name : NULL,     \
-            PROFILE_STAGE(name) ? sampler_##name##_rules : NULL,                                   \
+            PROFILE_STAGE(name) ? sampler_##name##_rules : (const struct sampler_rule *)NULL,      \
             PROFILE_STAGE(name) ? apply : (sampler_apply_fn)NULL,                                  \
-            PROFILE_STAGE(name) ? learner : NULL                                                   \
+            PROFILE_STAGE(name) ? learner : (const struct sampler_learner *)NULL                   \
     }
-#define SAMPLER_PLAIN(id, name, needs) SAMPLER_ROW(id, name, needs, sampler_##name, NULL)
+#define SAMPLER_PLAIN(id, name, needs)                                                             \
+    SAMPLER_ROW(id, name, needs, sampler_##name, (const struct sampler_learner *)NULL)
 
 static const struct sampler_kind sampler_kinds[] = {
     SAMPLER_PLAIN(SLM_STAGE_TEMPERATURE, temperature, 0),
