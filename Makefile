@@ -241,7 +241,7 @@ check-python: $(BUILD)/$(SO) $(BUILD)/layout.txt ## the tests of examples/python
 check-python-long: export SLM_LONG = 1
 check-python-long: check-python ## the same, with many more interrupts
 
-check-cpp: $(LIB) ## the tests of examples/cpp
+check-cpp: $(LIB) $(BUILD)/$(SO) ## the tests of examples/cpp
 	@tests/run.sh $(BUILD) "cpp=examples/cpp/tests/run.sh $(BUILD)"
 
 check-warnings: check-cpp-warnings
