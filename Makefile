@@ -174,8 +174,8 @@ GOLDEN_OTHERS  = $(foreach isa,avx2 avx_vnni avx512 avx512_vnni,\
                      "test_golden_$(isa)=$(BUILD)/test_golden --isa $(isa) --threads 1")
 OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
 INNER          = $(filter $(NO_SIMD:%=test_%) test_limits test_sweep,$(TESTS))
-# A minute each under sanitizers.
-TESTS_SLOW     = test_attention test_delta_net test_heal test_invariance test_sampler test_tokenizer
+# Half a minute to a minute each under sanitizers.
+TESTS_SLOW     = test_attention test_delta_net test_heal test_invariance test_plan test_sampler test_templates test_tokenizer
 TESTS_INNER    = $(filter-out $(TESTS_SLOW),$(INNER))
 TESTS_OUTER    = $(filter-out $(TESTS_SLOW) $(INNER),$(OTHERS))
 UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
