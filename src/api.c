@@ -625,6 +625,27 @@ SLM_API int slm_sequence_fork(slm_context *context, int32_t from, int32_t to, sl
     return status;
 }
 
+/* The context is entered. */
+static int api_rewind(slm_context *context, int32_t sequence, int32_t length, slm_error *err)
+{
+    int32_t now = context->cache.sequences[sequence].length;
+    SLM_TRY(context_check_free(context, sequence, err));
+    if (length < 0 || length > now) {
+        SLM_FAIL(err, SLM_E_ARGUMENT, length,
+                 "sequence %d cannot be rewound to %d: its length is %d", sequence, length, now);
+    }
+    if (!states_can_rewind(&context->states, sequence, now, length)) {
+        SLM_FAIL(
+            err, SLM_E_ARGUMENT, length,
+            "sequence %d cannot be rewound from %d to %d: the model is recurrent, and there is "
+            "no checkpoint",
+            sequence, now, length);
+    }
+    states_rewind(&context->states, sequence, now, length);
+    cache_rewind(&context->cache, sequence, length);
+    return SLM_OK;
+}
+
 SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t length,
                                 slm_error *err)
 {
@@ -632,23 +653,7 @@ SLM_API int slm_sequence_rewind(slm_context *context, int32_t sequence, int32_t 
     API_NEED(context, "context", err);
     SLM_TRY(api_sequence(context, sequence, err));
     SLM_TRY(context_enter(context, err));
-    int status = context_check_free(context, sequence, err);
-    int32_t now = context->cache.sequences[sequence].length;
-    if (status != SLM_OK) {
-        /* Told already. */
-    } else if (length < 0 || length > now) {
-        status = error_set(err, SLM_E_ARGUMENT, length,
-                           "sequence %d cannot be rewound to %d: its length is %d", sequence,
-                           length, now);
-    } else if (!states_can_rewind(&context->states, sequence, now, length)) {
-        status = error_set(err, SLM_E_ARGUMENT, length,
-                           "sequence %d cannot be rewound from %d to %d: the model is recurrent, "
-                           "and there is no checkpoint",
-                           sequence, now, length);
-    } else {
-        states_rewind(&context->states, sequence, now, length);
-        cache_rewind(&context->cache, sequence, length);
-    }
+    int status = api_rewind(context, sequence, length, err);
     context_leave(context);
     return status;
 }
