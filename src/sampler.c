@@ -191,9 +191,10 @@ static int sampler_check_fields(const struct sampler_stage *stage, int32_t index
     }
     for (size_t i = offsetof(slm_sampler_stage, n); i < sizeof rest; i++) {
         if (bytes[i] != 0) {
+            const char *name = PROFILE_MESSAGES ? sampler_field_at(i) : "";
             SLM_FAIL(err, SLM_E_ARGUMENT, index,
                      "sampler stage %d (%s): %s must be 0: it is not read", index,
-                     stage->kind->name, sampler_field_at(i));
+                     stage->kind->name, name);
         }
     }
     return SLM_OK;

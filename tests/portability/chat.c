@@ -16,7 +16,7 @@ static int render(const slm_model *model, const slm_chat_template *form, slm_cha
     slm_chat_prompt_info info;
     memset(&info, 0, sizeof info);
     info.struct_size = (uint32_t)sizeof info;
-    int status = slm_chat_render(form, wish, sizeof wish - 1, NULL, &prompt, err);
+    int status = slm_chat_render(&prompt, form, wish, sizeof wish - 1, NULL, err);
     if (status == SLM_OK) {
         status = slm_chat_prompt_get_info(prompt, &info, err);
     }
