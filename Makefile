@@ -150,7 +150,7 @@ $(BUILD)/check_kernels $(BUILD)/test_golden: $(BUILD)/%: tests/%.c $(wildcard te
 	$(COMPILE) $< $(TEST_LINK) -o $@ -pthread -lm
 
 # These include slm.c and have no use for its kernels, which take most of the time to compile.
-NO_SIMD   = attention chat_output collisions dequant heal json live_file math math_single ops platform sampler templates \
+NO_SIMD   = attention chat_output collisions dequant heal json live_file math math_single ops platform sampler sampler_stages templates \
             threads tokenizer unicode
 TEST_SIMD = $(if $(filter $(NO_SIMD),$*),-DSLM_NO_SIMD)
 # Sanitized, most of these take longer to optimise than to run.
@@ -175,7 +175,7 @@ GOLDEN_OTHERS  = $(foreach isa,avx2 avx_vnni avx512 avx512_vnni,\
 OTHERS         = $(filter-out check_kernels test_golden,$(TESTS))
 INNER          = $(filter $(NO_SIMD:%=test_%) test_limits test_sweep,$(TESTS))
 # Half a minute to a minute each under sanitizers.
-TESTS_SLOW     = test_attention test_delta_net test_heal test_invariance test_plan test_sampler test_templates test_tokenizer
+TESTS_SLOW     = test_attention test_delta_net test_heal test_invariance test_plan test_sampler test_sampler_stages test_templates test_tokenizer
 TESTS_INNER    = $(filter-out $(TESTS_SLOW),$(INNER))
 TESTS_OUTER    = $(filter-out $(TESTS_SLOW) $(INNER),$(OTHERS))
 UNIT_OTHERS    = $(foreach t,$(OTHERS),$(t)=$(BUILD)/$(t))
